@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/kstep/kstep/internal/exit"
+)
+
+// program is what every command may use of its process. stdout is for results,
+// stderr for people.
+type program struct {
+	env    func(string) (string, bool)
+	stdin  io.Reader
+	stdout io.Writer
+	stderr io.Writer
+	global globals
+}
+
+// globals are the flags that every command takes.
+type globals struct {
+	config      string
+	destination string
+	stateDir    string
+	output      string
+	roles       []string
+	hosts       []string
+	adopt       bool
+	resume      bool
+	skipHooks   bool
+	dotenv      string
+	junit       string
+}
+
+// action is a command's body: what happens once its flags are read.
+type action func(ctx context.Context) error
+
+// run reads the command line, runs the command, and tells the exit code.
+func run(ctx context.Context, args []string, env func(string) (string, bool), stdin io.Reader, stdout, stderr io.Writer) exit.Code {
+	p := &program{env: env, stdin: stdin, stdout: stdout, stderr: stderr}
+	var ended bool
+	app, actions := application(p, func(int) { ended = true })
+	app.Writer(stdout)
+	if len(args) == 0 {
+		app.Writer(stderr)
+		_, _ = app.Parse([]string{"--help"})
+		return exit.Usage
+	}
+	name, err := app.Parse(args)
+	if ended { // --help or --completion-script-… has been printed; parsing went on.
+		return exit.OK
+	}
+	if err != nil {
+		return p.usage(err, args)
+	}
+	return p.conclude(actions[name](ctx))
+}
+
+// application declares all commands. The second result has a body for each.
+func application(p *program, terminate func(int)) (*kingpin.Application, map[string]action) {
+	app := kingpin.New("kstep", "Zero-downtime Docker deploys to your own servers, in stages.")
+	app.Terminate(terminate)
+	app.HelpFlag.Short('h')
+	app.UsageTemplate(usageTemplate())
+	p.global.declare(app)
+
+	actions := map[string]action{}
+	for _, configure := range []func(*program, *kingpin.Application, map[string]action){
+		configureStages,
+		configureDeploy,
+		configureRollback,
+		configureProxy,
+		configureState,
+		configureInit,
+		configureConfig,
+		configureSchema,
+		configureVersion,
+	} {
+		configure(p, app, actions)
+	}
+	return app, actions
+}
+
+func (g *globals) declare(app *kingpin.Application) {
+	app.Flag("config", "The configuration file.").Short('c').Envar("KSTEP_CONFIG").Default("kstep.yml").StringVar(&g.config)
+	app.Flag("destination", "Merge kstep.<destination>.yml over the configuration.").Short('d').Envar("KSTEP_DESTINATION").StringVar(&g.destination)
+	app.Flag("state-dir", "The folder of the state files.").Envar("KSTEP_STATE_DIR").Default("kstep-state").StringVar(&g.stateDir)
+	app.Flag("output", "How to tell what happens: text, or json for one event a line on stdout.").Envar("KSTEP_OUTPUT").Default("text").EnumVar(&g.output, "text", "json")
+	app.Flag("roles", "Only these roles (globs, by comma or repeated).").Envar("KSTEP_ROLES").StringsVar(&g.roles)
+	app.Flag("hosts", "Only these hosts (globs, by comma or repeated).").Envar("KSTEP_HOSTS").StringsVar(&g.hosts)
+	app.Flag("adopt", "Take, and replace, state files of another service, destination or release.").BoolVar(&g.adopt)
+	app.Flag("resume", "Build upon stages that failed or were interrupted.").BoolVar(&g.resume)
+	app.Flag("dotenv-file", "Also write the results as a dotenv file (GitLab: artifacts:reports:dotenv).").Envar("KSTEP_DOTENV_FILE").StringVar(&g.dotenv)
+	app.Flag("junit-file", "Also write a JUnit report, one case for each target.").Envar("KSTEP_JUNIT_FILE").StringVar(&g.junit)
+	app.Flag("skip-hooks", "Run no hooks.").Envar("KSTEP_SKIP_HOOKS").BoolVar(&g.skipHooks)
+}
+
+// list splits a repeatable flag's values at commas.
+func list(values []string) []string {
+	var all []string
+	for _, v := range values {
+		for part := range strings.SplitSeq(v, ",") {
+			if part = strings.TrimSpace(part); part != "" {
+				all = append(all, part)
+			}
+		}
+	}
+	return all
+}
+
+// usage tells what is wrong with the command line.
+func (p *program) usage(err error, args []string) exit.Code {
+	hint := "kstep --help lists the commands and flags"
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") && !strings.Contains(err.Error(), "expected command") {
+		hint = "kstep " + args[0] + " --help shows what it takes"
+	}
+	return p.conclude(exit.With(exit.Usage, err, hint))
+}
+
+// told marks an error that has been shown already, by the report of its stage.
+type told struct{ error }
+
+func (t told) Unwrap() error { return t.error }
+
+// conclude shows the error that ends the command, and tells its exit code.
+func (p *program) conclude(err error) exit.Code {
+	if err == nil {
+		return exit.OK
+	}
+	if _, shown := errors.AsType[told](err); !shown {
+		fmt.Fprintf(p.stderr, "error: %s\n", err)
+		for _, hint := range exit.Hints(err) {
+			fmt.Fprintf(p.stderr, "hint: %s\n", hint)
+		}
+	}
+	return exit.CodeOf(err)
+}

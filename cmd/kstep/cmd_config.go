@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"path/filepath"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/kstep/kstep/internal/scaffold"
+	"github.com/kstep/kstep/schema"
+)
+
+// configureInit declares `kstep init`.
+func configureInit(p *program, app *kingpin.Application, actions map[string]action) {
+	app.Command("init", "Write a commented kstep.yml, sample hooks and .gitignore lines; keep what is there.")
+	actions["init"] = func(context.Context) error {
+		results, err := scaffold.Init(filepath.Dir(p.global.config))
+		for _, r := range results {
+			p.result("%s %s", r.Action, r.Path)
+		}
+		return err
+	}
+}
+
+// configureConfig declares `kstep config …`.
+func configureConfig(p *program, app *kingpin.Application, actions map[string]action) {
+	cmd := app.Command("config", "The configuration.")
+	cmd.Command("validate", "Check the configuration, and tell every problem at once.")
+	cmd.Command("show", "Show the configuration as it counts: merged, interpolated, with defaults; secrets by name.")
+	actions["config validate"] = func(context.Context) error {
+		cfg, err := p.loadConfig()
+		if err != nil {
+			return err
+		}
+		p.result("%s is valid", cfg.Path)
+		return nil
+	}
+	actions["config show"] = func(context.Context) error {
+		cfg, err := p.loadConfig()
+		if err != nil {
+			return err
+		}
+		text, err := cfg.Show()
+		if err != nil {
+			return err
+		}
+		_, err = p.stdout.Write(text)
+		return err
+	}
+}
+
+// configureSchema declares `kstep schema …`.
+func configureSchema(p *program, app *kingpin.Application, actions map[string]action) {
+	cmd := app.Command("schema", "Print a JSON Schema.")
+	which := cmd.Arg("which", "config (kstep.yml) or state (the state files).").Default("config").Enum("config", "state")
+	actions["schema"] = func(context.Context) error {
+		text := schema.Config
+		if *which == "state" {
+			text = schema.State
+		}
+		_, err := p.stdout.Write(text)
+		return err
+	}
+}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/stages"
+)
+
+// configureDeploy declares `kstep deploy`: the whole pipeline in one process,
+// over shared connections, with the same state files.
+func configureDeploy(p *program, app *kingpin.Application, actions map[string]action) {
+	cmd := app.Command("deploy", "Run all stages, from build to prune.")
+	flags := &stageFlags{}
+	flags.first(cmd)
+	flags.ready(cmd)
+	actions["deploy"] = func(ctx context.Context) error {
+		return p.deploy(ctx, "deploy", flags)
+	}
+}
+
+// configureRollback declares `kstep rollback`: the pipeline from push on, with
+// an image that the registry has already. The containers of that version are
+// still on the hosts, unless pruned, and are started again.
+func configureRollback(p *program, app *kingpin.Application, actions map[string]action) {
+	cmd := app.Command("rollback", "Go back to a version that was deployed before.")
+	flags := &stageFlags{newRelease: true}
+	cmd.Arg("version", "The version to go back to.").Required().StringVar(&flags.version)
+	actions["rollback"] = func(ctx context.Context) error {
+		cfg, err := p.loadConfig()
+		if err != nil {
+			return err
+		}
+		flags.image = cfg.Repository() + ":" + flags.version
+		if err := p.deploy(ctx, "rollback", flags); err != nil {
+			if exit.CodeOf(err) == exit.Registry {
+				err = exit.Hint(err, fmt.Sprintf("a version can be gone back to while the registry has %s", flags.image))
+			}
+			return err
+		}
+		return nil
+	}
+}
+
+func (p *program) deploy(ctx context.Context, command string, flags *stageFlags) error {
+	chain := pipeline()
+	if flags.image != "" { // A ready image: nothing to build.
+		chain = slices.DeleteFunc(chain, func(s stages.Stage) bool { return s.Info().Name == "build" })
+	}
+	return p.withSession(ctx, command, flags.version, flags.options(), func(ctx context.Context, s *stages.Session) (err error) {
+		s.KeepLease = true
+		defer func() { err = errors.Join(err, s.FreeLease(ctx)) }()
+		for _, stage := range chain {
+			if _, err := stages.Execute(ctx, stage, s); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

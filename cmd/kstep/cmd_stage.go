@@ -1,0 +1,52 @@
+package main
+
+import (
+	"context"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/kstep/kstep/stages"
+)
+
+// stageFlags are what single stages take beside the global flags.
+type stageFlags struct {
+	version    string
+	image      string
+	newRelease bool
+}
+
+// first declares the flags of stages that can begin a release.
+func (f *stageFlags) first(cmd *kingpin.CmdClause) {
+	cmd.Flag("version", "Name the version; default: KSTEP_VERSION, else the git commit.").StringVar(&f.version)
+	cmd.Flag("new-release", "Make a new release also for a version that has one.").BoolVar(&f.newRelease)
+}
+
+// ready declares the flag that starts the pipeline with a ready image.
+func (f *stageFlags) ready(cmd *kingpin.CmdClause) {
+	cmd.Flag("image", "Start here with a ready image of this reference, without build.").StringVar(&f.image)
+}
+
+func (f *stageFlags) options() stages.Options {
+	return stages.Options{Image: f.image, NewRelease: f.newRelease}
+}
+
+// configureStages declares one command for each stage of the pipeline.
+func configureStages(p *program, app *kingpin.Application, actions map[string]action) {
+	for _, stage := range pipeline() {
+		info := stage.Info()
+		cmd := app.Command(info.Name, info.Summary+".")
+		flags := &stageFlags{}
+		if info.Name == "build" || info.Name == "push" {
+			flags.first(cmd)
+		}
+		if info.Name == "push" {
+			flags.ready(cmd)
+		}
+		actions[info.Name] = func(ctx context.Context) error {
+			return p.withSession(ctx, info.Name, flags.version, flags.options(), func(ctx context.Context, s *stages.Session) error {
+				_, err := stages.Execute(ctx, stage, s)
+				return err
+			})
+		}
+	}
+}

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"context"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/kstep/kstep/internal/state"
+)
+
+// configureState declares `kstep state …`. It needs no configuration: a person
+// looks at files that CI left.
+func configureState(p *program, app *kingpin.Application, actions map[string]action) {
+	cmd := app.Command("state", "The state files.")
+	cmd.Command("show", "Show what the stages left.")
+	cmd.Command("verify", "Check every state file and the chain of their digests.")
+	actions["state show"] = func(context.Context) error {
+		dir, err := p.stateDir(nil)
+		if err != nil {
+			return err
+		}
+		if p.global.output == "json" {
+			return state.ShowJSON(p.stdout, dir.Inspect())
+		}
+		return state.Show(p.stdout, dir.Inspect())
+	}
+	actions["state verify"] = func(context.Context) error {
+		dir, err := p.stateDir(nil)
+		if err != nil {
+			return err
+		}
+		return dir.Verify(p.stdout, state.Expect{})
+	}
+}

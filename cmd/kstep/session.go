@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/kstep/kstep/internal/actor"
+	"github.com/kstep/kstep/internal/config"
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/hook"
+	"github.com/kstep/kstep/internal/host"
+	"github.com/kstep/kstep/internal/report"
+	"github.com/kstep/kstep/internal/secret"
+	"github.com/kstep/kstep/internal/state"
+	"github.com/kstep/kstep/internal/version"
+	"github.com/kstep/kstep/schema"
+	"github.com/kstep/kstep/stages"
+)
+
+// loadConfig reads the configuration that the global flags name.
+func (p *program) loadConfig() (*config.Config, error) {
+	return config.Load(config.LoadOptions{
+		Path: p.global.config, Destination: p.global.destination, Env: p.env, KstepVersion: buildInfo().Version,
+	})
+}
+
+// stateDir opens the state folder. scan keeps secrets out of it.
+func (p *program) stateDir(scan state.Validator) (*state.Dir, error) {
+	return state.Open(p.global.stateDir, state.Options{
+		Validate: validateState, Scan: scan, Adopt: p.global.adopt,
+	})
+}
+
+// validateState holds a state file against its schema.
+func validateState(data []byte) error {
+	doc, err := schema.Decode(data)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, problem := range schema.ValidateState(doc) {
+		errs = append(errs, fmt.Errorf("at %s: %s", problem.Pointer(), problem.Message))
+	}
+	return errors.Join(errs...)
+}
+
+// withSession runs work with all that stages need, and ends what it opened:
+// connections, the report, the redaction of both outputs.
+func (p *program) withSession(ctx context.Context, command, flagVersion string, options stages.Options, work func(context.Context, *stages.Session) error) (err error) {
+	cfg, err := p.loadConfig()
+	if err != nil {
+		return err
+	}
+	secrets := secret.NewStore(secret.Options{
+		Env: p.env, Dir: filepath.Dir(cfg.Path), Destination: cfg.Destination,
+	})
+	stdout, stderr := secrets.Redactor(p.stdout), secrets.Redactor(p.stderr)
+	defer func() { err = errors.Join(err, stdout.Close(), stderr.Close()) }()
+
+	dir, err := p.stateDir(secrets.Scan)
+	if err != nil {
+		return err
+	}
+	sink := report.New(p.reportOptions(stdout, stderr, secrets))
+	defer func() { err = p.close(sink, err) }()
+
+	connect, err := host.OptionsFrom(cfg.SSH, secretText(secrets), p.getenv)
+	if err != nil {
+		return err
+	}
+	hosts := host.NewPool(connect)
+	defer hosts.Close()
+
+	who := actor.Detect(p.getenv, func() string { return actor.GitUser(ctx, filepath.Dir(cfg.Path)) })
+	session := &stages.Session{
+		Config: cfg, Roles: list(p.global.roles), HostGlobs: list(p.global.hosts),
+		Dir: dir, Hosts: hosts, Secrets: secrets, Report: sink,
+		Hooks: &hook.Runner{
+			Dirs: hookDirs(cfg, p.getenv("HOME")), WorkDir: filepath.Dir(cfg.Path), Env: os.Environ(),
+			Timeout: cfg.HookTimeout.D(), Skip: p.global.skipHooks, Sink: sink, Redact: secrets.Redact,
+		},
+		Tool: buildInfo(), Actor: who, By: actor.Performer(who), Command: command,
+		Resume: p.global.resume, Options: options,
+	}
+	session.Resolve = p.resolver(cfg, flagVersion, sink)
+	return work(ctx, session)
+}
+
+// close tells the sink what ended the command, and ends it.
+func (p *program) close(sink report.Sink, err error) error {
+	if err != nil {
+		sink.Emit(failure(err))
+		err = told{err}
+	}
+	return errors.Join(err, sink.Close())
+}
+
+// failure is the event of the error that ends a command, with its place in a
+// file where it has one.
+func failure(err error) report.Event {
+	e := report.Event{
+		Time: time.Now().UTC(), Kind: report.Failure, Message: err.Error(), Hints: exit.Hints(err),
+		Status: exit.CodeOf(err).Class(),
+	}
+	if problems, ok := errors.AsType[config.Errors](err); ok && len(problems) > 0 {
+		e.File, e.Line, e.Column = problems[0].File, problems[0].Line, problems[0].Column
+	}
+	return e
+}
+
+func (p *program) reportOptions(stdout, stderr *secret.Writer, secrets *secret.Store) report.Options {
+	options := report.Options{
+		Format: p.global.output, CI: actor.CI(p.getenv), Stdout: stdout, Stderr: stderr,
+		Env: p.getenv, Redact: secrets.Redact, Dotenv: p.global.dotenv, JUnit: p.global.junit,
+	}
+	if f, ok := p.stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		options.TTY = true
+		options.Width, options.Height, _ = term.GetSize(int(f.Fd())) // Unknown is fine.
+	}
+	return options
+}
+
+// getenv is a variable of the environment, or nothing.
+func (p *program) getenv(name string) string {
+	value, _ := p.env(name)
+	return value
+}
+
+// resolver tells the version that the first stage gives its release.
+func (p *program) resolver(cfg *config.Config, flag string, sink report.Sink) func(context.Context) (string, state.Source, error) {
+	return func(ctx context.Context) (string, state.Source, error) {
+		given, _ := p.env("KSTEP_VERSION")
+		name, source, warning, err := version.Resolve(ctx, version.Options{
+			Flag: flag, Env: given, Dir: filepath.Dir(cfg.Path), BuildsTree: cfg.Builder.Context != "",
+			Exclude: []string{p.global.stateDir},
+		})
+		if warning != "" {
+			sink.Emit(report.Event{Time: time.Now().UTC(), Kind: report.Warning, Message: warning})
+		}
+		return name, source, err
+	}
+}
+
+// secretText gives a secret's text to code that has no other use for it than
+// to log in.
+func secretText(secrets *secret.Store) func(string) (string, error) {
+	return func(name string) (string, error) {
+		value, err := secrets.Get(name)
+		return value.Reveal(), err
+	}
+}
+
+// hookDirs are where hooks are looked for: the project's folder wins.
+func hookDirs(cfg *config.Config, home string) []string {
+	dirs := []string{filepath.Join(filepath.Dir(cfg.Path), cfg.HooksPath)}
+	if filepath.IsAbs(cfg.HooksPath) {
+		dirs[0] = cfg.HooksPath
+	}
+	if home != "" {
+		dirs = append(dirs, filepath.Join(home, ".kstep", "hooks"))
+	}
+	return dirs
+}
+
+// result prints one line of a command's result.
+func (p *program) result(format string, args ...any) {
+	fmt.Fprintf(p.stdout, format+"\n", args...)
+}

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// flags are the misbehaviours that $APP_FLAGS asks for.
+type flags struct {
+	exit      bool
+	unhealthy bool
+	noGrace   bool
+	deaf      bool
+	boot      time.Duration
+	crash     time.Duration
+}
+
+func parseFlags(words string) (flags, error) {
+	var f flags
+	for word := range strings.FieldsSeq(words) {
+		name, value, _ := strings.Cut(word, "=")
+		var err error
+		switch name {
+		case "exit":
+			f.exit = true
+		case "unhealthy":
+			f.unhealthy = true
+		case "no-grace":
+			f.noGrace = true
+		case "deaf":
+			f.deaf = true
+		case "boot":
+			f.boot, err = time.ParseDuration(value)
+		case "crash":
+			f.crash, err = time.ParseDuration(value)
+		default:
+			err = fmt.Errorf("no such flag")
+		}
+		if err != nil {
+			return flags{}, fmt.Errorf("APP_FLAGS: %q: %w", word, err)
+		}
+	}
+	return f, nil
+}

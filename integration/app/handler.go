@@ -1,0 +1,84 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	versionFile = "/app/version"
+	assetsDir   = "/app/public/assets"
+	// maxBody keeps a mistyped /body?n= from filling the machine's memory.
+	maxBody = 64 << 20
+)
+
+// newHandler serves the paths that the tests ask for.
+func newHandler(f flags) http.Handler {
+	page := fmt.Sprintf("version %s host %s\n", version(), hostName())
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, page)
+	})
+	mux.HandleFunc("GET /up", func(w http.ResponseWriter, _ *http.Request) {
+		if f.unhealthy {
+			http.Error(w, "APP_FLAGS says unhealthy", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	mux.HandleFunc("GET /slow", func(w http.ResponseWriter, r *http.Request) {
+		ms, err := strconv.Atoi(r.FormValue("ms"))
+		if err != nil {
+			http.Error(w, "ms: "+err.Error(), http.StatusBadRequest)
+			return
+		}
+		time.Sleep(time.Duration(ms) * time.Millisecond)
+		fmt.Fprint(w, page)
+	})
+	mux.HandleFunc("GET /env/{name}", serveEnv)
+	mux.HandleFunc("GET /body", serveBody)
+	mux.Handle("GET /assets/", http.StripPrefix("/assets/", http.FileServer(http.Dir(assetsDir))))
+	return mux
+}
+
+// serveEnv answers with a variable's bytes as they are.
+func serveEnv(w http.ResponseWriter, r *http.Request) {
+	value, ok := os.LookupEnv(r.PathValue("name"))
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	fmt.Fprint(w, value)
+}
+
+// serveBody answers with n bytes.
+func serveBody(w http.ResponseWriter, r *http.Request) {
+	n, err := strconv.Atoi(r.FormValue("n"))
+	if err != nil || n < 0 || n > maxBody {
+		http.Error(w, fmt.Sprintf("n: want 0 to %d", maxBody), http.StatusBadRequest)
+		return
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(n))
+	_, _ = w.Write(bytes.Repeat([]byte{'x'}, n))
+}
+
+func version() string {
+	b, err := os.ReadFile(versionFile)
+	if err != nil {
+		return "unknown"
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// hostName is the machine's name if the deploy tells it, else the container's.
+func hostName() string {
+	name, _ := os.Hostname()
+	return cmp.Or(os.Getenv("KSTEP_HOST"), name)
+}

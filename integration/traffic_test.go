@@ -1,0 +1,126 @@
+//go:build integration
+
+package integration
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/kstep/kstep/integration/rig"
+)
+
+// switches are the two ways to move traffic. The cord needs a shell in the
+// image: its health check is a script.
+func switches() map[string]settings {
+	return map[string]settings{
+		"routes": {},
+		"cord":   {extra: "", shell: true},
+	}
+}
+
+func (s settings) with(name string) settings {
+	if name == "cord" {
+		s.extra += "healthcheck: {interval: 1s}\n"
+		s.switchTo = "cord"
+	}
+	return s
+}
+
+// requests is how many a test of zero loss sends at least, with either switch.
+const requests = 10_000
+
+func TestDeploy_LosesNoRequestThroughDeployRedeployAndRollback(t *testing.T) {
+	for name, s := range switches() {
+		t.Run(name, func(t *testing.T) {
+			s := s.with(name)
+			w := begin(t, s)
+			first := w.head()
+			w.stagewise()
+			load := w.traffic()
+
+			w.commit(s.version("v2", ""))
+			w.must("build")
+			w.must("push")
+			w.must("assets")
+			w.must("env-push")
+			w.must("boot")
+			w.must("barrier-wait")
+			if sum := load.Summary(); sum.Versions["v2"].Count > 0 {
+				t.Errorf("%d requests were answered by v2 before cutover, want 0", sum.Versions["v2"].Count)
+			}
+			w.must("cutover")
+			w.serves("v2")
+			w.probed()
+			w.must("prune")
+			w.must("deploy", "--new-release")
+			w.must("rollback", first)
+			w.serves("v1")
+			sum := w.lostNothing(load, requests)
+			if sum.Kinds["slow"] == 0 || sum.Kinds["kept"] == 0 || sum.Kinds["fresh"] == 0 {
+				t.Errorf("requests by kind: %v, want some of each", sum.Kinds)
+			}
+		})
+	}
+}
+
+// probed expects cutover to have counted requests of its own, none failed.
+func (w *world) probed() {
+	w.t.Helper()
+	targets := w.state("cutover")["outputs"].(map[string]any)["targets"].(map[string]any)
+	for _, key := range []string{"web@vm1", "web@vm2"} {
+		probe, ok := targets[key].(map[string]any)["probe"].(map[string]any)
+		if !ok || probe["requests"].(float64) == 0 || probe["failed"].(float64) != 0 {
+			w.t.Errorf("%s: probe %v, want requests and no failure", key, probe)
+		}
+	}
+}
+
+func TestHosts_ServeAgainByThemselvesAfterCrashAndEngineRestart(t *testing.T) {
+	for name, s := range switches() {
+		t.Run(name, func(t *testing.T) {
+			w := begin(t, s.with(name))
+			w.must("deploy")
+			vm1, vm2 := w.rig.Host("vm1"), w.rig.Host("vm2")
+			if err := vm1.KillContainerProcess(t.Context(), w.running("vm1")[0]); err != nil {
+				t.Fatal(err)
+			}
+			if err := vm2.RestartEngine(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			w.eventually(func() error {
+				for _, h := range []*rig.Host{vm1, vm2} {
+					if status, body := w.get(h.URL() + "/"); status != 200 {
+						return fmt.Errorf("%s answers %d %q", h.Name, status, body)
+					}
+				}
+				return nil
+			})
+			w.serves("v1")
+		})
+	}
+}
+
+func TestAssets_OfBothVersionsAnswerDuringTheWholeSecondDeploy(t *testing.T) {
+	w := begin(t, settings{})
+	w.must("deploy")
+	w.commit(settings{}.version("v2", ""))
+	w.must("build")
+	w.must("push")
+	w.must("assets")
+	paths := []string{"/assets/app-v1.css", "/assets/app-v2.css"}
+	load, err := rig.StartTraffic(t.Context(), rig.Load{Paths: paths, Slow: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, stage := range []string{"env-push", "boot", "barrier-wait", "cutover", "prune"} {
+		w.must(stage)
+	}
+	w.lostNothing(load, 1000)
+	for _, host := range []string{"vm1", "vm2"} {
+		_, manifest := w.get(w.rig.Host(host).URL() + "/assets/manifest.json")
+		if !strings.Contains(manifest, "app-v2.css") {
+			t.Errorf("%s: the new version sees the manifest %q, want its own", host, manifest)
+		}
+	}
+}

@@ -1,0 +1,144 @@
+package arch
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/kstep/kstep/"
+
+// layers are the packages from the bottom up: one may import only those in
+// layers below its own, and its own layer's where the list says so.
+func layers() [][]string {
+	return [][]string{
+		{"internal/exit", "internal/report", "internal/arch"},
+		{"schema", "internal/secret", "internal/state"},
+		{"internal/config", "internal/actor", "internal/hook", "internal/engine", "internal/git"},
+		{"internal/host", "internal/version", "internal/scaffold", "internal/builder", "internal/registry"},
+		{"internal/cord", "internal/probe", "internal/ledger", "internal/lease", "internal/envfile", "internal/asset"},
+		{"internal/plan"},
+		{"internal/barrier", "internal/traffic", "internal/ready"},
+		{"internal/proxy"},
+		{"stages"},
+		{"stages/build", "stages/push", "stages/assets", "stages/envpush", "stages/boot", "stages/barrierwait", "stages/cutover", "stages/prune"},
+		{"cmd/kstep"},
+	}
+}
+
+// doors are the packages through which an outside module enters, so that it
+// can be exchanged in one place.
+func doors() map[string][]string {
+	return map[string][]string{
+		"github.com/alecthomas/kingpin":          {"cmd/kstep"},
+		"github.com/moby/moby/client":            {"internal/engine"},
+		"github.com/moby/moby/api":               {"internal/engine"},
+		"golang.org/x/crypto":                    {"internal/host"},
+		"github.com/pkg/sftp":                    {"internal/host"},
+		"github.com/skeema/knownhosts":           {"internal/host"},
+		"github.com/kevinburke/ssh_config":       {"internal/host"},
+		"github.com/google/go-containerregistry": {"internal/registry"},
+		"github.com/sethvargo/go-githubactions":  {"internal/report"},
+		"github.com/santhosh-tekuri/jsonschema":  {"schema"},
+		"github.com/oklog/ulid":                  {"internal/state"},
+		"github.com/google/renameio":             {"internal/state"},
+		"go.yaml.in/yaml":                        {"internal/config"},
+		"github.com/invopop/jsonschema":          {"internal/config", "schema/gen"},
+	}
+}
+
+func TestImports_PointDownwards(t *testing.T) {
+	rank := map[string]int{}
+	for i, layer := range layers() {
+		for _, pkg := range layer {
+			rank[pkg] = i
+		}
+	}
+	for pkg, imports := range product(t) {
+		own, ok := rank[pkg]
+		if !ok {
+			if !tool(pkg) {
+				t.Errorf("package %s has no layer: add it to layers() in this test", pkg)
+			}
+			continue
+		}
+		for _, imported := range imports {
+			below, inside := strings.CutPrefix(imported, module)
+			if !inside {
+				continue
+			}
+			if theirs, ok := rank[below]; !ok || theirs >= own {
+				t.Errorf("%s imports %s, which is not below it", pkg, below)
+			}
+		}
+	}
+}
+
+func TestImports_BringEachOutsideModuleInAtOnePackage(t *testing.T) {
+	for pkg, imports := range product(t) {
+		for _, imported := range imports {
+			for outside, allowed := range doors() {
+				if (imported == outside || strings.HasPrefix(imported, outside+"/")) && !slices.Contains(allowed, pkg) && !tool(pkg) {
+					t.Errorf("%s imports %s; only %s may", pkg, imported, strings.Join(allowed, ", "))
+				}
+			}
+		}
+	}
+}
+
+// tool tells packages that are not in the product: generators, and what tests
+// are made of.
+func tool(pkg string) bool {
+	return strings.HasPrefix(pkg, "integration") || path.Base(pkg) == "gen" || strings.HasSuffix(pkg, "test") || strings.Contains(pkg, "/gen/")
+}
+
+// product is every package's imports, tests left out.
+func product(t *testing.T) map[string][]string {
+	t.Helper()
+	root := filepath.Join("..", "..")
+	found := map[string][]string{}
+	err := filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (strings.HasPrefix(d.Name(), ".") && d.Name() != "." && d.Name() != ".." || d.Name() == "testdata" || d.Name() == "tools") {
+			return filepath.SkipDir
+		}
+		if !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
+			return nil
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		dir, err := filepath.Rel(root, filepath.Dir(file))
+		if err != nil {
+			return err
+		}
+		pkg := filepath.ToSlash(dir)
+		for _, spec := range parsed.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			found[pkg] = append(found[pkg], imported)
+		}
+		if found[pkg] == nil {
+			found[pkg] = []string{}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found) < 20 {
+		t.Fatalf("found only %d packages: is the test looking at the right folder?", len(found))
+	}
+	return found
+}

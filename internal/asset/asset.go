@@ -1,0 +1,189 @@
+// Package asset keeps the files of two versions of an app available to both
+// (S7). All of it happens on the host: the engine itself copies the image's
+// folder into an empty volume when a container is created, not run, so the
+// image needs neither a shell nor `sleep`, and nothing travels through the
+// machine that runs kstep.
+package asset
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/host"
+	"github.com/kstep/kstep/internal/state"
+)
+
+// Bridge is the asset folders of one image for one role on one host. Each
+// asset path has two folders in Dir: `own`, the image's files as they are, and
+// `all`, which is mounted and also holds the other generation's files.
+type Bridge struct {
+	Host  host.Host
+	Sudo  bool
+	Image string
+	// Paths are the asset folders in the image.
+	Paths []string
+	// Root is the role's asset folder, Dir this image's below it.
+	Root, Dir string
+	// Helper names the container that is created to copy from the image.
+	Helper string
+	Labels map[string]string
+}
+
+const marker = "complete.json"
+
+// complete is written last, so that its presence vouches for the rest.
+type complete struct {
+	Image   string   `json:"image"`
+	Paths   []string `json:"paths"`
+	Bridged []string `json:"bridged"` // The other generations' folders.
+}
+
+// Build makes the folders and bridges them with those that the running
+// containers have mounted. It says what it changed.
+func (b Bridge) Build(ctx context.Context, running []engine.Container) (volumes []state.AssetVolume, changed []string, err error) {
+	for _, p := range b.Paths {
+		volumes = append(volumes, state.AssetVolume{Path: p, HostDir: b.folder(p, "all")})
+	}
+	have, err := b.read(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	others := b.others(running)
+	if have == nil || have.Image != b.Image || !slices.Equal(have.Paths, b.Paths) {
+		if err := b.extract(ctx); err != nil {
+			return nil, nil, err
+		}
+		changed = append(changed, "extracted "+strings.Join(b.Paths, ", "))
+		have = &complete{Image: b.Image, Paths: b.Paths}
+	} else if !slices.ContainsFunc(others, func(o other) bool { return !slices.Contains(have.Bridged, o.all) }) {
+		return volumes, nil, nil
+	}
+	for _, o := range others {
+		if err := b.exchange(ctx, o); err != nil {
+			return nil, changed, err
+		}
+		changed = append(changed, "bridged "+o.path+" with "+path.Base(path.Dir(path.Dir(o.all))))
+		have.Bridged = append(have.Bridged, o.all)
+	}
+	slices.Sort(have.Bridged)
+	have.Bridged = slices.Compact(have.Bridged)
+	return volumes, changed, b.write(ctx, *have)
+}
+
+// folder is where an asset path lives below Dir.
+func (b Bridge) folder(assetPath, kind string) string {
+	return path.Join(b.Dir, strings.ReplaceAll(strings.Trim(assetPath, "/"), "/", "_"), kind)
+}
+
+func (b Bridge) read(ctx context.Context) (*complete, error) {
+	data, err := b.Host.Files().Read(ctx, path.Join(b.Dir, marker))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read asset marker: %w", err)
+	}
+	var c complete
+	if json.Unmarshal(data, &c) != nil {
+		return nil, nil // Not ours or torn: made again.
+	}
+	return &c, nil
+}
+
+func (b Bridge) write(ctx context.Context, c complete) error {
+	data, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	if err := b.Host.Files().Write(ctx, path.Join(b.Dir, marker), data, 0o644); err != nil {
+		return fmt.Errorf("write asset marker: %w", err)
+	}
+	return nil
+}
+
+// other is another generation's folder, mounted in a running container.
+type other struct{ path, all string }
+
+func (b Bridge) others(running []engine.Container) []other {
+	var found []other
+	for _, c := range running {
+		for _, m := range c.Mounts {
+			o := other{m.Target, m.Source}
+			if strings.HasPrefix(o.all, b.Root+"/") && !strings.HasPrefix(o.all, b.Dir+"/") &&
+				slices.Contains(b.Paths, o.path) && !slices.Contains(found, o) {
+				found = append(found, o)
+			}
+		}
+	}
+	return found
+}
+
+// extract copies the image's folders to the host, from scratch: a run that was
+// killed may have left half of them.
+func (b Bridge) extract(ctx context.Context) error {
+	if err := b.run(ctx, "clear asset folder", `rm -rf -- "$1"`, b.Dir, ""); err != nil {
+		return err
+	}
+	volumes := map[string]string{}
+	for _, p := range b.Paths {
+		for _, kind := range []string{"own", "all"} {
+			if err := b.Host.Files().Mkdir(ctx, b.folder(p, kind), 0o755); err != nil {
+				return fmt.Errorf("make asset folder: %w", err)
+			}
+		}
+		volumes[p] = b.folder(p, "own")
+	}
+	err := b.Host.Engine().Extract(ctx, engine.Extract{
+		Image: b.Image, Name: b.Helper, Labels: b.Labels, Folders: volumes,
+	})
+	if err != nil {
+		err = fmt.Errorf("copy assets out of the image: %w", err)
+		if errors.Is(err, engine.ErrNotFound) {
+			err = exit.Hint(err, "check asset_path: it must be a folder in the image")
+		}
+		return err
+	}
+	for _, p := range b.Paths {
+		if err := b.run(ctx, "copy assets", addMissing, b.folder(p, "own"), b.folder(p, "all")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// exchange gives each generation the files of the other that it lacks. A file
+// that both have stays as each version made it (a manifest with a stable name
+// must match its own version).
+func (b Bridge) exchange(ctx context.Context, o other) error {
+	if err := b.run(ctx, "lend new assets to the old version", addMissing, b.folder(o.path, "own"), o.all); err != nil {
+		return err
+	}
+	theirs := path.Join(path.Dir(o.all), "own")
+	return b.run(ctx, "lend old assets to the new version", addMissing, theirs, b.folder(o.path, "all"))
+}
+
+// addMissing copies what "$2" lacks of "$1". The exit status of cp -n for a
+// file it left alone differs between coreutils 9.1, 9.2 and 9.5 and BusyBox, so
+// the outcome is asked for instead.
+const addMissing = `cp -a -n -- "$1/." "$2/" 2>/dev/null || :
+missing=$(cd "$1" && find . \( -type f -o -type l \) -exec sh -c 'for f; do [ -e "$0/$f" ] || [ -L "$0/$f" ] || echo "$f"; done' "$2" {} + | head -n 3)
+[ -z "$missing" ] || { echo "not copied: $missing" >&2; df -k "$2" >&2; exit 1; }`
+
+func (b Bridge) run(ctx context.Context, what, script, from, to string) error {
+	argv := []string{"sh", "-c", script, "kstep", from, to}
+	if b.Sudo {
+		argv = append([]string{"sudo", "-n"}, argv...)
+	}
+	if _, err := b.Host.Run(ctx, argv, nil); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}

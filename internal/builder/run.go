@@ -1,0 +1,187 @@
+package builder
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/kstep/kstep/internal/exit"
+)
+
+// killAfter is how long docker may take to cancel a build before it is
+// killed; kstep itself has five seconds.
+const killAfter = 3 * time.Second
+
+// Build builds the image and hands over what docker prints, line by line. An
+// image of one platform ends in the engine; of several, as an OCI archive in
+// archive, which is not used otherwise.
+func (b Builder) Build(ctx context.Context, spec Spec, archive io.Writer, line func(string)) error {
+	env, err := b.environment(spec)
+	if err != nil {
+		return err
+	}
+	lines := &lineWriter{emit: line}
+	stdout := io.Writer(lines)
+	if spec.several() {
+		stdout = archive
+	}
+	err = run(ctx, b.Docker, env, b.arguments(spec), stdout, lines)
+	lines.flush()
+	if err != nil && ctx.Err() == nil {
+		return explain(fmt.Errorf("build image: %w", err), lines.tail)
+	}
+	return err
+}
+
+// Save writes the image as docker's own archive.
+func (b Builder) Save(ctx context.Context, reference string, archive io.Writer) error {
+	lines := &lineWriter{}
+	err := run(ctx, b.Docker, nil, []string{"save", reference}, archive, lines)
+	lines.flush()
+	if err != nil && ctx.Err() == nil {
+		return explain(fmt.Errorf("save image %s: %w", reference, err), lines.tail)
+	}
+	return err
+}
+
+// ImageID is the engine's id of an image, or empty if it has no such image.
+func (b Builder) ImageID(ctx context.Context, reference string) string {
+	out, err := capture(ctx, b.Docker, nil, "image", "inspect", "--format", "{{.Id}}", reference)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(out)
+}
+
+func capture(ctx context.Context, docker string, env []string, args ...string) (string, error) {
+	var out bytes.Buffer
+	err := run(ctx, docker, env, args, &out, io.Discard)
+	return out.String(), err
+}
+
+// run starts docker in a process group of its own, so that all it started
+// (plugins, credential helpers) ends with the context, and that a terminal's
+// interrupt reaches kstep alone.
+func run(ctx context.Context, docker string, env, args []string, stdout, stderr io.Writer) error {
+	cmd := exec.CommandContext(ctx, docker, args...)
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = killAfter
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		if cmd.Process != nil {
+			// Whatever ignored the first signal; an empty group is no error.
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		}
+		return ctx.Err()
+	}
+	return err
+}
+
+// lineWriter cuts output into lines and keeps the last ones. Of a line that
+// was drawn over (carriage returns) only the last state counts.
+type lineWriter struct {
+	mu   sync.Mutex
+	emit func(string)
+	part []byte
+	tail []string
+}
+
+const (
+	maxLine = 64 << 10
+	maxTail = 40
+)
+
+func (w *lineWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.part = append(w.part, p...)
+	for {
+		i := bytes.IndexByte(w.part, '\n')
+		if i < 0 && len(w.part) < maxLine {
+			return len(p), nil
+		}
+		if i < 0 {
+			i = len(w.part) - 1
+		}
+		w.line(string(w.part[:i+1]))
+		w.part = w.part[i+1:]
+	}
+}
+
+func (w *lineWriter) flush() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.part) > 0 {
+		w.line(string(w.part))
+		w.part = nil
+	}
+}
+
+func (w *lineWriter) line(text string) {
+	text = strings.TrimRight(text, "\r\n")
+	text = strings.ToValidUTF8(text[strings.LastIndexByte(text, '\r')+1:], "\uFFFD")
+	if text != "" {
+		w.tail = append(w.tail[max(0, len(w.tail)-maxTail+1):], text)
+	}
+	if w.emit != nil {
+		w.emit(text)
+	}
+}
+
+// explain adds the telling line of the output, and what to do where that is
+// known.
+func explain(err error, tail []string) error {
+	if errors.Is(err, syscall.ENOSPC) {
+		return exit.With(exit.Failed, err, "make room on the disk of the state folder")
+	}
+	cause := telling(tail)
+	if cause != "" {
+		err = fmt.Errorf("%w: %s", err, cause)
+	}
+	text := strings.Join(tail, "\n")
+	has := func(parts ...string) bool {
+		for _, part := range parts {
+			if strings.Contains(text, part) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case has("Cannot connect to the Docker daemon", "error during connect"):
+		return exit.With(exit.Unreachable, err, "start the docker engine of this machine, or name another in DOCKER_HOST")
+	case has("permission denied while trying to connect"):
+		return exit.With(exit.Unreachable, err, "add this user to the docker group, or name another engine in DOCKER_HOST")
+	case has("no space left on device"):
+		return exit.With(exit.Failed, err, "make room on the engine's disk: docker system df, docker builder prune")
+	case has("not supported for the docker driver", "driver not connecting", "exporter is not supported", "currently not supported for docker driver",
+		"is not supported by the docker driver", "exporter \"oci\" could not be found", "Multi-platform build is not supported", "Multiple platforms feature"):
+		return exit.With(exit.Config, err, "docker buildx create --use --driver docker-container makes a builder that can")
+	case has("exec format error"):
+		return exit.With(exit.Failed, err, "another processor's programs need emulation here: docker run --privileged --rm tonistiigi/binfmt --install all")
+	}
+	return exit.With(exit.Failed, err)
+}
+
+func telling(tail []string) string {
+	for i := len(tail) - 1; i >= 0; i-- {
+		if strings.Contains(tail[i], "ERROR:") || strings.Contains(tail[i], "failed to solve") {
+			return strings.TrimPrefix(strings.TrimSpace(tail[i]), "ERROR: ")
+		}
+	}
+	if len(tail) > 0 {
+		return strings.TrimSpace(tail[len(tail)-1])
+	}
+	return ""
+}

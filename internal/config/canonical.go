@@ -1,0 +1,113 @@
+package config
+
+import (
+	"slices"
+)
+
+// canonical spells out every shorthand in the tree, so that the rest sees one
+// form: roles are maps, environments are structured, tags are below env, and a
+// role's health check and stop stand over the top level's.
+func (c *checker) canonical() {
+	c.canonicalServers()
+	c.tree.walk(func(segs []string, n *node) {
+		if isEnv(segs) && n.kind == mapping && !isStructured(n) && len(n.pairs) > 0 {
+			*n = *structured(&node{kind: mapping, at: n.at, path: n.path, pairs: n.pairs})
+		}
+	})
+	c.moveTags()
+	c.splitCommands()
+}
+
+func (c *checker) canonicalServers() {
+	servers := c.tree.get("servers")
+	if servers == nil {
+		return
+	}
+	if servers.kind == list {
+		*servers = *wrap("web", &node{kind: list, at: servers.at, path: servers.path, items: servers.items})
+	}
+	for _, p := range servers.pairs {
+		role := p.value
+		if role.kind == list {
+			*role = *wrap("hosts", &node{kind: list, at: role.at, path: role.path, items: role.items})
+		}
+		for _, key := range []string{"healthcheck", "stop"} {
+			if base, over := c.tree.get(key), role.get(key); base != nil && over != nil {
+				*over = *merge(base.clone(), over, []string{key})
+			}
+		}
+	}
+}
+
+// moveTags moves env_tags into env.tags.
+func (c *checker) moveTags() {
+	tags := c.tree.get("env_tags")
+	if tags == nil {
+		return
+	}
+	env := c.tree.get("env")
+	if env == nil {
+		env = &node{kind: mapping, at: tags.at, path: tags.path}
+		c.tree.set("env", tags.at, env)
+	}
+	into := env.get("tags")
+	if into == nil {
+		into = &node{kind: mapping, at: tags.at, path: tags.path}
+		env.set("tags", tags.at, into)
+	}
+	for _, p := range tags.pairs {
+		if other := into.get(p.key); other != nil {
+			c.atKey([]string{"env_tags", p.key}, "tag %q is also in env.tags, on line %d; keep one", p.key, other.at.line)
+			continue
+		}
+		into.pairs = append(into.pairs, p)
+	}
+	c.tree.remove("env_tags")
+}
+
+// splitCommands refuses command lines that cannot be split into words.
+func (c *checker) splitCommands() {
+	for _, p := range c.tree.get("servers").rolePairs() {
+		cmd := p.value.get("cmd")
+		if cmd == nil || cmd.kind != scalar {
+			continue
+		}
+		all, err := words(cmd.text)
+		switch {
+		case err != nil:
+			c.at([]string{"servers", p.key, "cmd"}, "%s", err)
+		case len(all) == 0:
+			c.at([]string{"servers", p.key, "cmd"}, "must not be empty")
+		default:
+			continue
+		}
+		p.value.remove("cmd")
+	}
+}
+
+// rolePairs are the entries of a map, none of what is not there.
+func (n *node) rolePairs() []pair {
+	if n == nil {
+		return nil
+	}
+	return n.pairs
+}
+
+// uniteHosts puts the tags of a host that is listed twice together, in the
+// order they are written.
+func uniteHosts(hosts []Host) []Host {
+	var all []Host
+	for _, h := range hosts {
+		i := slices.IndexFunc(all, func(o Host) bool { return o.Name == h.Name })
+		if i < 0 {
+			i = len(all)
+			all = append(all, Host{Name: h.Name})
+		}
+		for _, tag := range h.Tags {
+			if !slices.Contains(all[i].Tags, tag) {
+				all[i].Tags = append(all[i].Tags, tag)
+			}
+		}
+	}
+	return all
+}

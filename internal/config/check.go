@@ -1,0 +1,190 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/kstep/kstep/schema"
+)
+
+func itoa(i int) string { return strconv.Itoa(i) }
+
+// semantics checks what a schema cannot say.
+func (c *checker) semantics(kstepVersion string) {
+	c.minimumVersion(kstepVersion)
+	if c.cfg.RequireDestination && c.cfg.Destination == "" {
+		c.at([]string{"require_destination"}, "no destination is given; name one with -d")
+	}
+	c.roles()
+	c.tags()
+	c.assets(nil, c.cfg.AssetPath, c.cfg.AssetPaths)
+	c.environments()
+	c.rollout()
+	c.stop([]string{"stop"}, c.cfg.Stop)
+	c.labels([]string{"labels"}, c.cfg.Labels)
+	c.labels([]string{"proxy", "labels"}, c.cfg.Proxy.Labels)
+	c.credentials()
+	c.leaks()
+}
+
+func (c *checker) roles() {
+	roles := c.cfg.Servers.Roles
+	names := make([]string, len(roles))
+	for i, role := range roles {
+		names[i] = role.Name
+		segs := []string{"servers", role.Name}
+		below := func(keys ...string) []string { return append(slices.Clip(segs), keys...) }
+		primary := role.Name == c.cfg.PrimaryRole
+		switch {
+		case len(role.Hosts) > 0:
+		case primary:
+			c.at(below("hosts"), "the primary role needs at least one host")
+		case !c.cfg.AllowEmptyRoles:
+			c.at(below("hosts"), "has no hosts; list some, or set allow_empty_roles: true")
+		}
+		if role.Start == "after-barrier" {
+			switch {
+			case c.cfg.Proxied(role):
+				c.at(below("start"), "a role with traffic must start with-boot: stopping the old container first would lose requests")
+			case primary:
+				c.at(below("start"), "the primary role opens the barrier, so it must start with-boot")
+			}
+		}
+		c.assets(segs, role.AssetPath, role.AssetPaths)
+		c.labels(below("labels"), role.Labels)
+		if role.Stop != nil {
+			c.stop(below("stop"), *role.Stop)
+		}
+		if role.Healthcheck != nil {
+			c.healthcheck(below("healthcheck"), *role.Healthcheck)
+		}
+	}
+	if _, ok := c.cfg.Role(c.cfg.PrimaryRole); !ok && !c.isBroken("servers") {
+		segs := []string{"primary_role"}
+		c.at(segs, "%s", c.unknown(segs, "role", c.cfg.PrimaryRole, names))
+	}
+	if c.cfg.Proxy.Switch == "cord" && !slices.ContainsFunc(roles, c.cfg.Proxied) && !c.isBroken("servers") {
+		c.at([]string{"proxy", "switch"}, "cord needs a role with traffic; set proxy: true on one")
+	}
+}
+
+// isBroken tells whether the schema refused anything below key.
+func (c *checker) isBroken(key string) bool {
+	return slices.ContainsFunc(c.broken, func(b []string) bool { return len(b) == 0 || b[0] == key })
+}
+
+// unknown names what was not found at segs and what the writer may have meant.
+// A text that a variable was filled into is not repeated: it may be a secret.
+func (c *checker) unknown(segs []string, what, name string, known []string) string {
+	message := fmt.Sprintf("unknown %s %q", what, name)
+	if n := c.tree.find(segs); n != nil && n.vars != nil {
+		message = fmt.Sprintf("unknown %s in %s", what, n.raw)
+	}
+	if closest, ok := schema.Closest(name, known); ok {
+		return fmt.Sprintf("%s; did you mean %q?", message, closest)
+	}
+	switch {
+	case len(known) == 0:
+		return message + "; none is declared"
+	case len(known) > 12: // Nobody reads that many.
+		return message
+	}
+	return message + "; known are " + strings.Join(known, ", ")
+}
+
+// tags holds the hosts' tags against the declared ones.
+func (c *checker) tags() {
+	if slices.ContainsFunc(c.broken, func(b []string) bool { return len(b) == 0 || b[0] == "env" || b[0] == "env_tags" }) {
+		return
+	}
+	known := slices.Sorted(maps.Keys(c.cfg.Env.Tags))
+	c.tree.walk(func(segs []string, n *node) {
+		if n.kind != scalar || !(matches("servers.*.hosts.*.*", segs) || matches("servers.*.hosts.*.*.*", segs)) {
+			return
+		}
+		if !slices.Contains(known, n.text) {
+			// Named by the host entry, as in the list it stands in.
+			at, _ := c.tree.spot(segs, false)
+			_, path := c.tree.spot(segs[:4], false)
+			c.problems = append(c.problems, Problem{
+				File: at.file, Line: at.line, Column: at.column, Path: path, Message: c.unknown(segs, "tag", n.text, known),
+			})
+		}
+	})
+}
+
+func (c *checker) assets(segs []string, one string, several []string) {
+	if one != "" && several != nil {
+		c.atKey(append(slices.Clip(segs), "asset_path"), "is given beside asset_paths; put all paths there")
+	}
+}
+
+func (c *checker) environments() {
+	c.cfg.eachEnv(func(segs []string, env *Env) {
+		seen := map[string]bool{}
+		for i, entry := range env.Secret {
+			name, _ := splitSecret(entry)
+			at := append(slices.Clip(segs), "secret", itoa(i))
+			if _, twice := env.Clear[name]; twice {
+				c.at(at, "%s is under clear too; keep one", name)
+			}
+			if seen[name] {
+				c.at(at, "%s is listed twice", name)
+			}
+			seen[name] = true
+		}
+		for name, value := range env.Clear {
+			if strings.ContainsRune(value, 0) {
+				c.at(append(slices.Clip(segs), "clear", name), "a variable cannot hold a NUL byte")
+			}
+		}
+	})
+}
+
+func (c *checker) rollout() {
+	for _, span := range []struct {
+		segs  []string
+		value Duration
+	}{
+		{[]string{"hook_timeout"}, c.cfg.HookTimeout},
+		{[]string{"barrier", "timeout"}, c.cfg.Barrier.Timeout},
+		{[]string{"cutover", "timeout"}, c.cfg.Cutover.Timeout},
+		{[]string{"lease", "ttl"}, c.cfg.Lease.TTL},
+		{[]string{"ssh", "connect_timeout"}, c.cfg.SSH.ConnectTimeout},
+	} {
+		c.positive(span.segs, span.value)
+	}
+	c.healthcheck([]string{"healthcheck"}, c.cfg.Healthcheck)
+}
+
+func (c *checker) healthcheck(segs []string, h Healthcheck) {
+	c.positive(append(slices.Clip(segs), "interval"), h.Interval)
+	c.positive(append(slices.Clip(segs), "timeout"), h.Timeout)
+}
+
+func (c *checker) positive(segs []string, d Duration) {
+	if d <= 0 {
+		c.at(segs, "must be longer than 0s")
+	}
+}
+
+func (c *checker) labels(segs []string, labels map[string]string) {
+	for name := range labels {
+		if strings.HasPrefix(name, "kstep.") {
+			c.atKey(append(slices.Clip(segs), name), `labels that begin with "kstep." are kstep's own`)
+		}
+	}
+}
+
+func (c *checker) credentials() {
+	r := c.cfg.Registry
+	switch hasName := r.Username != (SecretOrValue{}); {
+	case hasName && len(r.Password) == 0:
+		c.at([]string{"registry", "password"}, "is missing; name the secret that holds it, as a list")
+	case !hasName && len(r.Password) > 0:
+		c.at([]string{"registry", "username"}, "is missing; write it, or a list with the name of the secret that holds it")
+	}
+}

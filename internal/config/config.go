@@ -1,0 +1,113 @@
+// Package config is what the user wants: the types of kstep.yml, its loading,
+// merging, interpolation and validation. It decides nothing about containers
+// or hosts; package plan does.
+//
+// The comments of the fields below are the user's documentation: they end up
+// in schema/config.schema.json, in editors and in docs/config.md. The json
+// names are the keys of the file: YAML is read into a tree of positioned nodes,
+// checked, and only then decoded as JSON, so that every complaint can name a
+// line. A field with a default is never omitted when written, so that an
+// explicit zero survives.
+package config
+
+// Config is a whole kstep.yml, merged with its destination file, interpolated,
+// validated and with every default filled in. Load moves EnvTags into Env.Tags.
+type Config struct {
+	// Service names the application. It is the first part of every container,
+	// image label, lease and folder name kstep makes on a host.
+	Service string `json:"service" jsonschema:"required"`
+	// Image is the repository to push to and pull from, without registry
+	// server and tag, such as `acme/shop`.
+	Image string `json:"image" jsonschema:"required"`
+	// Registry is where images are pushed and pulled.
+	Registry Registry `json:"registry,omitzero"`
+	// Servers are the hosts: a plain list is the role `web`, a map has one
+	// entry for each role.
+	Servers Servers `json:"servers" jsonschema:"required"`
+	// PrimaryRole is the role whose health opens the barrier.
+	PrimaryRole string `json:"primary_role" jsonschema:"default=web"`
+
+	// Env is the environment of every container.
+	Env Env `json:"env,omitzero"`
+	// EnvTags are environments for hosts that carry the tag; the same as
+	// `env.tags`.
+	EnvTags map[string]Env `json:"env_tags,omitempty"`
+
+	// AssetPath is a folder in the image whose files must stay available
+	// while old and new containers run side by side.
+	AssetPath string `json:"asset_path,omitempty"`
+	// AssetPaths are several such folders.
+	AssetPaths []string `json:"asset_paths,omitempty"`
+
+	// Healthcheck tells when a container is ready for traffic.
+	Healthcheck Healthcheck `json:"healthcheck"`
+	// Stop tells how a container is asked to end.
+	Stop Stop `json:"stop"`
+	// Logging is Docker's log driver and its options for every container.
+	Logging Logging `json:"logging,omitzero"`
+	// Labels are extra labels for every container.
+	Labels map[string]string `json:"labels,omitempty"`
+	// Volumes are extra mounts for every container, in Docker's short form
+	// `source:target[:ro]`.
+	Volumes []string `json:"volumes,omitempty"`
+
+	// Barrier holds the other roles back until the primary role is ready.
+	Barrier Barrier `json:"barrier"`
+	// Cutover tells how traffic moves to the new containers.
+	Cutover Cutover `json:"cutover"`
+	// Boot tells how many hosts start new containers at once.
+	Boot Rolling `json:"boot,omitzero"`
+	// Proxy is the Traefik that kstep runs on the hosts of proxied roles.
+	Proxy Proxy `json:"proxy"`
+
+	// Builder tells how the image is built.
+	Builder Builder `json:"builder,omitzero"`
+
+	// HooksPath is the folder with hook scripts.
+	HooksPath string `json:"hooks_path" jsonschema:"default=.kstep/hooks"`
+	// HookTimeout ends a hook that hangs.
+	HookTimeout Duration `json:"hook_timeout" jsonschema:"default=15m"`
+	// RunDirectory is the folder that kstep keeps on every host; a relative
+	// one is below the SSH user's home.
+	RunDirectory string `json:"run_directory" jsonschema:"default=.kstep"`
+	// Retain is how many releases each role and destination keeps for
+	// rollback, the live one included.
+	Retain int `json:"retain" jsonschema:"default=5,minimum=1"`
+	// Lease keeps two releases from touching the hosts at once.
+	Lease Lease `json:"lease"`
+	// SSH tells how hosts are reached.
+	SSH SSH `json:"ssh"`
+
+	// MinimumVersion is the oldest kstep that may work with this file.
+	MinimumVersion string `json:"minimum_version,omitempty"`
+	// RequireDestination refuses to run without `-d`.
+	RequireDestination bool `json:"require_destination,omitempty"`
+	// AllowEmptyRoles accepts roles without hosts.
+	AllowEmptyRoles bool `json:"allow_empty_roles,omitempty"`
+
+	// Destination is the name given with -d, or empty. Not a key.
+	Destination string `json:"-"`
+	// Path is the main file this was loaded from. Not a key.
+	Path string `json:"-"`
+}
+
+// Registry is an image registry and the names of its credentials.
+type Registry struct {
+	// Server is the registry's host and port; empty means Docker Hub.
+	Server string `json:"server,omitempty"`
+	// Username is the name to log in with, or a list with the name of the
+	// secret that holds it.
+	Username SecretOrValue `json:"username,omitzero"`
+	// Password is a list with the name of the secret that holds it.
+	Password []string `json:"password,omitempty" jsonschema:"maxItems=1"`
+	// Insecure allows plain HTTP. The hosts' engines must list the server
+	// under `insecure-registries` too.
+	Insecure bool `json:"insecure,omitempty"`
+}
+
+// SecretOrValue is a plain value, or the name of the secret that holds it
+// (written as a list of one name).
+type SecretOrValue struct {
+	Value  string
+	Secret string
+}

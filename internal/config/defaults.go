@@ -1,0 +1,53 @@
+package config
+
+// defaults is a Config with nothing but its defaults; a file is decoded over
+// it. The `default=` tags tell people the same values, and a test compares
+// them.
+func defaults() Config {
+	const second, minute = Duration(1e9), Duration(60e9)
+	return Config{
+		PrimaryRole: "web",
+		Healthcheck: defaultHealthcheck(),
+		Stop:        defaultStop(),
+		Barrier:     Barrier{Quorum: "1", Timeout: 2 * minute},
+		Cutover:     Cutover{Drain: 300 * second / 1000, Probe: new(true), Timeout: 30 * second},
+		Proxy: Proxy{
+			Switch:     "routes",
+			Image:      "traefik:v3.6",
+			Publish:    defaultPublish,
+			PathPrefix: "/",
+		},
+		Builder:      Builder{Dockerfile: "Dockerfile"},
+		HooksPath:    ".kstep/hooks",
+		HookTimeout:  15 * minute,
+		RunDirectory: ".kstep",
+		Retain:       5,
+		Lease:        Lease{TTL: 15 * minute},
+		SSH: SSH{
+			User:           "root",
+			Port:           22,
+			DockerSocket:   "/var/run/docker.sock",
+			ConnectTimeout: 10 * second,
+			ConnectRetries: 2,
+			MaxDials:       30,
+		},
+	}
+}
+
+func defaultHealthcheck() Healthcheck {
+	return Healthcheck{
+		Path:     "/up",
+		Port:     3000,
+		Interval: Duration(1e9),
+		Timeout:  Duration(5e9),
+		Retries:  30,
+		Cord:     "/tmp/kstep-cord",
+	}
+}
+
+func defaultStop() Stop { return Stop{Timeout: Duration(30e9)} }
+
+const (
+	defaultPublish Publish = 80
+	defaultStart           = "with-boot"
+)

@@ -1,0 +1,126 @@
+package config
+
+import (
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Role finds a role by name.
+func (c *Config) Role(name string) (Role, bool) {
+	i := slices.IndexFunc(c.Servers.Roles, func(r Role) bool { return r.Name == name })
+	if i < 0 {
+		return Role{}, false
+	}
+	return c.Servers.Roles[i], true
+}
+
+// Hosts are the hosts of all roles, each once, in the order of the file.
+func (c *Config) Hosts() []string {
+	var hosts []string
+	for _, role := range c.Servers.Roles {
+		for _, h := range role.Hosts {
+			if !slices.Contains(hosts, h.Name) {
+				hosts = append(hosts, h.Name)
+			}
+		}
+	}
+	return hosts
+}
+
+// Proxied tells whether traffic goes to a role: by default only to the primary
+// one.
+func (c *Config) Proxied(role Role) bool {
+	if role.Proxy != nil {
+		return *role.Proxy
+	}
+	return role.Name == c.PrimaryRole
+}
+
+// EffectiveHealthcheck is the role's health check: its own keys over those of
+// the top level. Load has put them together.
+func (c *Config) EffectiveHealthcheck(role Role) Healthcheck {
+	if role.Healthcheck != nil {
+		return *role.Healthcheck
+	}
+	return c.Healthcheck
+}
+
+// EffectiveStop is how the role's containers are stopped: its own keys over
+// those of the top level. Load has put them together.
+func (c *Config) EffectiveStop(role Role) Stop {
+	if role.Stop != nil {
+		return *role.Stop
+	}
+	return c.Stop
+}
+
+// EffectiveLogging is the role's logging, else that of the top level. The
+// drivers that write files without end are given an end.
+func (c *Config) EffectiveLogging(role Role) Logging {
+	logging := c.Logging
+	if role.Logging != nil {
+		logging = *role.Logging
+	}
+	logging.Options = maps.Clone(logging.Options)
+	if (logging.Driver == "json-file" || logging.Driver == "local") && logging.Options["max-size"] == "" {
+		if logging.Options == nil {
+			logging.Options = map[string]string{}
+		}
+		logging.Options["max-size"] = "10m"
+	}
+	return logging
+}
+
+// EffectiveLabels are the role's labels over those of the top level.
+func (c *Config) EffectiveLabels(role Role) map[string]string {
+	labels := map[string]string{}
+	maps.Copy(labels, c.Labels)
+	maps.Copy(labels, role.Labels)
+	return labels
+}
+
+// EffectiveVolumes are the volumes of the top level and of the role; of two
+// with the same target the role's counts.
+func (c *Config) EffectiveVolumes(role Role) []string {
+	volumes := slices.DeleteFunc(slices.Clone(c.Volumes), func(v string) bool {
+		return slices.ContainsFunc(role.Volumes, func(own string) bool { return volumeTarget(own) == volumeTarget(v) })
+	})
+	return append(volumes, role.Volumes...)
+}
+
+func volumeTarget(volume string) string {
+	parts := strings.Split(volume, ":")
+	if len(parts) < 2 {
+		return volume
+	}
+	return strings.TrimSuffix(parts[1], "/")
+}
+
+// EffectiveAssetPaths are the role's asset paths, else those of the top level.
+func (c *Config) EffectiveAssetPaths(role Role) []string {
+	switch {
+	case role.AssetPath != "":
+		return []string{role.AssetPath}
+	case role.AssetPaths != nil:
+		return role.AssetPaths
+	case c.AssetPath != "":
+		return []string{c.AssetPath}
+	default:
+		return c.AssetPaths
+	}
+}
+
+// TagEnv is the environment of hosts that carry a tag; nothing for a tag that
+// is not declared.
+func (c *Config) TagEnv(tag string) Env { return c.Env.Tags[tag] }
+
+// Repository is the image's full name without a tag, such as
+// `ghcr.io/acme/shop`; for Docker Hub without its server.
+func (c *Config) Repository() string {
+	server := c.Registry.Server
+	if server == "" || strings.HasPrefix(c.Image, server+"/") {
+		return c.Image
+	}
+	return server + "/" + c.Image
+}

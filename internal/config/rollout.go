@@ -1,0 +1,65 @@
+package config
+
+// Barrier holds the other roles back until the primary role is ready.
+type Barrier struct {
+	// Quorum is how many primary containers must be ready: a number, a
+	// percentage such as `50%`, or `all`.
+	Quorum string `json:"quorum" jsonschema:"default=1"`
+	// Timeout closes the barrier when the quorum is not reached in time.
+	Timeout Duration `json:"timeout" jsonschema:"default=2m"`
+}
+
+// Rolling limits how many hosts are worked on at once.
+type Rolling struct {
+	// Limit is a number of hosts or a percentage of the role's hosts; empty
+	// means all at once.
+	Limit string `json:"limit,omitempty"`
+	// Wait is the pause between two groups; none follows the last one.
+	Wait Duration `json:"wait" jsonschema:"default=0s"`
+}
+
+// Cutover tells how traffic moves to the new containers.
+type Cutover struct {
+	Rolling
+	// Drain is how long requests in flight may finish on the old container
+	// after the proxy let go of it and before it is asked to stop.
+	Drain Duration `json:"drain" jsonschema:"default=300ms"`
+	// Probe sends requests through the proxy while traffic moves and counts
+	// those that fail.
+	Probe *bool `json:"probe" jsonschema:"default=true"`
+	// Timeout is how long the proxy may take to confirm a move.
+	Timeout Duration `json:"timeout" jsonschema:"default=30s"`
+}
+
+// Proxy is the Traefik that kstep runs on the hosts of proxied roles.
+type Proxy struct {
+	// Switch is how traffic moves: `routes` replaces a file that Traefik
+	// watches; `cord` lets a proxy follow the containers' Docker health.
+	Switch string `json:"switch" jsonschema:"enum=routes,enum=cord,default=routes"`
+	// Image is the Traefik image.
+	Image string `json:"image" jsonschema:"default=traefik:v3.6"`
+	// Publish is the host port for HTTP; `true` is the default one, `false`
+	// publishes none.
+	Publish Publish `json:"publish" jsonschema:"default=80"`
+	// Args are extra Traefik options, without leading dashes:
+	// `accesslog: true` becomes `--accesslog=true`.
+	Args map[string]string `json:"args,omitempty"`
+	// Labels are extra labels of the proxy's container.
+	Labels map[string]string `json:"labels,omitempty"`
+	// Hosts are the request host names this service answers to; empty means
+	// all.
+	Hosts []string `json:"hosts,omitempty"`
+	// PathPrefix limits this service to request paths below it.
+	PathPrefix string `json:"path_prefix" jsonschema:"default=/"`
+}
+
+// Publish is a host port, or 0 for none.
+type Publish int
+
+// Lease keeps two releases from touching the hosts at once.
+type Lease struct {
+	// TTL is how long a lease lives after its last heartbeat.
+	TTL Duration `json:"ttl" jsonschema:"default=15m"`
+	// Wait queues behind another release for this long; 0 fails at once.
+	Wait Duration `json:"wait" jsonschema:"default=0s"`
+}

@@ -1,0 +1,123 @@
+package config
+
+import (
+	"maps"
+	"slices"
+	"strings"
+)
+
+// SecretUse is a secret's name and the keys of the configuration that use it.
+type SecretUse struct {
+	Name  string
+	Where []string // Such as `env.secret[0]`.
+}
+
+// SecretNames are the secrets that the configuration refers to, sorted by
+// name. The configuration never holds their values, with one exception: a
+// clear variable may have one filled in by `${NAME}`.
+func (c *Config) SecretNames() []SecretUse {
+	uses := map[string][]string{}
+	add := func(name string, segs ...string) {
+		path := ""
+		for _, s := range segs {
+			if index(s) >= 0 {
+				path += "[" + s + "]"
+			} else {
+				path = keyPath(path, s)
+			}
+		}
+		uses[name] = append(uses[name], path)
+	}
+	list := func(names []string, segs ...string) {
+		for i, name := range names {
+			add(name, append(slices.Clip(segs), itoa(i))...)
+		}
+	}
+	if c.Registry.Username.Secret != "" {
+		add(c.Registry.Username.Secret, "registry", "username")
+	}
+	list(c.Registry.Password, "registry", "password")
+	list(c.Builder.Secrets, "builder", "secrets")
+	list(c.SSH.KeyData, "ssh", "key_data")
+	c.eachEnv(func(segs []string, env *Env) {
+		for i, entry := range env.Secret {
+			add(secretOf(entry), append(slices.Clip(segs), "secret", itoa(i))...)
+		}
+	})
+	all := make([]SecretUse, 0, len(uses))
+	for _, name := range slices.Sorted(maps.Keys(uses)) {
+		all = append(all, SecretUse{Name: name, Where: uses[name]})
+	}
+	return all
+}
+
+// splitSecret splits `NAME:SECRET`; without a colon both are the same.
+func splitSecret(entry string) (name, secret string) {
+	name, secret, aliased := strings.Cut(entry, ":")
+	if !aliased {
+		return entry, entry
+	}
+	return name, secret
+}
+
+func secretOf(entry string) string {
+	_, secret := splitSecret(entry)
+	return secret
+}
+
+// eachEnv visits every environment with its place in the spelled-out tree.
+// What the visitor changes is kept.
+func (c *Config) eachEnv(visit func(segs []string, env *Env)) {
+	visit([]string{"env"}, &c.Env)
+	for _, tag := range slices.Sorted(maps.Keys(c.Env.Tags)) {
+		env := c.Env.Tags[tag]
+		visit([]string{"env", "tags", tag}, &env)
+		c.Env.Tags[tag] = env
+	}
+	for i := range c.Servers.Roles {
+		role := &c.Servers.Roles[i]
+		visit([]string{"servers", role.Name, "env"}, &role.Env)
+	}
+}
+
+func (c *Config) isSecret() func(string) bool {
+	names := map[string]bool{}
+	for _, use := range c.SecretNames() {
+		names[use.Name] = true
+	}
+	return func(name string) bool { return names[name] }
+}
+
+// keepSecretSources remembers the text of every clear value that a secret was
+// filled into.
+func (c *Config) keepSecretSources(tree *node) {
+	secret := c.isSecret()
+	c.eachEnv(func(segs []string, env *Env) {
+		for name := range env.Clear {
+			n := tree.find(append(slices.Clip(segs), "clear", name))
+			if n == nil || !slices.ContainsFunc(n.vars, secret) {
+				continue
+			}
+			if env.sources == nil {
+				env.sources = map[string]string{}
+			}
+			env.sources[name] = n.raw
+		}
+	})
+}
+
+// leaks reports values outside an environment that a secret was filled into:
+// they would end up in labels, state files and image layers.
+func (c *checker) leaks() {
+	secret := c.cfg.isSecret()
+	c.tree.walk(func(segs []string, n *node) {
+		if isClear(segs) {
+			return
+		}
+		for _, name := range n.vars {
+			if secret(name) {
+				c.at(segs, "fills in the secret %s; only a clear value under env may do that", name)
+			}
+		}
+	})
+}

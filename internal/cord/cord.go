@@ -1,0 +1,108 @@
+// Package cord is the string that ties a container to its traffic (S8): a file
+// in a folder of its own on the host, mounted read-only into the container,
+// whose Docker health check is *app check AND cord present*. Tie it and the
+// container turns healthy; cut it and it turns unhealthy, while it still
+// answers every request in flight.
+package cord
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/kstep/kstep/internal/config"
+	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/host"
+)
+
+// Untied is what the health check prints when the app is fine and only the
+// cord is missing: ready, but without traffic.
+const Untied = "kstep: app fine, cord untied"
+
+const file = "cord"
+
+// Tie makes the container's health check pass.
+func Tie(ctx context.Context, files host.Files, dir string) error {
+	if err := files.Write(ctx, path.Join(dir, file), nil, 0o644); err != nil {
+		return fmt.Errorf("tie cord: %w", err)
+	}
+	return nil
+}
+
+// Cut makes the container's health check fail. A cord that is cut already is
+// fine.
+func Cut(ctx context.Context, files host.Files, dir string) error {
+	if err := files.Remove(ctx, path.Join(dir, file)); err != nil {
+		return fmt.Errorf("cut cord: %w", err)
+	}
+	return nil
+}
+
+// Tied tells whether the cord in the folder is tied.
+func Tied(ctx context.Context, files host.Files, dir string) (bool, error) {
+	_, err := files.Stat(ctx, path.Join(dir, file))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look at cord: %w", err)
+	}
+	return true, nil
+}
+
+// Ready tells whether the container's last health check said that the app is
+// fine, tied or not.
+func Ready(c engine.Container) bool {
+	if c.Health == "healthy" {
+		return true
+	}
+	return len(c.HealthLog) > 0 && strings.Contains(c.HealthLog[len(c.HealthLog)-1], Untied)
+}
+
+// Dir finds the host folder of a container's cord among its mounts, or "".
+func Dir(c engine.Container, cordsDir string) string {
+	for _, m := range c.Mounts {
+		if strings.HasPrefix(m.Source, cordsDir+"/") {
+			return m.Source
+		}
+	}
+	return ""
+}
+
+// Health is the composed check. A cut cord must act at the first probe, a
+// hiccup of the app must not: so Docker's retries are 1, and the app's check
+// is retried inside the probe instead.
+func Health(hc config.Healthcheck) *engine.Health {
+	cordFile := path.Join(hc.Cord, file)
+	script := strings.Join([]string{
+		"app() { " + appCheck(hc) + "; }",
+		fmt.Sprintf("if [ ! -e '%s' ]; then app >/dev/null 2>&1 && echo '%s'; exit 1; fi", cordFile, Untied),
+		"for try in 1 2 3; do app && exit 0; sleep 0.3 2>/dev/null || sleep 1; done",
+		"exit 1",
+	}, "\n")
+	return &engine.Health{
+		Shell:    script,
+		Interval: hc.Interval.D(),
+		Timeout:  3*hc.Timeout.D() + 3*hc.Interval.D(),
+		Retries:  1,
+	}
+}
+
+func appCheck(hc config.Healthcheck) string {
+	if len(hc.Cmd.Exec) > 0 {
+		quoted := make([]string, len(hc.Cmd.Exec))
+		for i, arg := range hc.Cmd.Exec {
+			quoted[i] = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
+		}
+		return strings.Join(quoted, " ")
+	}
+	if hc.Cmd.Shell != "" {
+		return "( " + hc.Cmd.Shell + " )"
+	}
+	url := fmt.Sprintf("'http://127.0.0.1:%d%s'", hc.Port, strings.ReplaceAll(hc.Path, "'", "%27"))
+	return "if command -v curl >/dev/null 2>&1; then curl -fsS -o /dev/null " + url +
+		"; else wget -q -O /dev/null " + url + "; fi"
+}

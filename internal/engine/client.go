@@ -1,0 +1,217 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/moby/moby/client"
+)
+
+// Options make a client.
+type Options struct {
+	// Dial opens a connection to the engine's socket.
+	Dial func(ctx context.Context) (net.Conn, error)
+	// Host is named in errors.
+	Host string
+	// Around is called around every request, so that a caller can count,
+	// repeat or break requests. It calls the request itself, which may be
+	// repeated when safe is true. Nil calls it once.
+	Around func(ctx context.Context, name string, safe bool, request func(context.Context) error) error
+}
+
+// Client is one host's engine. Its methods may be called from several
+// goroutines at once.
+type Client struct {
+	api       *client.Client
+	seam      *seam
+	transport *http.Transport
+	host      string
+
+	mu      sync.Mutex
+	version version // Zero until negotiated.
+}
+
+// New makes a client. It does not connect yet.
+func New(opts Options) *Client {
+	base := &http.Transport{
+		DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return opts.Dial(ctx) },
+		DisableCompression:  true,
+		MaxIdleConnsPerHost: 2,
+		IdleConnTimeout:     time.Minute,
+	}
+	through := &seam{base: base, around: opts.Around}
+	// The client takes its socket from the transport; without an option that
+	// can fail there is no error to return.
+	api, err := client.New(client.WithHTTPClient(&http.Client{
+		Transport:     through,
+		CheckRedirect: client.CheckRedirect,
+	}), client.WithUserAgent("kstep"))
+	if err != nil {
+		panic(fmt.Sprintf("make engine client: %v", err))
+	}
+	return &Client{api: api, seam: through, transport: base, host: opts.Host}
+}
+
+// CloseIdle drops connections that wait for a next request, such as after the
+// connection below them broke.
+func (c *Client) CloseIdle() { c.transport.CloseIdleConnections() }
+
+// Host is the name of the engine's host.
+func (c *Client) Host() string { return c.host }
+
+// Ping negotiates the API version, once, and tells it.
+func (c *Client) Ping(ctx context.Context) (string, error) {
+	v, err := c.ready(ctx)
+	return v.String(), err
+}
+
+// ready negotiates by itself: the client would ignore a ping that failed and
+// go on with its newest version, which an old engine refuses.
+func (c *Client) ready(ctx context.Context) (version, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.version != (version{}) {
+		return c.version, nil
+	}
+	if _, err := c.api.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true}); err != nil {
+		return version{}, c.fail("reach engine", err)
+	}
+	v, err := parseVersion(c.api.ClientVersion())
+	if err != nil {
+		return version{}, c.fail("reach engine", err)
+	}
+	c.version = v
+	return v, nil
+}
+
+// Info tells what the engine is.
+func (c *Client) Info(ctx context.Context) (Info, error) {
+	v, err := c.ready(ctx)
+	if err != nil {
+		return Info{}, err
+	}
+	answer, err := c.api.Info(ctx, client.InfoOptions{})
+	if err != nil {
+		return Info{}, c.fail("ask engine", err)
+	}
+	info := Info{
+		Version: answer.Info.ServerVersion, APIVersion: v.String(),
+		Name: answer.Info.Name, Storage: answer.Info.Driver,
+	}
+	for _, pair := range answer.Info.DriverStatus {
+		if pair[0] == "driver-type" && strings.Contains(pair[1], "containerd") {
+			info.Containerd = true
+		}
+	}
+	if registries := answer.Info.RegistryConfig; registries != nil {
+		for name, index := range registries.IndexConfigs {
+			if !index.Secure {
+				info.Insecure = append(info.Insecure, name)
+			}
+		}
+	}
+	return info, nil
+}
+
+// seam is the transport through which every request passes.
+type seam struct {
+	base   http.RoundTripper
+	around func(context.Context, string, bool, func(context.Context) error) error
+}
+
+// RoundTrip sends one request. Short answers are read completely within it,
+// so that a connection that breaks halfway is noticed where it can be
+// repeated.
+func (s *seam) RoundTrip(req *http.Request) (*http.Response, error) {
+	var resp *http.Response
+	send := func(context.Context) error {
+		again := req
+		if req.Body != nil && req.GetBody != nil {
+			body, err := req.GetBody()
+			if err != nil {
+				return err
+			}
+			again = req.Clone(req.Context())
+			again.Body = body
+		}
+		answer, err := s.base.RoundTrip(again)
+		if err == nil && !streams(req) {
+			answer.Body, err = whole(answer.Body)
+		}
+		if err != nil {
+			return err
+		}
+		resp = answer
+		return nil
+	}
+	err := s.call(req, send)
+	if err != nil {
+		if resp != nil {
+			resp.Body.Close() // Whoever is around hid the answer.
+		}
+		if ended := Ended(req.Context()); ended != nil {
+			err = ended
+		}
+		return nil, &transportError{err}
+	}
+	return resp, nil
+}
+
+func (s *seam) call(req *http.Request, send func(context.Context) error) error {
+	if s.around == nil {
+		return send(req.Context())
+	}
+	safe := req.Method == http.MethodGet || req.Method == http.MethodHead
+	return s.around(req.Context(), requestName(req), safe, send)
+}
+
+// whole reads a body to its end and lets the connection be used again.
+func whole(body io.ReadCloser) (io.ReadCloser, error) {
+	defer body.Close()
+	data, err := io.ReadAll(body)
+	if err != nil {
+		return nil, err
+	}
+	return io.NopCloser(bytes.NewReader(data)), nil
+}
+
+// streams tells which answers have no end, or are too big to keep.
+func streams(req *http.Request) bool {
+	p := req.URL.Path
+	return strings.HasSuffix(p, "/events") || strings.HasSuffix(p, "/archive") ||
+		strings.HasSuffix(p, "/images/create") || strings.HasSuffix(p, "/start") && strings.Contains(p, "/exec/")
+}
+
+// requestName is a request without what differs from call to call, such as
+// `POST /containers/{}/start`.
+func requestName(req *http.Request) string {
+	p := apiPrefix.ReplaceAllString(req.URL.Path, "")
+	return req.Method + " " + variablePart.ReplaceAllString(p, "$1{}$2")
+}
+
+var (
+	apiPrefix    = regexp.MustCompile(`^/v\d+\.\d+`)
+	variablePart = regexp.MustCompile(`^(/(?:containers|images|exec|networks)/)(?:.+?)((?:/(?:json|start|stop|kill|rename|logs|exec|archive|tag))?)$`)
+)
+
+// transportError keeps the client from looking into the cause, not even into
+// its text: it would put words of its own, without a host, in its place.
+type transportError struct{ err error }
+
+func (e *transportError) Error() string { return "no answer" }
+
+func transportCause(err error) (error, bool) {
+	if t, ok := errors.AsType[*transportError](err); ok {
+		return t.err, true
+	}
+	return nil, false
+}

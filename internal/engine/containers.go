@@ -1,0 +1,258 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/moby/moby/api/pkg/stdcopy"
+	"github.com/moby/moby/client"
+)
+
+// Containers lists containers, newest first.
+func (c *Client) Containers(ctx context.Context, f Filter) ([]Container, error) {
+	if _, err := c.ready(ctx); err != nil {
+		return nil, err
+	}
+	terms := f.labels()
+	if len(f.IDs) > 0 {
+		terms.Add("id", f.IDs...)
+	}
+	for _, name := range f.Names {
+		terms.Add("name", "^/"+regexp.QuoteMeta(name)+"$")
+	}
+	answer, err := c.api.ContainerList(ctx, client.ContainerListOptions{All: f.All, Filters: terms})
+	if err != nil {
+		return nil, c.fail("list containers", err)
+	}
+	list := make([]Container, len(answer.Items))
+	for i, item := range answer.Items {
+		list[i] = listed(item)
+	}
+	return list, nil
+}
+
+// Inspect observes one container by id or name; ErrNotFound if it is not there.
+func (c *Client) Inspect(ctx context.Context, id string) (Container, error) {
+	if _, err := c.ready(ctx); err != nil {
+		return Container{}, err
+	}
+	answer, err := c.api.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	if err != nil {
+		return Container{}, c.fail("inspect container "+id, err)
+	}
+	return inspected(answer.Container), nil
+}
+
+// Create makes a container and does not start it. ErrConflict if the name is
+// taken, ErrNotFound if the image or the network is missing.
+func (c *Client) Create(ctx context.Context, s Spec) (string, error) {
+	v, err := c.ready(ctx)
+	if err != nil {
+		return "", err
+	}
+	answer, err := c.api.ContainerCreate(ctx, createRequest(s, v))
+	if err != nil {
+		return "", c.fail("create container "+s.Name, err)
+	}
+	return answer.ID, nil
+}
+
+// Start starts a container; one that runs is fine. ErrPortTaken names the port.
+func (c *Client) Start(ctx context.Context, id string) error {
+	if _, err := c.ready(ctx); err != nil {
+		return err
+	}
+	_, err := c.api.ContainerStart(ctx, id, client.ContainerStartOptions{})
+	return c.fail("start container "+id, err)
+}
+
+// Stop asks a container to end and kills it after the grace. It returns when
+// it has ended, so ctx must outlast the grace. One that does not run is fine.
+// Empty fields of stop mean what the container was created with.
+func (c *Client) Stop(ctx context.Context, id string, stop Stop) error {
+	v, err := c.ready(ctx)
+	if err != nil {
+		return err
+	}
+	options := client.ContainerStopOptions{Timeout: seconds(stop.Timeout)}
+	if v.can(stopSignal) {
+		options.Signal = stop.Signal
+	} else if stop.Signal != "" {
+		if err := c.signalFirst(ctx, id, stop.Signal); err != nil {
+			return err
+		}
+	}
+	_, err = c.api.ContainerStop(ctx, id, options)
+	return c.fail("stop container "+id, err)
+}
+
+// signalFirst sends the signal by itself to an engine whose stop takes none,
+// unless it is the one that the container was created with. The stop after it
+// sends the container's own too, and waits.
+func (c *Client) signalFirst(ctx context.Context, id, signal string) error {
+	answer, err := c.api.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	if err != nil {
+		return c.fail("stop container "+id, err)
+	}
+	if answer.Container.State == nil || !answer.Container.State.Running || answer.Container.Config.StopSignal == signal {
+		return nil
+	}
+	return c.Kill(ctx, id, signal)
+}
+
+// Kill sends a signal; empty means SIGKILL. A container that does not run is
+// ErrConflict.
+func (c *Client) Kill(ctx context.Context, id, signal string) error {
+	if _, err := c.ready(ctx); err != nil {
+		return err
+	}
+	_, err := c.api.ContainerKill(ctx, id, client.ContainerKillOptions{Signal: signal})
+	return c.fail("kill container "+id, err)
+}
+
+// Remove removes a container with its anonymous volumes, also a running one.
+// A missing one is fine.
+func (c *Client) Remove(ctx context.Context, id string) error {
+	if _, err := c.ready(ctx); err != nil {
+		return err
+	}
+	_, err := c.api.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
+	if err == nil || cerrdefs.IsNotFound(err) {
+		return nil
+	}
+	if cerrdefs.IsConflict(err) && strings.Contains(err.Error(), "already in progress") {
+		return nil // Somebody else removes it right now.
+	}
+	return c.fail("remove container "+id, err)
+}
+
+// Rename gives a container another name; ErrConflict if that is taken.
+func (c *Client) Rename(ctx context.Context, id, name string) error {
+	if _, err := c.ready(ctx); err != nil {
+		return err
+	}
+	_, err := c.api.ContainerRename(ctx, id, client.ContainerRenameOptions{NewName: name})
+	return c.fail(fmt.Sprintf("rename container %s to %s", id, name), err)
+}
+
+// Logs returns the last lines that a container wrote, both streams in order.
+func (c *Client) Logs(ctx context.Context, id string, tail int) ([]string, error) {
+	if _, err := c.ready(ctx); err != nil {
+		return nil, err
+	}
+	body, err := c.api.ContainerLogs(ctx, id, client.ContainerLogsOptions{
+		ShowStdout: true, ShowStderr: true, Tail: strconv.Itoa(tail),
+	})
+	if err != nil {
+		return nil, c.fail("read logs of container "+id, err)
+	}
+	defer body.Close()
+	var text bytes.Buffer
+	if err := demultiplex(&text, body); err != nil {
+		return nil, c.fail("read logs of container "+id, err)
+	}
+	lines := slices.Collect(strings.Lines(text.String()))
+	for i := range lines {
+		lines[i] = strings.TrimRight(lines[i], "\r\n")
+	}
+	if len(lines) > tail { // One per stream and replica, in some engines.
+		lines = lines[len(lines)-tail:]
+	}
+	return lines, nil
+}
+
+// demultiplex copies both streams into one. A container with a terminal has no
+// frames: then the text is copied as it is.
+func demultiplex(to io.Writer, from io.Reader) error {
+	data, err := io.ReadAll(from)
+	if err != nil {
+		return err
+	}
+	if len(data) > 0 && (len(data) < 8 || data[0] > 3 || !bytes.Equal(data[1:4], []byte{0, 0, 0})) {
+		_, err = to.Write(data)
+		return err
+	}
+	_, err = stdcopy.StdCopy(to, to, bytes.NewReader(data))
+	return err
+}
+
+// Exec runs a program in a running container and returns its exit status and
+// what it wrote to both streams.
+func (c *Client) Exec(ctx context.Context, id string, argv []string) (int, []byte, error) {
+	v, err := c.ready(ctx)
+	if err != nil {
+		return -1, nil, err
+	}
+	what := fmt.Sprintf("run %s in container %s", argv[0], id)
+	made, err := c.api.ExecCreate(ctx, id, client.ExecCreateOptions{Cmd: argv, AttachStdout: true, AttachStderr: true})
+	if err != nil {
+		return -1, nil, c.fail(what, err)
+	}
+	output, err := c.execStart(ctx, v, made.ID)
+	if err != nil {
+		return -1, nil, c.fail(what, err)
+	}
+	ended, err := c.api.ExecInspect(ctx, made.ID, client.ExecInspectOptions{})
+	if err != nil {
+		return -1, output, c.fail(what, err)
+	}
+	if ended.Running {
+		return -1, output, fmt.Errorf("%s on %s: the output ended before the program did", what, c.host)
+	}
+	return ended.ExitCode, output, nil
+}
+
+// execStart asks for the output as a plain answer. The client's own way takes
+// the connection over, past the transport through which every request goes.
+func (c *Client) execStart(ctx context.Context, v version, exec string) ([]byte, error) {
+	url := fmt.Sprintf("http://%s/v%s/exec/%s/start", client.DummyHost, v, exec)
+	body, err := json.Marshal(map[string]bool{"Detach": false, "Tty": false})
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := c.seam.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		var answer struct{ Message string }
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<16)) // The status alone is an error, too.
+		if json.Unmarshal(text, &answer) == nil && answer.Message != "" {
+			text = []byte(answer.Message)
+		}
+		return nil, fmt.Errorf("%s: %s", resp.Status, text)
+	}
+	var output bytes.Buffer
+	if err := demultiplex(&output, resp.Body); err != nil {
+		return nil, &transportError{err}
+	}
+	return output.Bytes(), nil
+}
+
+// CopyFrom returns a file or folder of a container, running or not, as a tar
+// stream; ErrNotFound if the path is not there. The caller closes it.
+func (c *Client) CopyFrom(ctx context.Context, id, path string) (io.ReadCloser, error) {
+	if _, err := c.ready(ctx); err != nil {
+		return nil, err
+	}
+	answer, err := c.api.CopyFromContainer(ctx, id, client.CopyFromContainerOptions{SourcePath: path})
+	if err != nil {
+		return nil, c.fail(fmt.Sprintf("copy %s from container %s", path, id), err)
+	}
+	return answer.Content, nil
+}

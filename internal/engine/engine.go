@@ -1,0 +1,195 @@
+// Package engine is a Docker engine as kstep needs it: some twenty typed
+// operations over the Engine API. It is the only package that imports the
+// moby client, keeps the table of what an API version can do (the client does
+// not guard fields), and decides nothing.
+package engine
+
+import (
+	"errors"
+	"time"
+)
+
+// Errors that callers test for. They are wrapped with what was asked and on
+// which host's engine.
+var (
+	ErrNotFound     = errors.New("not found")
+	ErrConflict     = errors.New("conflict") // The name is taken, or the state forbids it.
+	ErrUnauthorized = errors.New("the registry refused the credentials")
+	ErrRegistry     = errors.New("the registry did not answer")
+	ErrPortTaken    = errors.New("port is already taken")
+	ErrDiskFull     = errors.New("no space left on the host")
+	ErrUnreachable  = errors.New("the engine did not answer")
+)
+
+// Labels that kstep puts on everything it makes.
+const (
+	LabelService     = "kstep.service"
+	LabelRole        = "kstep.role"
+	LabelDestination = "kstep.destination"
+	LabelVersion     = "kstep.version"
+	LabelRelease     = "kstep.release"
+	LabelSpec        = "kstep.spec"
+	LabelProxy       = "kstep.proxy" // On the proxy's container only.
+)
+
+// Spec is a wanted container. Two specs with equal fields are the same
+// container; its digest is the LabelSpec label.
+type Spec struct {
+	Name     string            `json:"name"`
+	Image    string            `json:"image"` // Reference by digest, or by tag for the proxy.
+	Cmd      []string          `json:"cmd,omitempty"`
+	Env      map[string]string `json:"-"` // Values may be secret: part of the digest by fingerprint only.
+	Labels   map[string]string `json:"labels,omitempty"`
+	Hostname string            `json:"hostname,omitempty"`
+	Mounts   []Mount           `json:"mounts,omitempty"`
+	Ports    []Port            `json:"ports,omitempty"`
+	Network  string            `json:"network,omitempty"`
+	Aliases  []string          `json:"aliases,omitempty"`
+	Restart  string            `json:"restart,omitempty"` // Restart policy name, such as `unless-stopped`.
+	Health   *Health           `json:"health,omitempty"`
+	Stop     Stop              `json:"stop,omitzero"`
+	Log      Log               `json:"log,omitzero"`
+	// EnvFingerprint stands for Env in the digest.
+	EnvFingerprint string `json:"envFingerprint,omitempty"`
+}
+
+// Mount is a host folder or file, or a named volume, in the container.
+type Mount struct {
+	Source   string `json:"source"` // Absolute host path, or a volume's name.
+	Target   string `json:"target"`
+	ReadOnly bool   `json:"readOnly,omitempty"`
+}
+
+// Port publishes a container port on the host.
+type Port struct {
+	Host      int `json:"host"`
+	Container int `json:"container"`
+}
+
+// Health is a Docker health check. Exactly one of Shell and Exec is set.
+type Health struct {
+	Shell       string        `json:"shell,omitempty"`
+	Exec        []string      `json:"exec,omitempty"`
+	Interval    time.Duration `json:"interval"`
+	Timeout     time.Duration `json:"timeout"`
+	StartPeriod time.Duration `json:"startPeriod,omitempty"`
+	Retries     int           `json:"retries"`
+}
+
+// Stop is how a container is asked to end.
+type Stop struct {
+	Signal  string        `json:"signal,omitempty"`
+	Timeout time.Duration `json:"timeout,omitempty"`
+}
+
+// Log is a log driver.
+type Log struct {
+	Driver  string            `json:"driver,omitempty"`
+	Options map[string]string `json:"options,omitempty"`
+}
+
+// Container is an observed container.
+type Container struct {
+	ID      string
+	Name    string // Without the leading slash.
+	Image   string // As given at creation.
+	ImageID string
+	Labels  map[string]string
+	// State is `created`, `running`, `restarting`, `exited`, `paused`, `dead`.
+	State string
+	// Health is `starting`, `healthy`, `unhealthy`, or empty without a check.
+	Health    string
+	HealthLog []string // Outputs of the last checks, oldest first; Inspect only.
+	ExitCode  int
+	OOMKilled bool
+	Restarts  int
+	Error     string // Why it could not start.
+	Pid       int
+	Env       []string // `NAME=value`, may hold secrets; Inspect only.
+	Cmd       []string // Inspect only.
+	// Addresses by network name; Inspect and List.
+	Addresses map[string]string
+	Mounts    []Mount
+	Created   time.Time
+	Started   time.Time
+	Finished  time.Time
+}
+
+// Running tells whether the container's process runs now.
+func (c Container) Running() bool { return c.State == "running" }
+
+// Image is an observed image.
+type Image struct {
+	ID      string // Config digest (classic store) or manifest digest (containerd store).
+	Tags    []string
+	Digests []string // repository@digest.
+	DiffIDs []string // Image only.
+	Labels  map[string]string
+	Size    int64
+	Created time.Time
+	// Health tells whether the image brings a HEALTHCHECK; Image only.
+	Health bool
+	// ConfigDigest is the digest of the image's config, where the engine tells
+	// it: always with the classic store, not with the containerd store, whose
+	// images are compared by DiffIDs.
+	ConfigDigest string
+}
+
+// Info is what an engine says about itself.
+type Info struct {
+	Version    string // Of the engine, such as `20.10.24`.
+	APIVersion string // Negotiated: what requests are made with.
+	Name       string // The host name the engine sees.
+	Storage    string // Storage driver, such as `overlay2`.
+	// Containerd tells that images live in containerd's store, where an image
+	// ID is a manifest digest instead of a config digest.
+	Containerd bool
+	// Insecure are the registries the engine speaks plain HTTP to.
+	Insecure []string
+}
+
+// Network is an observed network.
+type Network struct {
+	ID      string
+	Name    string
+	Labels  map[string]string
+	Created time.Time
+}
+
+// Extract copies folders out of an image without running anything in it.
+type Extract struct {
+	Image  string
+	Name   string // Of the container that exists meanwhile.
+	Labels map[string]string
+	// Folders are existing, empty host folders by the folder in the image
+	// that each is filled from.
+	Folders map[string]string
+}
+
+// Event is a change of a container's state.
+type Event struct {
+	Container string
+	Name      string
+	Action    string // `start`, `die`, `health_status: healthy`, …
+	Time      time.Time
+}
+
+// Auth is a registry login that travels with one pull and is not stored.
+type Auth struct {
+	Username string
+	Password string
+	Server   string
+}
+
+// Filter selects containers, images or events; empty fields select all.
+type Filter struct {
+	Labels  map[string]string // All must be there with these values, empty ones too.
+	Labeled []string          // All must be there, with any value.
+	All     bool              // Containers that do not run, too.
+	IDs     []string          // Any of these containers.
+	Names   []string          // Any of these container names, exactly.
+	// Reference selects images by repository and tag, with wildcards.
+	Reference string
+	// Dangling selects images without a tag.
+	Dangling bool
+}

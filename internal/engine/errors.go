@@ -1,0 +1,145 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	cerrdefs "github.com/containerd/errdefs"
+
+	"github.com/kstep/kstep/internal/exit"
+)
+
+// fail says what was asked of which engine, and classifies the answer.
+func (c *Client) fail(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if cause, ok := transportCause(err); ok {
+		return c.unreachable(what, cause)
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	text := message(err)
+	kind, hints := classify(text, c.host)
+	if kind == nil {
+		kind = kindOf(err)
+	}
+	if kind == nil {
+		return fmt.Errorf("%s on %s: %s", what, c.host, text)
+	}
+	wrapped := fmt.Errorf("%s on %s: %w", what, c.host, &answer{kind, text})
+	switch {
+	case errors.Is(kind, ErrUnauthorized), errors.Is(kind, ErrRegistry):
+		return exit.With(exit.Registry, wrapped, hints...)
+	case len(hints) > 0:
+		return exit.With(exit.Failed, wrapped, hints...)
+	default:
+		return wrapped
+	}
+}
+
+// unreachable is for requests that got no answer. The host's own errors say
+// more than this package can, and are kept as they are.
+func (c *Client) unreachable(what string, cause error) error {
+	if _, ok := errors.AsType[*endedError](cause); ok || errors.Is(cause, context.Canceled) || errors.Is(cause, context.DeadlineExceeded) {
+		return fmt.Errorf("%s on %s: %w", what, c.host, cause)
+	}
+	if _, ok := errors.AsType[*exit.Error](cause); ok {
+		return fmt.Errorf("%s: %w", what, cause)
+	}
+	return exit.With(exit.Unreachable, fmt.Errorf("%s on %s: %w: %w", what, c.host, ErrUnreachable, cause),
+		fmt.Sprintf("is the engine running on %s? systemctl status docker", c.host))
+}
+
+// answer is what the engine said, together with the error callers test for.
+type answer struct {
+	kind error
+	text string
+}
+
+func (a *answer) Error() string { return a.text }
+
+func (a *answer) Unwrap() error { return a.kind }
+
+// message strips what the client puts before the engine's words.
+func message(err error) string {
+	text := strings.TrimSpace(err.Error())
+	text = strings.TrimPrefix(text, "Error response from daemon: ")
+	return strings.TrimSuffix(text, ".")
+}
+
+func kindOf(err error) error {
+	switch {
+	case cerrdefs.IsNotFound(err):
+		return ErrNotFound
+	case cerrdefs.IsConflict(err):
+		return ErrConflict
+	case cerrdefs.IsUnauthorized(err), cerrdefs.IsPermissionDenied(err):
+		return ErrUnauthorized
+	default:
+		return nil
+	}
+}
+
+// hostPort finds the published port in the engine's message, which differs
+// between versions: `0.0.0.0:80`, `[::]:80`, `for 80`.
+var hostPort = regexp.MustCompile(`(?:0\.0\.0\.0|\[?::\]?|127\.0\.0\.1|bind for [^ ]*?|host port):? ?(\d+)`)
+
+// classify knows the engine's messages for which it has no status of its own:
+// everything that goes wrong at a start or in a pull is a 500, or a line in a
+// stream that began with 200.
+func classify(text, host string) (kind error, hints []string) {
+	lower := strings.ToLower(text)
+	has := func(any ...string) bool {
+		for _, s := range any {
+			if strings.Contains(lower, s) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case has("no space left on device", "disk quota exceeded"):
+		return ErrDiskFull, []string{fmt.Sprintf("free space on %s: docker system df, docker system prune", host)}
+	case has("port is already allocated", "address already in use", "ports are not available"):
+		port := "the port"
+		if m := hostPort.FindStringSubmatch(lower); m != nil {
+			port = "port " + m[1]
+		}
+		return ErrPortTaken, []string{fmt.Sprintf("something on %s uses %s: ss -ltnp, docker ps", host, port)}
+	case has("unauthorized", "authentication required", "no basic auth credentials", "access denied", "requested access to the resource is denied", "incorrect username or password"):
+		return ErrUnauthorized, []string{"check registry.username and registry.password, and that they may pull this repository"}
+	case has("server gave http response to https client"):
+		return ErrRegistry, []string{fmt.Sprintf("the registry speaks plain HTTP: list it under insecure-registries in /etc/docker/daemon.json on %s", host)}
+	case has("manifest unknown", "name unknown", "repository does not exist", "not found: manifest"):
+		return ErrNotFound, nil
+	case has("no such host", "server misbehaving", "connection refused", "i/o timeout", "tls handshake timeout", "network is unreachable",
+		"no route to host", "client.timeout exceeded", "certificate signed by unknown authority", "toomanyrequests", "503 service unavailable",
+		"500 internal server error", "502 bad gateway", "connection reset by peer") && !has("container"):
+		return ErrRegistry, []string{fmt.Sprintf("does the registry run, and can %s reach it?", host)}
+	default:
+		return nil, nil
+	}
+}
+
+// Ended tells why ctx ended, or nil while it did not. The cause keeps its
+// wording and exit code, and the result still is ctx.Err() to errors.Is.
+func Ended(ctx context.Context) error {
+	err := ctx.Err()
+	if err == nil {
+		return nil
+	}
+	return &endedError{cause: context.Cause(ctx), err: err}
+}
+
+type endedError struct{ cause, err error }
+
+func (e *endedError) Error() string { return e.cause.Error() }
+
+func (e *endedError) Unwrap() error { return e.cause }
+
+func (e *endedError) Is(target error) bool { return errors.Is(e.err, target) }

@@ -1,0 +1,78 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
+	"github.com/moby/moby/client"
+)
+
+// Extract fills host folders from an image, on the host. When a container is
+// created, the engine copies the image's folder into an empty volume that
+// covers it; here the volume is the host folder. The container is never
+// started, so it does not matter what the image can run. ErrNotFound if the
+// image or one of the folders in it is missing.
+func (c *Client) Extract(ctx context.Context, x Extract) error {
+	if _, err := c.ready(ctx); err != nil {
+		return err
+	}
+	folders := slices.Sorted(maps.Keys(x.Folders))
+	if err := c.withContainer(ctx, x, nil, func(id string) error {
+		for _, folder := range folders {
+			answer, err := c.api.ContainerStatPath(ctx, id, client.ContainerStatPathOptions{Path: folder})
+			if err != nil {
+				return c.fail(fmt.Sprintf("find folder %s in image %s", folder, x.Image), err)
+			}
+			if !answer.Stat.Mode.IsDir() {
+				return fmt.Errorf("find folder %s in image %s on %s: %w: it is a file", folder, x.Image, c.host, ErrNotFound)
+			}
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	var volumes []mount.Mount
+	for _, folder := range folders {
+		volumes = append(volumes, mount.Mount{
+			Type: mount.TypeVolume, Target: folder,
+			VolumeOptions: &mount.VolumeOptions{DriverConfig: &mount.Driver{
+				Name:    "local",
+				Options: map[string]string{"type": "none", "o": "bind", "device": x.Folders[folder]},
+			}},
+		})
+	}
+	return c.withContainer(ctx, x, volumes, func(string) error { return nil })
+}
+
+// cleanUp bounds the removal of the container after an interruption.
+const cleanUp = 3 * time.Second
+
+// withContainer has a container that is not started around use. One that an
+// interrupted run left behind gives way.
+func (c *Client) withContainer(ctx context.Context, x Extract, volumes []mount.Mount, use func(id string) error) (err error) {
+	options := client.ContainerCreateOptions{
+		Name:       x.Name,
+		Config:     &container.Config{Image: x.Image, Cmd: []string{"never-started"}, Labels: x.Labels},
+		HostConfig: &container.HostConfig{Mounts: volumes, NetworkMode: "none"},
+	}
+	if err := c.Remove(ctx, x.Name); err != nil {
+		return err
+	}
+	made, err := c.api.ContainerCreate(ctx, options)
+	if err != nil {
+		return c.fail("create container "+x.Name, err)
+	}
+	defer func() {
+		// Also when ctx ended: what was made is taken away.
+		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUp)
+		defer cancel()
+		err = errors.Join(err, c.Remove(clean, made.ID))
+	}()
+	return use(made.ID)
+}

@@ -1,0 +1,72 @@
+package engine
+
+import (
+	"context"
+	"slices"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/moby/moby/client"
+)
+
+// EnsureNetwork makes a bridge network unless it is there. Engines allow two
+// networks of one name, and two creators at once can each see none: so it
+// looks again, and all creators keep the same one, the oldest.
+func (c *Client) EnsureNetwork(ctx context.Context, name string, labels map[string]string) (created bool, err error) {
+	have, err := c.Networks(ctx, name)
+	if err != nil || len(have) > 0 {
+		return false, err
+	}
+	made, err := c.api.NetworkCreate(ctx, name, client.NetworkCreateOptions{Driver: "bridge", Labels: labels})
+	if err != nil && !cerrdefs.IsConflict(err) {
+		return false, c.fail("create network "+name, err)
+	}
+	have, listErr := c.Networks(ctx, name)
+	if listErr != nil {
+		return err == nil, listErr
+	}
+	if err != nil || len(have) < 2 || have[0].ID == made.ID {
+		return err == nil, nil
+	}
+	if _, err := c.api.NetworkRemove(ctx, made.ID, client.NetworkRemoveOptions{}); err != nil && !cerrdefs.IsNotFound(err) {
+		return false, c.fail("remove the second network "+name, err)
+	}
+	return false, nil
+}
+
+// Networks lists the networks of exactly this name, oldest first.
+func (c *Client) Networks(ctx context.Context, name string) ([]Network, error) {
+	if _, err := c.ready(ctx); err != nil {
+		return nil, err
+	}
+	answer, err := c.api.NetworkList(ctx, client.NetworkListOptions{Filters: client.Filters{}.Add("name", name)})
+	if err != nil {
+		return nil, c.fail("list networks", err)
+	}
+	var list []Network
+	for _, n := range answer.Items {
+		if n.Name == name { // The filter takes parts of names, too.
+			list = append(list, Network{ID: n.ID, Name: n.Name, Labels: n.Labels, Created: n.Created})
+		}
+	}
+	slices.SortFunc(list, func(a, b Network) int {
+		if order := a.Created.Compare(b.Created); order != 0 {
+			return order
+		}
+		return slices.Compare([]byte(a.ID), []byte(b.ID))
+	})
+	return list, nil
+}
+
+// RemoveNetwork removes the networks of this name. A missing one is fine.
+func (c *Client) RemoveNetwork(ctx context.Context, name string) error {
+	have, err := c.Networks(ctx, name)
+	if err != nil {
+		return err
+	}
+	for _, n := range have {
+		if _, err := c.api.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{}); err != nil && !cerrdefs.IsNotFound(err) {
+			return c.fail("remove network "+name, err)
+		}
+	}
+	return nil
+}

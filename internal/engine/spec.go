@@ -1,0 +1,137 @@
+package engine
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"net/netip"
+	"path"
+	"slices"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
+	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/client"
+)
+
+// Digest identifies the wanted container: `sha256:` over its canonical JSON.
+// The label that carries the digest is left out of it, and secret values take
+// part by their fingerprint only.
+func (s Spec) Digest() string {
+	s.Labels = maps.Clone(s.Labels)
+	delete(s.Labels, LabelSpec)
+	data, err := json.Marshal(s) // Maps are written with sorted keys.
+	if err != nil {
+		panic(fmt.Sprintf("spec cannot be written as JSON: %v", err)) // Plain data only: cannot fail.
+	}
+	sum := sha256.Sum256(data)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// createRequest translates a spec. It guards every field that an older engine
+// would silently ignore or refuse.
+func createRequest(s Spec, api version) client.ContainerCreateOptions {
+	config := &container.Config{
+		Hostname:    s.Hostname,
+		Image:       s.Image,
+		Cmd:         s.Cmd,
+		Env:         environment(s.Env),
+		Labels:      s.Labels,
+		StopSignal:  s.Stop.Signal,
+		StopTimeout: seconds(s.Stop.Timeout),
+		Healthcheck: healthcheck(s.Health),
+	}
+	hostConfig := &container.HostConfig{
+		RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyMode(s.Restart)},
+		LogConfig:     container.LogConfig{Type: s.Log.Driver, Config: s.Log.Options},
+		Mounts:        mounts(s.Mounts, api),
+	}
+	config.ExposedPorts, hostConfig.PortBindings = ports(s.Ports)
+	options := client.ContainerCreateOptions{Name: s.Name, Config: config, HostConfig: hostConfig}
+	if s.Network != "" {
+		hostConfig.NetworkMode = container.NetworkMode(s.Network)
+		options.NetworkingConfig = &network.NetworkingConfig{
+			EndpointsConfig: map[string]*network.EndpointSettings{s.Network: {Aliases: s.Aliases}},
+		}
+	}
+	return options
+}
+
+// environment sorts, so that equal maps make equal containers. Values go as
+// they are: the API has no trouble with newlines, quotes or dollars.
+func environment(env map[string]string) []string {
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		list = append(list, name+"="+env[name])
+	}
+	return list
+}
+
+// seconds rounds up: a grace of half a second must not become none.
+func seconds(d time.Duration) *int {
+	if d <= 0 {
+		return nil
+	}
+	n := int(math.Ceil(d.Seconds()))
+	return &n
+}
+
+func healthcheck(h *Health) *container.HealthConfig {
+	if h == nil {
+		return nil
+	}
+	check := &container.HealthConfig{
+		Interval:    h.Interval,
+		Timeout:     h.Timeout,
+		StartPeriod: h.StartPeriod,
+		Retries:     h.Retries,
+	}
+	if h.Shell != "" {
+		check.Test = []string{"CMD-SHELL", h.Shell}
+	} else {
+		check.Test = append([]string{"CMD"}, h.Exec...)
+	}
+	return check
+}
+
+// mounts are asked for as mounts, not as binds: a missing host folder is then
+// an error and not an empty one that belongs to root.
+func mounts(wanted []Mount, api version) []mount.Mount {
+	var list []mount.Mount
+	for _, m := range wanted {
+		kind := mount.TypeVolume
+		if path.IsAbs(m.Source) {
+			kind = mount.TypeBind
+		}
+		one := mount.Mount{Type: kind, Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly}
+		if kind == mount.TypeBind && m.ReadOnly && api.can(readOnlyRecursive) {
+			// From 1.44 on read-only means all the way down, which fails on
+			// kernels before 5.12 unless it may fall back; this is the fall-back.
+			one.BindOptions = &mount.BindOptions{ReadOnlyNonRecursive: true}
+		}
+		list = append(list, one)
+	}
+	return list
+}
+
+func ports(wanted []Port) (network.PortSet, network.PortMap) {
+	if len(wanted) == 0 {
+		return nil, nil
+	}
+	exposed, bound := network.PortSet{}, network.PortMap{}
+	for _, p := range wanted {
+		port, ok := network.PortFrom(uint16(p.Container), network.TCP)
+		if !ok {
+			continue // 0 is not a port; the schema refuses it.
+		}
+		exposed[port] = struct{}{}
+		bound[port] = append(bound[port], network.PortBinding{
+			HostIP: netip.Addr{}, HostPort: fmt.Sprint(p.Host),
+		})
+	}
+	return exposed, bound
+}

@@ -1,0 +1,84 @@
+// Package envfile is a role's environment on a host: a JSON object that only
+// the SSH user may read. JSON, because the engine's own env-file format cannot
+// hold a newline (moby/moby#12997); kstep reads it and hands the values to the
+// engine as they are.
+package envfile
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/kstep/kstep/internal/host"
+)
+
+// Encode writes the variables, sorted by name, one a line. A value that the
+// Engine API cannot carry is an error, which does not repeat the value.
+func Encode(env map[string]string) ([]byte, error) {
+	for name, value := range env {
+		switch {
+		case name == "" || strings.ContainsAny(name, "=\x00"):
+			return nil, fmt.Errorf("%q is not a name for a variable", name)
+		case !utf8.ValidString(value):
+			return nil, fmt.Errorf("the value of %s is not valid UTF-8", name)
+		case strings.ContainsRune(value, 0):
+			return nil, fmt.Errorf("the value of %s holds a NUL byte, which no process can receive", name)
+		}
+	}
+	var out strings.Builder
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(env); err != nil {
+		return nil, err
+	}
+	return []byte(out.String()), nil
+}
+
+// Decode reads what Encode wrote. Its error does not repeat the content.
+func Decode(data []byte) (map[string]string, error) {
+	var env map[string]string
+	if json.Unmarshal(data, &env) != nil {
+		return nil, errors.New("env file is not a JSON object of strings")
+	}
+	return env, nil
+}
+
+// Fingerprint tells whether two files are equal without telling what is in
+// them: it can only be made, or guessed at, with the host's key.
+func Fingerprint(key, data []byte) string {
+	mac := hmac.New(sha256.New, key)
+	mac.Write(data)
+	return "hmac-sha256:" + hex.EncodeToString(mac.Sum(nil))
+}
+
+// Key returns the host's fingerprint key and makes one where there is none.
+// Of two jobs that make it at once, one wins and both use it.
+func Key(ctx context.Context, files host.Files, path string) ([]byte, error) {
+	for range 2 {
+		key, err := files.Read(ctx, path)
+		if err == nil && len(key) >= 32 {
+			return key, nil
+		}
+		if err == nil {
+			return nil, fmt.Errorf("fingerprint key %s is too short: remove it and push the env again", path)
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("read fingerprint key: %w", err)
+		}
+		fresh := make([]byte, 32)
+		rand.Read(fresh) // Never fails: crypto/rand.
+		if err := files.Create(ctx, path, fresh, 0o600); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, fmt.Errorf("write fingerprint key: %w", err)
+		}
+	}
+	return nil, fmt.Errorf("fingerprint key %s comes and goes", path)
+}

@@ -1,0 +1,308 @@
+package git
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kstep/kstep/internal/exit"
+)
+
+// checkout makes a repository with one commit of two files.
+func checkout(t *testing.T) string {
+	t.Helper()
+	isolate(t)
+	dir := t.TempDir()
+	run(t, dir, "init", "--quiet", "--initial-branch=main")
+	write(t, dir, "app.txt", "one\n", 0o644)
+	write(t, dir, "bin/start", "#!/bin/sh\n", 0o755)
+	write(t, dir, ".gitignore", "ignored/\n", 0o644)
+	commit(t, dir)
+	return dir
+}
+
+func isolate(t *testing.T) {
+	t.Helper()
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("GIT_CONFIG_NOSYSTEM", "1")
+}
+
+func commit(t *testing.T, dir string) string {
+	t.Helper()
+	run(t, dir, "add", "--all")
+	run(t, dir, "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "--quiet", "--message=x")
+	return run(t, dir, "rev-parse", "HEAD")
+}
+
+func run(t *testing.T, dir string, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "git", args...)
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("git %v: %v\n%s", args, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func write(t *testing.T, dir, name, content string, mode fs.FileMode) {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func describe(t *testing.T, dir string, exclude ...string) Source {
+	t.Helper()
+	src, err := Describe(t.Context(), dir, exclude...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return src
+}
+
+func TestDescribe_CleanCheckoutIsItsCommit(t *testing.T) {
+	dir := checkout(t)
+	src := describe(t, filepath.Join(dir, "bin"))
+	if src.Dirty || src.Commit != run(t, dir, "rev-parse", "HEAD") || src.Prefix != "bin" {
+		t.Errorf("got %+v, want the clean commit with prefix bin", src)
+	}
+}
+
+func TestDescribe_DirtyDigestFollowsContentOnly(t *testing.T) {
+	dir := checkout(t)
+	clean := describe(t, dir)
+	seen := map[string]string{clean.TreeDigest: "clean"}
+	changes := []struct {
+		name string
+		make func()
+	}{
+		{"a tracked file changed to the same length", func() { write(t, dir, "app.txt", "two\n", 0o644) }},
+		{"a new file", func() { write(t, dir, "new.txt", "new\n", 0o644) }},
+		{"a new file with other content", func() { write(t, dir, "new.txt", "now\n", 0o644) }},
+		{"a mode changed", func() {
+			if err := os.Chmod(filepath.Join(dir, "app.txt"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"a tracked file deleted", func() {
+			if err := os.Remove(filepath.Join(dir, "bin/start")); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"a change staged", func() {
+			write(t, dir, "app.txt", "staged\n", 0o755)
+			run(t, dir, "add", "app.txt")
+		}},
+	}
+	for _, change := range changes {
+		change.make()
+		src := describe(t, dir)
+		if !src.Dirty {
+			t.Errorf("%s: got clean, want dirty", change.name)
+		}
+		if before, ok := seen[src.TreeDigest]; ok {
+			t.Errorf("%s: got the digest of %q, want another", change.name, before)
+		}
+		seen[src.TreeDigest] = change.name
+	}
+}
+
+func TestDescribe_TwoJobsWithTheSameFilesAgree(t *testing.T) {
+	first := checkout(t)
+	second := filepath.Join(t.TempDir(), "second")
+	run(t, t.TempDir(), "clone", "--quiet", first, second)
+	for _, dir := range []string{first, second} {
+		write(t, dir, "app.txt", "changed\n", 0o644)
+		write(t, dir, "new.txt", "new\n", 0o644)
+	}
+	old := time.Now().Add(-time.Hour)
+	for _, name := range []string{"app.txt", "new.txt", "bin/start"} {
+		if err := os.Chtimes(filepath.Join(second, name), old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, b := describe(t, first), describe(t, second)
+	if a.TreeDigest != b.TreeDigest {
+		t.Errorf("got %s and %s, want one digest", a.TreeDigest, b.TreeDigest)
+	}
+}
+
+func TestDescribe_IgnoredAndExcludedFilesDoNotCount(t *testing.T) {
+	dir := checkout(t)
+	write(t, dir, "ignored/file", "x", 0o644)
+	write(t, dir, "kstep-state/build.json", "{}", 0o644)
+	if src := describe(t, dir, filepath.Join(dir, "kstep-state"), "/elsewhere"); src.Dirty {
+		t.Errorf("got dirty, want clean")
+	}
+	if src := describe(t, dir); !src.Dirty {
+		t.Errorf("without the exclusion: got clean, want dirty")
+	}
+}
+
+func TestDescribe_ExcludesFoldersThatAreIgnoredInAnyWay(t *testing.T) {
+	for _, pattern := range []string{"state", "state/", "/state/", "state/*", "*.tar", "state/*.json"} {
+		dir := checkout(t)
+		write(t, dir, ".gitignore", pattern+"\n", 0o644)
+		commit(t, dir)
+		for _, exists := range []bool{false, true} {
+			if exists {
+				write(t, dir, "state/a.tar", "x", 0o644)
+				write(t, dir, "state/b.json", "x", 0o644)
+			}
+			if src := describe(t, dir, filepath.Join(dir, "state")); src.Dirty {
+				t.Errorf("%s, exists %v: got dirty, want clean", pattern, exists)
+			}
+		}
+	}
+}
+
+func TestDescribe_LeavesTheCheckoutAlone(t *testing.T) {
+	dir := checkout(t)
+	write(t, dir, "new.txt", "new\n", 0o644)
+	before := run(t, dir, "count-objects") + run(t, dir, "status", "--porcelain")
+	describe(t, dir)
+	after := run(t, dir, "count-objects") + run(t, dir, "status", "--porcelain")
+	if before != after {
+		t.Errorf("got %q after, want %q", after, before)
+	}
+}
+
+func TestDescribe_SeesChangesInsideSubmodules(t *testing.T) {
+	dir := withSubmodule(t)
+	if src := describe(t, dir); src.Dirty {
+		t.Fatal("got dirty, want clean")
+	}
+	write(t, dir, "lib/app.txt", "changed\n", 0o644)
+	if src := describe(t, dir); !src.Dirty {
+		t.Error("got clean, want dirty")
+	}
+}
+
+func withSubmodule(t *testing.T) string {
+	t.Helper()
+	lib, dir := checkout(t), checkout(t)
+	run(t, dir, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", lib, "lib")
+	commit(t, dir)
+	return dir
+}
+
+func TestDescribe_TellsWhyThereIsNoCommit(t *testing.T) {
+	isolate(t)
+	empty := t.TempDir()
+	run(t, empty, "init", "--quiet")
+	if _, err := Describe(t.Context(), empty); !errors.Is(err, ErrNoCommit) || exit.CodeOf(err) != exit.Config {
+		t.Errorf("empty repository: got %v, want ErrNoCommit with the config code", err)
+	}
+	outside := t.TempDir()
+	t.Setenv("GIT_CEILING_DIRECTORIES", filepath.Dir(outside))
+	if _, err := Describe(t.Context(), outside); !errors.Is(err, ErrNotRepository) {
+		t.Errorf("outside: got %v, want ErrNotRepository", err)
+	}
+}
+
+func TestDescribe_IgnoresTheRepositoryOfACallingHook(t *testing.T) {
+	dir, other := checkout(t), checkout(t)
+	t.Setenv("GIT_DIR", filepath.Join(other, ".git"))
+	t.Setenv("GIT_INDEX_FILE", filepath.Join(other, ".git/index"))
+	if src := describe(t, dir); src.Root != dir || src.Dirty {
+		t.Errorf("got %+v, want a clean %s", src, dir)
+	}
+}
+
+func TestExport_HasTheCommitAndNothingElse(t *testing.T) {
+	dir := checkout(t)
+	if err := os.Symlink("app.txt", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	head := commit(t, dir)
+	write(t, dir, "app.txt", "uncommitted\n", 0o644)
+	write(t, dir, "new.txt", "new\n", 0o644)
+	run(t, dir, "config", "core.sparseCheckout", "true")
+
+	dest := t.TempDir()
+	if _, err := Export(t.Context(), dir, head, dest); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	stamp := run(t, dir, "show", "-s", "--format=%cI", head)
+	when, err := time.Parse(time.RFC3339, stamp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = filepath.WalkDir(dest, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		rel, _ := filepath.Rel(dest, path)
+		got = append(got, rel+" "+info.Mode().String())
+		if entry.Type().IsRegular() && !info.ModTime().Equal(when) {
+			t.Errorf("%s: got time %v, want %v", rel, info.ModTime(), when)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := ".gitignore -rw-r--r--, app.txt -rw-r--r--, bin/start -rwxr-xr-x, link Lrwxrwxrwx"
+	if s := strings.Join(got, ", "); s != want {
+		t.Errorf("got  %s\nwant %s", s, want)
+	}
+	if content, _ := os.ReadFile(filepath.Join(dest, "app.txt")); string(content) != "one\n" {
+		t.Errorf("got %q, want the committed content", content)
+	}
+	if status := run(t, dir, "status", "--porcelain"); !strings.Contains(status, "M app.txt") {
+		t.Errorf("the checkout's own index changed: %q", status)
+	}
+}
+
+func TestExport_FillsSubmodulesAtTheRecordedCommit(t *testing.T) {
+	dir := withSubmodule(t)
+	write(t, dir, "lib/app.txt", "later\n", 0o644)
+	dest := t.TempDir()
+	warnings, err := Export(t.Context(), dir, run(t, dir, "rev-parse", "HEAD"), dest)
+	if err != nil || len(warnings) > 0 {
+		t.Fatal(warnings, err)
+	}
+	if content, _ := os.ReadFile(filepath.Join(dest, "lib/app.txt")); string(content) != "one\n" {
+		t.Errorf("got %q, want the submodule's committed content", content)
+	}
+}
+
+func TestExport_WarnsOfSubmodulesThatAreNotThere(t *testing.T) {
+	dir := withSubmodule(t)
+	clone := filepath.Join(t.TempDir(), "clone")
+	run(t, dir, "clone", "--quiet", dir, clone)
+	warnings, err := Export(t.Context(), clone, "HEAD", t.TempDir())
+	if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "lib") {
+		t.Errorf("got %q, %v, want one warning about lib", warnings, err)
+	}
+}
+
+func TestExport_WorksFromAShallowClone(t *testing.T) {
+	dir := checkout(t)
+	write(t, dir, "app.txt", "two\n", 0o644)
+	head := commit(t, dir)
+	shallow := filepath.Join(t.TempDir(), "shallow")
+	run(t, dir, "clone", "--quiet", "--depth=1", "file://"+dir, shallow)
+	dest := t.TempDir()
+	if _, err := Export(t.Context(), shallow, head, dest); err != nil {
+		t.Fatal(err)
+	}
+	if content, _ := os.ReadFile(filepath.Join(dest, "app.txt")); string(content) != "two\n" {
+		t.Errorf("got %q, want the commit's content", content)
+	}
+}

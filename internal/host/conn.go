@@ -1,0 +1,163 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/pkg/sftp"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/exit"
+)
+
+// maxSessions leaves room below sshd's usual MaxSessions of 10: one is SFTP,
+// and sshd counts those for a moment that have just ended.
+const maxSessions = 6
+
+// conn is one SSH connection and what is open on it.
+type conn struct {
+	name     string
+	client   *ssh.Client
+	sessions chan struct{} // Slots for commands and stdio engine connections.
+	dead     chan struct{} // Closed when the connection is gone.
+
+	sftpMu sync.Mutex
+	sftp   *sftp.Client
+
+	engine engineWay
+}
+
+func newConn(name string, client *ssh.Client, keepalive time.Duration) *conn {
+	c := &conn{
+		name: name, client: client,
+		sessions: make(chan struct{}, maxSessions),
+		dead:     make(chan struct{}),
+	}
+	go func() {
+		client.Wait() //nolint:errcheck // Why it ended is told by the operation that notices.
+		close(c.dead)
+	}()
+	go c.keepAlive(keepalive)
+	return c
+}
+
+// keepAlive asks whether the host is there, so that a peer that vanished
+// without a word does not hold an operation for ever.
+func (c *conn) keepAlive(every time.Duration) {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-c.dead:
+			return
+		case <-ticker.C:
+			if !c.answers(every) {
+				c.client.Close()
+				return
+			}
+		}
+	}
+}
+
+// answers tells whether the host replies in time; to refuse is a reply.
+func (c *conn) answers(within time.Duration) bool {
+	done := make(chan error, 1)
+	go func() {
+		_, _, err := c.client.SendRequest("keepalive@openssh.com", true, nil)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err == nil
+	case <-c.dead:
+		return false
+	case <-time.After(within):
+		return false
+	}
+}
+
+func (c *conn) alive() bool {
+	select {
+	case <-c.dead:
+		return false
+	default:
+		return true
+	}
+}
+
+func (c *conn) close() error {
+	c.sftpMu.Lock()
+	if c.sftp != nil {
+		c.sftp.Close()
+		c.sftp = nil
+	}
+	c.sftpMu.Unlock()
+	return c.client.Close()
+}
+
+// session opens a session when one is free. The function returned with it ends
+// it and gives the slot back, when the server has closed its side.
+func (c *conn) session(ctx context.Context) (*ssh.Session, func(), error) {
+	select {
+	case c.sessions <- struct{}{}:
+	case <-ctx.Done():
+		return nil, nil, engine.Ended(ctx)
+	}
+	session, err := await(ctx, c.client.NewSession)
+	if err != nil {
+		<-c.sessions
+		return nil, nil, err
+	}
+	return session, sync.OnceFunc(func() {
+		session.Close()
+		<-c.sessions
+	}), nil
+}
+
+// afterwards waits for the server's side of a session whose program ended. A
+// request on it is answered, or fails because the session is closed.
+func afterwards(session *ssh.Session, done func()) {
+	for {
+		if _, err := session.SendRequest("kstep-are-you-there", true, nil); err != nil {
+			break
+		}
+	}
+	done()
+}
+
+// files returns the SFTP client of this connection, opened once.
+func (c *conn) files(ctx context.Context) (*sftp.Client, error) {
+	c.sftpMu.Lock()
+	defer c.sftpMu.Unlock()
+	if c.sftp != nil {
+		return c.sftp, nil
+	}
+	client, err := await(ctx, func() (*sftp.Client, error) { return sftp.NewClient(c.client) })
+	if err != nil {
+		if ctx.Err() != nil || broken(err) && !c.answers(aliveWithin) {
+			return nil, err
+		}
+		return nil, exit.With(exit.Unreachable, fmt.Errorf("open SFTP on %s: %w", c.name, err),
+			"kstep keeps its files over SFTP: sshd_config needs `Subsystem sftp internal-sftp`")
+	}
+	c.sftp = client
+	return client, nil
+}
+
+// aliveWithin is how long a host may take to show that a connection under
+// which an operation broke still works.
+const aliveWithin = 3 * time.Second
+
+// dropFiles forgets an SFTP client whose server ended while the connection
+// went on.
+func (c *conn) dropFiles() {
+	c.sftpMu.Lock()
+	defer c.sftpMu.Unlock()
+	if c.sftp != nil {
+		c.sftp.Close()
+		c.sftp = nil
+	}
+}

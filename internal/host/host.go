@@ -1,0 +1,77 @@
+// Package host is a server as kstep sees it: an engine, files, commands and a
+// way to reach what listens there, all over one SSH connection (or directly,
+// for `local`). It is the only package that knows SSH and SFTP, and it decides
+// nothing about deploys.
+package host
+
+import (
+	"context"
+	"io/fs"
+	"net"
+	"time"
+
+	"github.com/kstep/kstep/internal/engine"
+)
+
+// ErrDiskFull is a write for which the host has no space. It is the engine's,
+// so that callers need one test for both.
+var ErrDiskFull = engine.ErrDiskFull
+
+// Local is the name of the machine kstep runs on, reached without SSH.
+const Local = "local"
+
+// Host is one server. All methods may be called from several goroutines at
+// once. Every operation checks its context first and ends when it does.
+type Host interface {
+	// Name is the host as the config writes it.
+	Name() string
+	// Engine is the host's Docker engine.
+	Engine() *engine.Client
+	// Files are the host's files.
+	Files() Files
+	// Run executes one program, without a shell: argv is quoted in one place.
+	// A non-zero exit status is a *CommandError; so is a missing one.
+	Run(ctx context.Context, argv []string, stdin []byte) (stdout []byte, err error)
+	// Dial reaches an address as seen from the host, such as a container's.
+	Dial(ctx context.Context, network, address string) (net.Conn, error)
+	// Close ends the connection. It is safe to call twice.
+	Close() error
+}
+
+// Files are a host's files. Relative paths are below the SSH user's home.
+// Errors satisfy errors.Is with fs.ErrNotExist, fs.ErrExist and
+// fs.ErrPermission, and with ErrDiskFull, where that is the cause.
+type Files interface {
+	// Home is the absolute home folder.
+	Home(ctx context.Context) (string, error)
+	// Read returns a whole file.
+	Read(ctx context.Context, path string) ([]byte, error)
+	// Write replaces a file so that a reader sees all of the old or all of
+	// the new content: temporary name in the same folder, exclusive create,
+	// chmod while empty, write, fsync, length check, POSIX rename. Missing
+	// parent folders are made with mode 0755 (0700 if perm has no bits for
+	// others).
+	Write(ctx context.Context, path string, data []byte, perm fs.FileMode) error
+	// Create writes a file that must not exist yet, complete or not at all;
+	// else fs.ErrExist. Of several at once exactly one wins.
+	Create(ctx context.Context, path string, data []byte, perm fs.FileMode) error
+	// Remove removes a file or a folder with all it holds. A missing one is
+	// not an error.
+	Remove(ctx context.Context, path string) error
+	// List returns a folder's entries sorted by name; a missing folder has
+	// none. What an interrupted Write left behind is not listed.
+	List(ctx context.Context, path string) ([]Entry, error)
+	// Stat returns one entry.
+	Stat(ctx context.Context, path string) (Entry, error)
+	// Mkdir makes a folder and its parents; an existing one is fine.
+	Mkdir(ctx context.Context, path string, perm fs.FileMode) error
+}
+
+// Entry is a file or folder.
+type Entry struct {
+	Name     string
+	Size     int64
+	Mode     fs.FileMode
+	Modified time.Time
+	IsDir    bool
+}

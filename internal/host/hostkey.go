@@ -1,0 +1,189 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/skeema/knownhosts"
+	"golang.org/x/crypto/ssh"
+	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
+
+	"github.com/kstep/kstep/internal/exit"
+)
+
+// hostKeys verifies hosts. There is no way around it.
+type hostKeys struct {
+	db      *knownhosts.HostKeyDB
+	names   map[string]string // What errors call the file that the library read.
+	sources []string
+	pins    map[string]string
+}
+
+// newHostKeys reads the known_hosts texts. The library reads only files, and
+// refuses a whole one for one line; so each text becomes a file of the lines
+// that can be read, at their places.
+func newHostKeys(opts Options) (*hostKeys, error) {
+	keys := &hostKeys{names: map[string]string{}, pins: opts.HostKeys}
+	dir, err := os.MkdirTemp("", "kstep-known-hosts-")
+	if err != nil {
+		return nil, fmt.Errorf("read known_hosts: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	var files []string
+	for i, source := range opts.KnownHosts {
+		text, err := readable(source)
+		if err != nil {
+			return nil, err
+		}
+		file := filepath.Join(dir, fmt.Sprint(i))
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			return nil, fmt.Errorf("read known_hosts: %w", err)
+		}
+		files = append(files, file)
+		keys.names[file] = source.Name
+		keys.sources = append(keys.sources, source.Name)
+	}
+	keys.db, err = knownhosts.NewDB(files...)
+	if err != nil {
+		return nil, exit.With(exit.Config, fmt.Errorf("read known_hosts: %w", err))
+	}
+	return keys, nil
+}
+
+func readable(source KnownHosts) (string, error) {
+	lines := strings.Split(strings.ReplaceAll(source.Text, "\r\n", "\n"), "\n")
+	for i, line := range lines {
+		trimmed := strings.TrimSpace(line)
+		if trimmed == "" || strings.HasPrefix(trimmed, "#") {
+			continue
+		}
+		if _, _, _, _, _, err := ssh.ParseKnownHosts([]byte(trimmed)); err != nil {
+			if source.Strict {
+				return "", exit.With(exit.Config, fmt.Errorf("%s line %d: %w", source.Name, i+1, err),
+					"a line is `host type key`, as ssh-keyscan prints it")
+			}
+			lines[i] = ""
+		}
+	}
+	return strings.Join(lines, "\n"), nil
+}
+
+// pin is the configured fingerprint of a host, under any of its names.
+func (k *hostKeys) pin(t target) (fingerprints []string) {
+	for _, name := range []string{t.name, t.alias, t.host, t.address()} {
+		if pinned, ok := k.pins[name]; ok {
+			return strings.FieldsFunc(pinned, func(r rune) bool { return r == ',' || r == ' ' })
+		}
+	}
+	return nil
+}
+
+// keyFamilies are host key algorithms in the order they are asked for where a
+// fingerprint does not tell its type.
+func keyFamilies() [][]string {
+	return [][]string{
+		{ssh.KeyAlgoED25519},
+		{ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521},
+		{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256},
+	}
+}
+
+// algorithms are the choices for the handshakes to try, in order. Asking for
+// those in known_hosts avoids a key of a type that is not listed there, which
+// would look like a changed one.
+func (k *hostKeys) algorithms(t target) [][]string {
+	if k.pin(t) != nil {
+		return keyFamilies()
+	}
+	return [][]string{k.db.HostKeyAlgorithms(t.known())}
+}
+
+// check verifies one presented key.
+func (k *hostKeys) check(t target, remote net.Addr, key ssh.PublicKey) error {
+	if pins := k.pin(t); pins != nil {
+		if slices.Contains(pins, ssh.FingerprintSHA256(key)) {
+			return nil
+		}
+		return k.pinMismatch(t, pins, key)
+	}
+	err := k.db.HostKeyCallback()(t.known(), remote, key)
+	if err == nil {
+		return nil
+	}
+	if revoked, ok := errors.AsType[*xknownhosts.RevokedError](err); ok {
+		return hostKeyError(fmt.Errorf("the host key of %s (%s) is marked @revoked in %s:%d",
+			t.name, ssh.FingerprintSHA256(key), k.names[revoked.Revoked.Filename], revoked.Revoked.Line))
+	}
+	known, ok := errors.AsType[*xknownhosts.KeyError](err)
+	if !ok {
+		return hostKeyError(fmt.Errorf("verify host key of %s: %w", t.name, err))
+	}
+	if len(known.Want) == 0 {
+		return k.unknown(t, key)
+	}
+	return k.changed(t, key, known.Want)
+}
+
+// errHostKey marks refusals, which no new attempt can heal.
+var errHostKey = errors.New("host key not accepted")
+
+type hostKeyRefusal struct{ error }
+
+func (hostKeyRefusal) Is(target error) bool { return target == errHostKey }
+
+func (r hostKeyRefusal) Unwrap() error { return r.error }
+
+func hostKeyError(err error, hints ...string) error {
+	return hostKeyRefusal{exit.With(exit.Unreachable, err, hints...)}
+}
+
+func (k *hostKeys) unknown(t target, key ssh.PublicKey) error {
+	where := "no known_hosts file was found"
+	if len(k.sources) > 0 {
+		where = "not in " + strings.Join(k.sources, ", ")
+	}
+	return hostKeyError(
+		fmt.Errorf("host key of %s is unknown (%s): it presented %s %s", t.name, where, key.Type(), ssh.FingerprintSHA256(key)),
+		"compare the fingerprint with the host's own: ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub",
+		"then add this line to known_hosts, ssh.known_hosts or KSTEP_KNOWN_HOSTS: "+knownhosts.Line([]string{t.known()}, key),
+	)
+}
+
+func (k *hostKeys) changed(t target, key ssh.PublicKey, want []xknownhosts.KnownKey) error {
+	var places []string
+	for _, w := range want {
+		places = append(places, fmt.Sprintf("%s:%d has %s %s", k.names[w.Filename], w.Line, w.Key.Type(), ssh.FingerprintSHA256(w.Key)))
+	}
+	return hostKeyError(
+		fmt.Errorf("HOST KEY OF %s HAS CHANGED: it presented %s %s, but %s",
+			strings.ToUpper(t.name), key.Type(), ssh.FingerprintSHA256(key), strings.Join(places, " and ")),
+		"somebody may be listening in, or the host was set up anew: find out before you go on",
+		"if it was set up anew, replace the line named above by: "+knownhosts.Line([]string{t.known()}, key),
+	)
+}
+
+func (k *hostKeys) pinMismatch(t target, pins []string, key ssh.PublicKey) error {
+	return hostKeyError(
+		fmt.Errorf("host key of %s is not the pinned one: it presented %s %s, ssh.host_keys has %s",
+			t.name, key.Type(), ssh.FingerprintSHA256(key), strings.Join(pins, ", ")),
+		"somebody may be listening in, or the host was set up anew: find out before you change ssh.host_keys",
+	)
+}
+
+// typeChanged explains a handshake in which the host has no key of the types
+// that known_hosts lists.
+func (k *hostKeys) typeChanged(t target, err error) error {
+	var types []string
+	for _, key := range k.db.HostKeys(t.known()) {
+		types = append(types, key.Type())
+	}
+	return hostKeyError(
+		fmt.Errorf("host key of %s: known_hosts lists only %s, which the host does not offer: %w", t.name, strings.Join(types, ", "), err),
+		fmt.Sprintf("if the host was set up anew, list its new key: ssh-keyscan -p %d %s", t.port, t.host),
+	)
+}

@@ -1,0 +1,73 @@
+package hosttest
+
+import (
+	"net"
+	"sync"
+	"syscall"
+)
+
+// pipeListener is a server's listener without a socket.
+type pipeListener struct {
+	incoming chan net.Conn
+	done     chan struct{}
+	once     sync.Once
+
+	mu   sync.Mutex
+	open []net.Conn
+}
+
+var _ net.Listener = (*pipeListener)(nil)
+
+func newPipeListener() *pipeListener {
+	return &pipeListener{incoming: make(chan net.Conn), done: make(chan struct{})}
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.incoming:
+		return c, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error {
+	l.once.Do(func() { close(l.done) })
+	return nil
+}
+
+func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Net: "unix", Name: "fake"} }
+
+func (l *pipeListener) dial() (net.Conn, error) { return l.dialPort(0) }
+
+// dialPort lets the server see which port was dialled, as its local address.
+func (l *pipeListener) dialPort(port int) (net.Conn, error) {
+	client, pipe := net.Pipe()
+	server := &portConn{pipe, port}
+	select {
+	case l.incoming <- server:
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.open = append(l.open, server)
+		return client, nil
+	case <-l.done:
+		return nil, syscall.ECONNREFUSED
+	}
+}
+
+// sever breaks all connections.
+func (l *pipeListener) sever() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.open {
+		c.Close()
+	}
+	l.open = nil
+}
+
+type portConn struct {
+	net.Conn
+	port int
+}
+
+func (c *portConn) LocalAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4zero, Port: c.port} }

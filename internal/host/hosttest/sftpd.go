@@ -1,0 +1,201 @@
+package hosttest
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"github.com/pkg/sftp"
+)
+
+// sftpFiles serves the files below the fake's root, with OpenSSH's manners:
+// almost every failure is the same failure.
+type sftpFiles struct{ f *Fake }
+
+var (
+	_ sftp.FileReader           = (*sftpFiles)(nil)
+	_ sftp.FileWriter           = (*sftpFiles)(nil)
+	_ sftp.PosixRenameFileCmder = (*sftpFiles)(nil)
+	_ sftp.StatVFSFileCmder     = (*sftpFiles)(nil)
+	_ sftp.LstatFileLister      = (*sftpFiles)(nil)
+)
+
+func status(err error) error {
+	switch {
+	case err == nil, errors.Is(err, io.EOF):
+		return err
+	case errors.Is(err, fs.ErrNotExist):
+		return sftp.ErrSSHFxNoSuchFile
+	case errors.Is(err, fs.ErrPermission):
+		return sftp.ErrSSHFxPermissionDenied
+	default:
+		return sftp.ErrSSHFxFailure
+	}
+}
+
+func (s *sftpFiles) path(name string) (string, error) {
+	if name == s.f.Socket && !s.f.inside(name) { // Shared by several fakes.
+		if !s.f.Engine.up() {
+			return "", sftp.ErrSSHFxNoSuchFile
+		}
+		return s.f.Home, nil
+	}
+	if !s.f.inside(name) {
+		return "", sftp.ErrSSHFxPermissionDenied
+	}
+	return name, nil
+}
+
+func (s *sftpFiles) Fileread(r *sftp.Request) (io.ReaderAt, error) {
+	p, err := s.path(r.Filepath)
+	if err != nil {
+		return nil, err
+	}
+	file, err := os.Open(p)
+	return file, status(err)
+}
+
+func (s *sftpFiles) Filewrite(r *sftp.Request) (io.WriterAt, error) {
+	p, err := s.path(r.Filepath)
+	if err != nil {
+		return nil, err
+	}
+	flags := os.O_WRONLY
+	asked := r.Pflags()
+	for flag, set := range map[int]bool{os.O_CREATE: asked.Creat, os.O_EXCL: asked.Excl, os.O_TRUNC: asked.Trunc} {
+		if set {
+			flags |= flag
+		}
+	}
+	file, err := os.OpenFile(p, flags, 0o644)
+	if err != nil {
+		return nil, status(err)
+	}
+	return &sftpWriter{file, s.f}, nil
+}
+
+// sftpWriter fails when the disk is full.
+type sftpWriter struct {
+	*os.File
+	f *Fake
+}
+
+func (w *sftpWriter) WriteAt(p []byte, off int64) (int, error) {
+	if w.f.Mood().DiskFull {
+		return 0, sftp.ErrSSHFxFailure
+	}
+	n, err := w.File.WriteAt(p, off)
+	return n, status(err)
+}
+
+func (s *sftpFiles) Filecmd(r *sftp.Request) error {
+	p, err := s.path(r.Filepath)
+	if err != nil {
+		return err
+	}
+	switch r.Method {
+	case "Setstat":
+		if r.AttrFlags().Permissions {
+			return status(os.Chmod(p, r.Attributes().FileMode().Perm()))
+		}
+		return nil
+	case "Mkdir":
+		return status(os.Mkdir(p, 0o755))
+	case "Rmdir":
+		return status(syscall.Rmdir(p))
+	case "Remove":
+		return status(syscall.Unlink(p))
+	case "Rename": // Not onto an existing file.
+		if _, err := os.Lstat(r.Target); err == nil {
+			return sftp.ErrSSHFxFailure
+		}
+		return s.PosixRename(r)
+	case "Link":
+		to, err := s.path(r.Target)
+		if err != nil {
+			return err
+		}
+		return status(os.Link(p, to))
+	default:
+		return sftp.ErrSSHFxOpUnsupported
+	}
+}
+
+func (s *sftpFiles) PosixRename(r *sftp.Request) error {
+	from, err := s.path(r.Filepath)
+	if err != nil {
+		return err
+	}
+	to, err := s.path(r.Target)
+	if err != nil {
+		return err
+	}
+	return status(os.Rename(from, to))
+}
+
+func (s *sftpFiles) StatVFS(*sftp.Request) (*sftp.StatVFS, error) {
+	free := uint64(1 << 20)
+	if s.f.Mood().DiskFull {
+		free = 0
+	}
+	return &sftp.StatVFS{
+		Bsize: 4096, Frsize: 4096, Blocks: 1 << 21, Bfree: free, Bavail: free,
+		Files: 1 << 20, Ffree: 1 << 19, Favail: 1 << 19, Namemax: 255,
+	}, nil
+}
+
+func (s *sftpFiles) Filelist(r *sftp.Request) (sftp.ListerAt, error) {
+	p, err := s.path(r.Filepath)
+	if err != nil {
+		return nil, err
+	}
+	switch r.Method {
+	case "List":
+		found, err := os.ReadDir(p)
+		if err != nil {
+			return nil, status(err)
+		}
+		var infos infoList
+		for _, one := range found {
+			if info, err := one.Info(); err == nil { // Else it went away meanwhile.
+				infos = append(infos, info)
+			}
+		}
+		return infos, nil
+	case "Stat":
+		info, err := os.Stat(p)
+		if err != nil {
+			return nil, status(err)
+		}
+		return infoList{info}, nil
+	default:
+		return nil, sftp.ErrSSHFxOpUnsupported
+	}
+}
+
+func (s *sftpFiles) Lstat(r *sftp.Request) (sftp.ListerAt, error) {
+	p, err := s.path(r.Filepath)
+	if err != nil {
+		return nil, err
+	}
+	info, err := os.Lstat(p)
+	if err != nil {
+		return nil, status(err)
+	}
+	return infoList{info}, nil
+}
+
+type infoList []os.FileInfo
+
+func (l infoList) ListAt(to []os.FileInfo, offset int64) (int, error) {
+	if offset >= int64(len(l)) {
+		return 0, io.EOF
+	}
+	n := copy(to, l[offset:])
+	if n < len(to) {
+		return n, io.EOF
+	}
+	return n, nil
+}

@@ -1,0 +1,283 @@
+package hosttest
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/pkg/sftp"
+	"golang.org/x/crypto/ssh"
+)
+
+func (f *Fake) serverConfig(client ssh.PublicKey) *ssh.ServerConfig {
+	return &ssh.ServerConfig{
+		PublicKeyCallback: func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+			if f.Mood().RefuseKeys || string(key.Marshal()) != string(client.Marshal()) {
+				return nil, errors.New("unknown key")
+			}
+			return &ssh.Permissions{}, nil
+		},
+	}
+}
+
+func (f *Fake) accept() {
+	var served sync.WaitGroup
+	defer served.Wait()
+	for {
+		c, err := f.listener.Accept()
+		if err != nil {
+			return
+		}
+		f.mu.Lock()
+		f.conns[c] = true
+		f.mu.Unlock()
+		served.Go(func() {
+			f.serve(c)
+			f.mu.Lock()
+			delete(f.conns, c)
+			f.mu.Unlock()
+		})
+	}
+}
+
+func (f *Fake) serve(c net.Conn) {
+	defer c.Close()
+	if f.Mood().Deaf {
+		io.Copy(io.Discard, c) //nolint:errcheck // Until the other side gives up.
+		return
+	}
+	f.mu.Lock()
+	config := *f.server
+	config.AddHostKey(f.hostKey)
+	f.mu.Unlock()
+	_, channels, requests, err := ssh.NewServerConn(c, &config)
+	if err != nil {
+		return
+	}
+	var open sync.WaitGroup
+	defer open.Wait()
+	// What runs on the connection ends with it.
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	open.Go(func() {
+		for r := range requests {
+			if r.WantReply {
+				r.Reply(false, nil) //nolint:errcheck // A keepalive; the client notices.
+			}
+		}
+	})
+	for asked := range channels {
+		open.Go(func() { f.channel(ctx, asked) })
+	}
+	cancel()
+}
+
+func (f *Fake) channel(ctx context.Context, asked ssh.NewChannel) {
+	switch asked.ChannelType() {
+	case "session":
+		f.session(ctx, asked)
+	case "direct-streamlocal@openssh.com":
+		var to struct {
+			Path, Reserved0 string
+			Reserved1       uint32
+		}
+		if ssh.Unmarshal(asked.ExtraData(), &to) != nil {
+			return
+		}
+		// OpenSSH gives the same answer for all of these.
+		if m := f.Mood(); m.NoForwarding || m.SocketDenied || !f.Engine.up() || to.Path != f.Socket {
+			asked.Reject(ssh.ConnectionFailed, "open failed") //nolint:errcheck // The client notices.
+			return
+		}
+		f.forward(asked, f.Engine.dial)
+	case "direct-tcpip":
+		var to struct {
+			Host       string
+			Port       uint32
+			OriginHost string
+			OriginPort uint32
+		}
+		if ssh.Unmarshal(asked.ExtraData(), &to) != nil {
+			return
+		}
+		if f.Mood().NoTCP {
+			asked.Reject(ssh.Prohibited, "open failed") //nolint:errcheck // The client notices.
+			return
+		}
+		f.forward(asked, func() (net.Conn, error) { return f.reach(to.Host, int(to.Port)) })
+	default:
+		asked.Reject(ssh.UnknownChannelType, "unknown channel type") //nolint:errcheck // The client notices.
+	}
+}
+
+// reach dials as the host would: containers by address only, for the host does
+// not know their names, and its own published ports. Every other address of
+// this machine is another host.
+func (f *Fake) reach(name string, port int) (net.Conn, error) {
+	if c, err := f.Engine.dialFromHost(name, port); c != nil || err != nil {
+		return c, err
+	}
+	if name == "127.0.0.1" {
+		return net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port)) // Another fake, for jumps.
+	}
+	return nil, fmt.Errorf("connect to %s: no route to host", name)
+}
+
+func (f *Fake) forward(asked ssh.NewChannel, dial func() (net.Conn, error)) {
+	to, err := dial()
+	if err != nil {
+		asked.Reject(ssh.ConnectionFailed, err.Error()) //nolint:errcheck // The client notices.
+		return
+	}
+	channel, requests, err := asked.Accept()
+	if err != nil {
+		to.Close()
+		return
+	}
+	go ssh.DiscardRequests(requests)
+	bridge(channel, to)
+}
+
+// bridge copies both ways until both have ended.
+func bridge(channel io.ReadWriteCloser, to net.Conn) {
+	var both sync.WaitGroup
+	both.Go(func() {
+		io.Copy(to, channel) //nolint:errcheck // Its end is what matters.
+		to.Close()
+	})
+	both.Go(func() {
+		io.Copy(channel, to) //nolint:errcheck // Its end is what matters.
+		channel.Close()
+	})
+	both.Wait()
+}
+
+func (f *Fake) session(ctx context.Context, asked ssh.NewChannel) {
+	channel, requests, err := asked.Accept()
+	if err != nil {
+		return
+	}
+	defer channel.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var running sync.WaitGroup
+	defer running.Wait()
+	for r := range requests {
+		var text struct{ Value string }
+		switch r.Type {
+		case "exec":
+			ok := ssh.Unmarshal(r.Payload, &text) == nil
+			r.Reply(ok, nil) //nolint:errcheck // The client notices.
+			running.Go(func() {
+				status := f.command(ctx, text.Value, channel)
+				channel.SendRequest("exit-status", false, binary.BigEndian.AppendUint32(nil, uint32(status))) //nolint:errcheck // The client notices.
+				channel.Close()
+			})
+		case "subsystem":
+			ok := ssh.Unmarshal(r.Payload, &text) == nil && text.Value == "sftp" && !f.Mood().NoSFTP
+			r.Reply(ok, nil) //nolint:errcheck // The client notices.
+			if ok {
+				files := &sftpFiles{f}
+				server := sftp.NewRequestServer(channel, sftp.Handlers{
+					FileGet: files, FilePut: files, FileCmd: files, FileList: files,
+				}, sftp.WithStartDirectory(f.Home))
+				running.Go(func() {
+					server.Serve() //nolint:errcheck // Ends with the channel.
+					channel.Close()
+				})
+			}
+		case "signal":
+			cancel()
+		default:
+			r.Reply(false, nil) //nolint:errcheck // The client notices.
+		}
+	}
+	cancel()
+}
+
+// command runs what the client sent. Programs are this machine's own, so paths
+// outside the fake's root are refused; docker and sudo are imitated.
+func (f *Fake) command(ctx context.Context, line string, channel ssh.Channel) int {
+	complain := func(status int, text string) int {
+		fmt.Fprintln(channel.Stderr(), text)
+		return status
+	}
+	rest, sudo := strings.CutPrefix(line, "sudo -n ")
+	mood := f.Mood()
+	if sudo && mood.SudoDenied {
+		return complain(1, "sudo: a password is required")
+	}
+	if strings.HasPrefix(rest, "docker ") && strings.HasSuffix(rest, " system dial-stdio") {
+		switch {
+		case mood.NoDockerClient:
+			return complain(127, "bash: line 1: docker: command not found")
+		case mood.SocketDenied && !sudo:
+			return complain(1, "permission denied while trying to connect to the Docker daemon socket at unix://"+f.Socket)
+		case !f.Engine.up():
+			return complain(1, "Cannot connect to the Docker daemon at unix://"+f.Socket+". Is the docker daemon running?")
+		}
+		to, err := f.Engine.dial()
+		if err != nil {
+			return complain(1, err.Error())
+		}
+		bridge(channel, to)
+		return 0
+	}
+	for _, word := range strings.Fields(rest) {
+		word = strings.Trim(word, `'"`)
+		if filepath.IsAbs(word) && !f.inside(word) && !isProgram(word) {
+			return complain(126, "hosttest: "+word+" is outside of the fake host")
+		}
+	}
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", rest)
+	cmd.Dir = f.Home
+	cmd.Env = []string{"HOME=" + f.Home, "PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C.UTF-8"}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = channel, channel, channel.Stderr()
+	// Its children, too.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	return runCommand(cmd, channel)
+}
+
+// runCommand feeds the input by hand: waiting for the command would otherwise
+// wait for the client to close it.
+func runCommand(cmd *exec.Cmd, input io.Reader) int {
+	cmd.Stdin = nil
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return 126
+	}
+	if err := cmd.Start(); err != nil {
+		return 126
+	}
+	go func() {
+		io.Copy(in, input) //nolint:errcheck // Ends with the channel.
+		in.Close()
+	}()
+	err = cmd.Wait()
+	if ended, ok := errors.AsType[*exec.ExitError](err); ok {
+		return ended.ExitCode() & 0xff
+	}
+	if err != nil {
+		return 126
+	}
+	return 0
+}
+
+func isProgram(path string) bool {
+	return strings.HasPrefix(path, "/bin/") || strings.HasPrefix(path, "/usr/bin/") || path == "/dev/null"
+}
+
+// inside tells whether a path belongs to the fake.
+func (f *Fake) inside(path string) bool {
+	path = filepath.Clean(path)
+	return path == f.Root || strings.HasPrefix(path, f.Root+"/")
+}

@@ -1,0 +1,337 @@
+package hosttest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// traefik is a container whose image is called so: a proxy that reads its
+// dynamic configuration, from files and from labels, at every request, and
+// tells what it has in its API.
+type traefik struct {
+	c        *container
+	web, api int
+	transfer *http.Transport
+}
+
+func newTraefik(c *container) *traefik {
+	t := &traefik{c: c, web: 80, api: 8080}
+	if port := t.option("entrypoints.web.address"); port != "" {
+		t.web, _ = strconv.Atoi(strings.TrimPrefix(port, ":"))
+	}
+	if port := t.option("entrypoints.traefik.address"); port != "" {
+		t.api, _ = strconv.Atoi(strings.TrimPrefix(port, ":"))
+	}
+	t.transfer = &http.Transport{DialContext: t.dial, DisableKeepAlives: true}
+	return t
+}
+
+// option is the value of a command line option, whatever its case.
+func (t *traefik) option(name string) string {
+	for _, arg := range t.c.Config.Cmd {
+		key, value, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		if strings.EqualFold(key, name) {
+			if value == "" {
+				return "true"
+			}
+			return value
+		}
+	}
+	return ""
+}
+
+func (t *traefik) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	port := 0
+	if local, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr); ok {
+		port = local.Port
+	}
+	switch {
+	case port == t.web:
+		t.proxy(w, r)
+	case port == t.api && t.option("api.insecure") == "true":
+		t.serveAPI(w, r)
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+// dynamic is what Traefik knows, with `@provider` at every name.
+type dynamic struct {
+	routers  map[string]*tRouter
+	services map[string]*tService
+}
+
+type tRouter struct {
+	Rule        string   `yaml:"rule" json:"rule"`
+	Service     string   `yaml:"service" json:"service"`
+	EntryPoints []string `yaml:"entryPoints" json:"entryPoints"`
+	Priority    int      `yaml:"priority" json:"priority"`
+	Name        string   `yaml:"-" json:"name"`
+	Provider    string   `yaml:"-" json:"provider"`
+	Status      string   `yaml:"-" json:"status"`
+}
+
+type tService struct {
+	LoadBalancer struct {
+		Servers []struct {
+			URL string `yaml:"url" json:"url"`
+		} `yaml:"servers" json:"servers"`
+	} `yaml:"loadBalancer" json:"loadBalancer"`
+	ServerStatus map[string]string `yaml:"-" json:"serverStatus"`
+	Name         string            `yaml:"-" json:"name"`
+	Provider     string            `yaml:"-" json:"provider"`
+	Status       string            `yaml:"-" json:"status"`
+}
+
+func (t *traefik) read() dynamic {
+	d := dynamic{routers: map[string]*tRouter{}, services: map[string]*tService{}}
+	if dir := t.option("providers.file.directory"); dir != "" {
+		t.readFiles(d, t.c.hostPath(dir))
+	}
+	if t.option("providers.docker") == "true" {
+		t.readLabels(d)
+	}
+	for name, r := range d.routers {
+		r.Name, r.Status = name, "enabled"
+		_, r.Provider, _ = strings.Cut(name, "@")
+		if _, ok := d.services[qualified(r.Service, r.Provider)]; !ok {
+			r.Status = "disabled"
+		}
+		if r.Priority == 0 {
+			r.Priority = len(r.Rule)
+		}
+	}
+	for name, s := range d.services {
+		s.Name, s.Status, s.ServerStatus = name, "enabled", map[string]string{}
+		_, s.Provider, _ = strings.Cut(name, "@")
+		for _, server := range s.LoadBalancer.Servers {
+			s.ServerStatus[server.URL] = "UP"
+		}
+	}
+	return d
+}
+
+func qualified(name, provider string) string {
+	if strings.Contains(name, "@") {
+		return name
+	}
+	return name + "@" + provider
+}
+
+func (t *traefik) readFiles(d dynamic, dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if !slices.Contains([]string{".yml", ".yaml", ".json"}, filepath.Ext(e.Name())) {
+			continue
+		}
+		data, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			continue
+		}
+		var file struct {
+			HTTP struct {
+				Routers  map[string]*tRouter  `yaml:"routers"`
+				Services map[string]*tService `yaml:"services"`
+			} `yaml:"http"`
+		}
+		if yaml.Unmarshal(data, &file) != nil {
+			continue
+		}
+		for name, r := range file.HTTP.Routers {
+			d.routers[name+"@file"] = r
+		}
+		for name, s := range file.HTTP.Services {
+			d.services[name+"@file"] = s
+		}
+	}
+}
+
+var (
+	serverPort  = regexp.MustCompile(`^traefik\.http\.services\.([^.]+)\.loadbalancer\.server\.port$`)
+	routerLabel = regexp.MustCompile(`^traefik\.http\.routers\.([^.]+)\.(rule|service)$`)
+)
+
+// readLabels follows the containers that run and are not sick.
+func (t *traefik) readLabels(d dynamic) {
+	e := t.c.engine
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, c := range e.containers {
+		if c.state != "running" || c.health == "starting" || c.health == "unhealthy" || c.Config.Labels["traefik.enable"] != "true" {
+			continue
+		}
+		for _, label := range sortedKeys(c.Config.Labels) {
+			value := c.Config.Labels[label]
+			if m := serverPort.FindStringSubmatch(label); m != nil {
+				name := m[1] + "@docker"
+				if d.services[name] == nil {
+					d.services[name] = &tService{}
+				}
+				lb := &d.services[name].LoadBalancer
+				lb.Servers = append(lb.Servers, struct {
+					URL string `yaml:"url" json:"url"`
+				}{fmt.Sprintf("http://%s:%s", c.address, value)})
+			}
+			if m := routerLabel.FindStringSubmatch(label); m != nil {
+				name := m[1] + "@docker"
+				if d.routers[name] == nil {
+					d.routers[name] = &tRouter{Service: m[1]}
+				}
+				if m[2] == "rule" {
+					d.routers[name].Rule = value
+				} else {
+					d.routers[name].Service = value
+				}
+			}
+		}
+	}
+}
+
+func (t *traefik) serveAPI(w http.ResponseWriter, r *http.Request) {
+	d := t.read()
+	name, err := url.PathUnescape(r.URL.Path)
+	if err != nil {
+		http.NotFound(w, r)
+		return
+	}
+	switch {
+	case name == "/ping", name == "/api/overview", name == "/api/version":
+		fmt.Fprint(w, `{"Version":"3.6.0"}`)
+	case name == "/api/http/services":
+		answerList(w, sortedKeys(d.services), func(n string) any { return d.services[n] })
+	case name == "/api/http/routers":
+		answerList(w, sortedKeys(d.routers), func(n string) any { return d.routers[n] })
+	case name == "/api/rawdata":
+		answer(w, 200, map[string]any{"routers": d.routers, "services": d.services})
+	case strings.HasPrefix(name, "/api/http/services/"):
+		answerOne(w, d.services[strings.TrimPrefix(name, "/api/http/services/")])
+	case strings.HasPrefix(name, "/api/http/routers/"):
+		answerOne(w, d.routers[strings.TrimPrefix(name, "/api/http/routers/")])
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+func answerOne[T any](w http.ResponseWriter, found *T) {
+	if found == nil {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(404)
+		json.NewEncoder(w).Encode(map[string]string{"message": "not found"}) //nolint:errcheck // The client notices.
+		return
+	}
+	answer(w, 200, found)
+}
+
+var (
+	hostRule   = regexp.MustCompile("Host\\(`([^`]*)`\\)")
+	prefixRule = regexp.MustCompile("PathPrefix\\(`([^`]*)`\\)")
+)
+
+// rule understands the rules that kstep writes.
+func (r *tRouter) rule(req *http.Request) bool {
+	host, _, found := strings.Cut(req.Host, ":")
+	if !found {
+		host = req.Host
+	}
+	if hosts := hostRule.FindAllStringSubmatch(r.Rule, -1); len(hosts) > 0 &&
+		!slices.ContainsFunc(hosts, func(m []string) bool { return m[1] == host }) {
+		return false
+	}
+	prefix := prefixRule.FindStringSubmatch(r.Rule)
+	return prefix == nil || strings.HasPrefix(req.URL.Path, prefix[1])
+}
+
+func (t *traefik) proxy(w http.ResponseWriter, r *http.Request) {
+	d := t.read()
+	var best *tRouter
+	for _, name := range sortedKeys(d.routers) {
+		one := d.routers[name]
+		if one.Status == "enabled" && one.rule(r) && (best == nil || one.Priority > best.Priority) {
+			best = one
+		}
+	}
+	if best == nil {
+		http.NotFound(w, r)
+		return
+	}
+	servers := d.services[qualified(best.Service, best.Provider)].LoadBalancer.Servers
+	if len(servers) == 0 {
+		http.Error(w, "no available server", http.StatusServiceUnavailable)
+		return
+	}
+	target, err := url.Parse(servers[newID()[0]%byte(len(servers))].URL)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	forward := &httputil.ReverseProxy{
+		Rewrite: func(p *httputil.ProxyRequest) {
+			p.SetURL(target)
+			p.Out.Host = p.In.Host
+		},
+		Transport:    t.transfer,
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
+	}
+	forward.ServeHTTP(w, r)
+}
+
+// dial resolves names as the engine's DNS does for those on the same network.
+func (t *traefik) dial(_ context.Context, _, address string) (net.Conn, error) {
+	name, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		return nil, err
+	}
+	e := t.c.engine
+	e.mu.Lock()
+	var found *container
+	for _, c := range e.containers {
+		if c.state == "running" && sharesNetwork(c, t.c) &&
+			(c.address == name || c.ID[:12] == name || c.Name == name || c.hasAlias(name)) {
+			found = c
+			break
+		}
+	}
+	e.mu.Unlock()
+	if found == nil {
+		return nil, fmt.Errorf("lookup %s: no such host", name)
+	}
+	return found.dial(number)
+}
+
+func sharesNetwork(a, b *container) bool {
+	for name := range a.networks {
+		if _, ok := b.networks[name]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *container) hasAlias(name string) bool {
+	for _, aliases := range c.networks {
+		if slices.Contains(aliases, name) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,206 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/exit"
+)
+
+// remote is a host over SSH. Its connection is made again when it broke.
+type remote struct {
+	operator
+	opts   Options
+	dialer *dialer
+	engine *engine.Client
+
+	mu     sync.Mutex
+	now    *conn
+	closed bool
+}
+
+var _ Host = (*remote)(nil)
+
+func newRemote(name string, opts Options, d *dialer) *remote {
+	r := &remote{operator: operator{name: name, intercept: opts.Intercept}, opts: opts, dialer: d}
+	r.operator.lost = r.drop
+	r.engine = engine.New(engine.Options{
+		Dial: r.dialEngine, Host: name,
+		Around: func(ctx context.Context, what string, safe bool, request func(context.Context) error) error {
+			return r.do(ctx, Op{Kind: KindEngine, Name: what}, safe, request)
+		},
+	})
+	return r
+}
+
+func (r *remote) Name() string           { return r.name }
+func (r *remote) Engine() *engine.Client { return r.engine }
+func (r *remote) Files() Files           { return remoteFiles{r} }
+
+// errClosed is a host that is used after Close.
+var errClosed = errors.New("the connections are closed")
+
+// conn returns the connection, made again if it is gone. One goroutine dials;
+// the others wait for it.
+func (r *remote) conn(ctx context.Context) (*conn, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil, fmt.Errorf("connect to %s: %w", r.name, errClosed)
+	}
+	if r.now != nil && r.now.alive() {
+		return r.now, nil
+	}
+	r.now = nil
+	r.engine.CloseIdle()
+	var client *ssh.Client
+	connecting := operator{name: r.name, intercept: r.intercept, lost: func(Op, error) {}}
+	err := connecting.do(ctx, Op{Kind: KindConnect, Name: "ssh"}, true, func(ctx context.Context) (err error) {
+		client, err = r.dialer.connect(ctx, r.name)
+		return err
+	})
+	if err != nil {
+		if client != nil {
+			client.Close()
+		}
+		if errors.Is(err, ErrConnectionLost) {
+			err = exit.With(exit.Unreachable, fmt.Errorf("connect to %s: %w", r.name, err))
+		}
+		return nil, err
+	}
+	r.now = newConn(r.name, client, r.opts.Keepalive)
+	return r.now, nil
+}
+
+// drop is called when an operation broke. It finds out whether the whole
+// connection is gone or only a part of it.
+func (r *remote) drop(op Op, err error) {
+	r.mu.Lock()
+	c := r.now
+	r.mu.Unlock()
+	if c == nil {
+		return
+	}
+	if errors.Is(err, ErrConnectionLost) || !c.alive() || !c.answers(aliveWithin) {
+		c.close() //nolint:errcheck // It is broken.
+		<-c.dead
+		return // The next operation connects, and drops the engine's connections then.
+	}
+	switch op.Kind {
+	case KindSFTP:
+		c.dropFiles()
+	case KindEngine:
+		r.engine.CloseIdle()
+	default: // Nothing is kept open for the others.
+	}
+}
+
+func (r *remote) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	r.engine.CloseIdle()
+	if r.now == nil {
+		return nil
+	}
+	c := r.now
+	r.now = nil
+	if err := c.close(); err != nil && !broken(err) {
+		return fmt.Errorf("close connection to %s: %w", r.name, err)
+	}
+	return nil
+}
+
+func (r *remote) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	var opened net.Conn
+	err := r.do(ctx, Op{Kind: KindDial, Name: network}, true, func(ctx context.Context) error {
+		c, err := r.conn(ctx)
+		if err != nil {
+			return err
+		}
+		opened, err = c.client.DialContext(ctx, network, address)
+		return err
+	})
+	if err == nil {
+		return opened, nil
+	}
+	if opened != nil {
+		opened.Close()
+	}
+	wrapped := fmt.Errorf("reach %s from %s: %w", address, r.name, err)
+	if refused, ok := errors.AsType[*ssh.OpenChannelError](err); ok && refused.Reason == ssh.Prohibited {
+		return nil, exit.With(exit.Unreachable, fmt.Errorf("%w: %w", ErrForwardingForbidden, wrapped),
+			fmt.Sprintf("allow it in sshd_config on %s (AllowTcpForwarding local), or use a health check command", r.name))
+	}
+	return nil, wrapped
+}
+
+// ErrForwardingForbidden is an SSH server that does not let kstep reach
+// addresses from the host.
+var ErrForwardingForbidden = errors.New("the SSH server forbids forwarding")
+
+func (r *remote) Run(ctx context.Context, argv []string, stdin []byte) ([]byte, error) {
+	line, err := Quote(argv)
+	if err != nil {
+		return nil, fmt.Errorf("run command on %s: %w", r.name, err)
+	}
+	var stdout []byte
+	err = r.do(ctx, Op{Kind: KindRun, Name: argv[0]}, false, func(ctx context.Context) error {
+		c, err := r.conn(ctx)
+		if err != nil {
+			return err
+		}
+		stdout, err = c.run(ctx, argv[0], line, stdin)
+		return err
+	})
+	switch _, told := errors.AsType[*CommandError](err); {
+	case err == nil || told:
+		return stdout, err
+	case broken(err):
+		return stdout, exit.With(exit.Unreachable, &CommandError{Host: r.name, Program: argv[0], Status: -1})
+	default:
+		return stdout, fmt.Errorf("run %s on %s: %w", argv[0], r.name, err)
+	}
+}
+
+// run executes one line. When ctx ends, the session is closed; what ignores
+// that goes on there, as with any SSH client.
+func (c *conn) run(ctx context.Context, program, line string, stdin []byte) ([]byte, error) {
+	session, done, err := c.session(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var stdout bytes.Buffer
+	var stderr tailBuffer
+	session.Stdin = bytes.NewReader(stdin)
+	session.Stdout, session.Stderr = &stdout, &stderr
+	ended := make(chan error, 1)
+	go func() { ended <- session.Run(line) }()
+	select {
+	case err = <-ended:
+		go afterwards(session, done)
+	case <-ctx.Done():
+		session.Signal(ssh.SIGTERM) //nolint:errcheck // A courtesy; closing follows.
+		done()
+		return nil, engine.Ended(ctx)
+	}
+	if err == nil {
+		return stdout.Bytes(), nil
+	}
+	failed := &CommandError{Host: c.name, Program: program, Status: -1, Stderr: stderr.String()}
+	if status, ok := errors.AsType[*ssh.ExitError](err); ok {
+		failed.Status, failed.Signal = status.ExitStatus(), status.Signal()
+		return stdout.Bytes(), failed
+	}
+	if _, missing := errors.AsType[*ssh.ExitMissingError](err); missing {
+		return stdout.Bytes(), exit.With(exit.Unreachable, failed)
+	}
+	return stdout.Bytes(), err
+}

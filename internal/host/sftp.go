@@ -1,0 +1,340 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/pkg/sftp"
+
+	"github.com/kstep/kstep/internal/engine"
+)
+
+// remoteFiles are a host's files over SFTP.
+type remoteFiles struct{ r *remote }
+
+var _ Files = remoteFiles{}
+
+// do passes one method through the seam. call gets a context that it asks
+// between steps, because a step itself knows none.
+func (f remoteFiles) do(ctx context.Context, name, file string, safe bool, call func(context.Context, *sftp.Client) error) error {
+	if file == "" || strings.ContainsRune(file, 0) {
+		return fmt.Errorf("%s %q on %s: %w", name, file, f.r.name, fs.ErrInvalid)
+	}
+	err := f.r.do(ctx, Op{Kind: KindSFTP, Name: name}, safe, func(ctx context.Context) error {
+		c, err := f.r.conn(ctx)
+		if err != nil {
+			return err
+		}
+		files, err := c.files(ctx)
+		if err != nil {
+			return err
+		}
+		_, err = await(ctx, func() (struct{}, error) { return struct{}{}, call(ctx, files) })
+		return err
+	})
+	return fileError(f.r.name, name, file, plain(err))
+}
+
+// plain gives SFTP's statuses the meaning that callers test for.
+func plain(err error) error {
+	status, ok := errors.AsType[*sftp.StatusError](err)
+	if !ok {
+		return err
+	}
+	switch status.FxCode() {
+	case sftp.ErrSSHFxNoSuchFile:
+		return fmt.Errorf("%w", fs.ErrNotExist)
+	case sftp.ErrSSHFxPermissionDenied:
+		return fmt.Errorf("%w", fs.ErrPermission)
+	default:
+		return err
+	}
+}
+
+func missing(err error) bool { return errors.Is(plain(err), fs.ErrNotExist) }
+
+func (f remoteFiles) Home(ctx context.Context) (home string, err error) {
+	var found string
+	err = f.do(ctx, "home", ".", true, func(_ context.Context, c *sftp.Client) (err error) {
+		found, err = c.RealPath(".")
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	return found, nil
+}
+
+func (f remoteFiles) Read(ctx context.Context, file string) ([]byte, error) {
+	// A call that is left behind must not share the result: each has its own.
+	var result *bytes.Buffer
+	err := f.do(ctx, "read", file, true, func(_ context.Context, c *sftp.Client) error {
+		opened, err := c.Open(file)
+		if err != nil {
+			return err
+		}
+		var buf bytes.Buffer
+		_, err = opened.WriteTo(&buf)
+		if err := errors.Join(err, opened.Close()); err != nil {
+			return err
+		}
+		result = &buf
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return result.Bytes(), nil
+}
+
+func (f remoteFiles) Write(ctx context.Context, file string, data []byte, perm fs.FileMode) error {
+	return f.do(ctx, "write", file, true, func(ctx context.Context, c *sftp.Client) error {
+		if _, ok := c.HasExtension("posix-rename@openssh.com"); !ok {
+			return errors.New("the SFTP server cannot replace a file in one step (posix-rename@openssh.com)")
+		}
+		tmp, err := temporary(ctx, c, file, data, perm)
+		if err != nil {
+			return err
+		}
+		if err := engine.Ended(ctx); err != nil {
+			return errors.Join(err, c.Remove(tmp))
+		}
+		if err := c.PosixRename(tmp, file); err != nil {
+			return errors.Join(full(c, file, 0, err), c.Remove(tmp))
+		}
+		return nil
+	})
+}
+
+func (f remoteFiles) Create(ctx context.Context, file string, data []byte, perm fs.FileMode) error {
+	return f.do(ctx, "create", file, false, func(ctx context.Context, c *sftp.Client) error {
+		tmp, err := temporary(ctx, c, file, data, perm)
+		if err != nil {
+			return err
+		}
+		defer c.Remove(tmp) //nolint:errcheck // Hidden, and List passes over it.
+		if err := engine.Ended(ctx); err != nil {
+			return err
+		}
+		if _, ok := c.HasExtension("hardlink@openssh.com"); ok {
+			// A link is made complete or not at all, and never over a file.
+			err := c.Link(tmp, file)
+			if err == nil {
+				return nil
+			}
+			if _, look := c.Lstat(file); look == nil {
+				return fs.ErrExist
+			}
+			if failure := full(c, file, 0, err); errors.Is(failure, ErrDiskFull) || missing(err) {
+				return failure
+			}
+		}
+		// A file system without links: exclusive still, but a reader may see
+		// it half written.
+		return writeNew(ctx, c, file, file, data, perm)
+	})
+}
+
+// temporary writes a complete file beside its final name and returns its name.
+func temporary(ctx context.Context, c *sftp.Client, file string, data []byte, perm fs.FileMode) (string, error) {
+	tmp := temporaryName(file)
+	err := writeNew(ctx, c, tmp, file, data, perm)
+	if missing(err) {
+		if err := mkdirAll(c, path.Dir(file), parentPerm(perm)); err != nil {
+			return "", err
+		}
+		err = writeNew(ctx, c, tmp, file, data, perm)
+	}
+	return tmp, err
+}
+
+// writeNew makes a file that was not there. What fails is taken away again,
+// but the cause is looked for before: afterwards there is space again.
+func writeNew(ctx context.Context, c *sftp.Client, name, final string, data []byte, perm fs.FileMode) error {
+	opened, err := c.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
+	if err != nil {
+		if _, look := c.Lstat(name); look == nil {
+			return fs.ErrExist
+		}
+		return full(c, final, len(data), err)
+	}
+	_, canSync := c.HasExtension("fsync@openssh.com")
+	steps := []func() error{
+		func() error { return opened.Chmod(perm.Perm()) }, // While empty: nobody reads a secret too early.
+		func() error { return writeAll(opened, data) },
+		func() error {
+			if !canSync {
+				return nil
+			}
+			return opened.Sync()
+		},
+		func() error { return checkLength(opened, len(data)) },
+	}
+	for _, step := range steps {
+		if err = engine.Ended(ctx); err == nil {
+			err = step()
+		}
+		if err != nil {
+			break
+		}
+	}
+	if closing := opened.Close(); err == nil {
+		err = closing
+	}
+	if err != nil {
+		return errors.Join(full(c, final, len(data), err), c.Remove(name))
+	}
+	return nil
+}
+
+func writeAll(to *sftp.File, data []byte) error {
+	if len(data) == 0 {
+		return nil
+	}
+	_, err := to.ReadFrom(bytes.NewReader(data))
+	return err
+}
+
+func checkLength(of *sftp.File, want int) error {
+	info, err := of.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Size() != int64(want) {
+		return fmt.Errorf("%w: wrote %d bytes, the host has %d", errShort, want, info.Size())
+	}
+	return nil
+}
+
+var errShort = errors.New("the file is not complete")
+
+// full finds out whether a failure, for which SFTP has only one status, is a
+// full disk.
+func full(c *sftp.Client, file string, need int, err error) error {
+	if err == nil || ctxEnded(err) {
+		return err
+	}
+	text := strings.ToLower(err.Error())
+	if strings.Contains(text, "no space left") || strings.Contains(text, "quota exceeded") {
+		return fmt.Errorf("%w: %w", ErrDiskFull, err)
+	}
+	status, ok := errors.AsType[*sftp.StatusError](err)
+	if !(ok && status.FxCode() == sftp.ErrSSHFxFailure) && !errors.Is(err, errShort) {
+		return err
+	}
+	if _, ok := c.HasExtension("statvfs@openssh.com"); !ok {
+		return err
+	}
+	space, look := c.StatVFS(path.Dir(file))
+	if look != nil {
+		return err
+	}
+	if space.Bavail*space.Frsize < uint64(need)+space.Frsize || space.Files > 0 && space.Favail == 0 {
+		return fmt.Errorf("%w: %w", ErrDiskFull, err)
+	}
+	return err
+}
+
+func ctxEnded(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// Remove tries the file first: that is what it mostly is. A folder with
+// anything in it goes by one command, because SFTP needs a question and a
+// request for each entry.
+func (f remoteFiles) Remove(ctx context.Context, file string) error {
+	return f.do(ctx, "remove", file, true, func(ctx context.Context, c *sftp.Client) error {
+		err := c.Remove(file)
+		if err == nil || missing(err) {
+			return nil
+		}
+		info, look := c.Lstat(file)
+		if missing(look) {
+			return nil
+		}
+		if look != nil || !info.IsDir() {
+			return err
+		}
+		line, err := Quote([]string{"rm", "-rf", "--", file})
+		if err != nil {
+			return err
+		}
+		conn, err := f.r.conn(ctx)
+		if err != nil {
+			return err
+		}
+		_, err = conn.run(ctx, "rm", line, nil)
+		return err
+	})
+}
+
+func (f remoteFiles) List(ctx context.Context, folder string) ([]Entry, error) {
+	var found []fs.FileInfo
+	err := f.do(ctx, "list", folder, true, func(ctx context.Context, c *sftp.Client) error {
+		infos, err := c.ReadDirContext(ctx, folder)
+		if missing(err) {
+			return nil
+		}
+		found = infos
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	var entries []Entry
+	for _, info := range found {
+		entries = append(entries, entry(info))
+	}
+	return visible(entries), nil
+}
+
+func (f remoteFiles) Stat(ctx context.Context, file string) (Entry, error) {
+	var found fs.FileInfo
+	err := f.do(ctx, "stat", file, true, func(_ context.Context, c *sftp.Client) (err error) {
+		found, err = c.Stat(file)
+		return err
+	})
+	if err != nil {
+		return Entry{}, err
+	}
+	return entry(found), nil
+}
+
+func (f remoteFiles) Mkdir(ctx context.Context, folder string, perm fs.FileMode) error {
+	return f.do(ctx, "mkdir", folder, true, func(_ context.Context, c *sftp.Client) error {
+		return mkdirAll(c, folder, perm)
+	})
+}
+
+// mkdirAll tries the folder itself first, so an existing parent costs nothing.
+// New folders get exactly the mode, whatever the server's umask is.
+func mkdirAll(c *sftp.Client, folder string, perm fs.FileMode) error {
+	err := c.Mkdir(folder)
+	if err == nil {
+		return c.Chmod(folder, perm.Perm())
+	}
+	if missing(err) && !slices.Contains([]string{".", "/", ""}, folder) {
+		if err := mkdirAll(c, path.Dir(folder), perm); err != nil {
+			return err
+		}
+		if err = c.Mkdir(folder); err == nil {
+			return c.Chmod(folder, perm.Perm())
+		}
+	}
+	info, look := c.Stat(folder)
+	switch {
+	case look != nil:
+		return full(c, path.Dir(folder), 0, err)
+	case !info.IsDir():
+		return fmt.Errorf("%w: it is a file", fs.ErrExist)
+	default:
+		return nil
+	}
+}

@@ -1,0 +1,124 @@
+// Package ledger is a host's memory of releases of one service and
+// destination: which came by, with what image, and which one is live. Prune
+// and rollback read it, and a stage of an older release stops when it finds a
+// newer one in it.
+package ledger
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/host"
+)
+
+// Ledger is the file, newest release last.
+type Ledger struct {
+	// Generation rises with every change.
+	Generation int       `json:"generation"`
+	Releases   []Release `json:"releases"`
+}
+
+// Release is one release's trace on a host.
+type Release struct {
+	ID      string `json:"release"`
+	Version string `json:"version"`
+	// Image is the reference by digest, Tag the one by version.
+	Image string    `json:"image"`
+	Tag   string    `json:"tag"`
+	By    string    `json:"by,omitempty"`
+	At    time.Time `json:"at"`
+	// Live are the containers that this release put into service, by role.
+	Live map[string]string `json:"live,omitempty"`
+}
+
+// Read returns the ledger at path; a missing one is empty.
+func Read(ctx context.Context, files host.Files, path string) (Ledger, error) {
+	var l Ledger
+	data, err := files.Read(ctx, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return l, nil
+	}
+	if err != nil {
+		return l, fmt.Errorf("read ledger: %w", err)
+	}
+	if err := json.Unmarshal(data, &l); err != nil {
+		return l, exit.With(exit.BadState, fmt.Errorf("read ledger %s: %w", path, err),
+			"it is a record only: move it away and run the stage again")
+	}
+	return l, nil
+}
+
+// Write replaces the ledger at path, one generation up.
+func (l Ledger) Write(ctx context.Context, files host.Files, path string) error {
+	l.Generation++
+	data, err := json.MarshalIndent(l, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := files.Write(ctx, path, append(data, '\n'), 0o644); err != nil {
+		return fmt.Errorf("write ledger: %w", err)
+	}
+	return nil
+}
+
+// Guard refuses a release that is older than the newest one on the host: its
+// state files describe a world that is gone.
+func (l Ledger) Guard(host, release string) error {
+	if len(l.Releases) == 0 {
+		return nil
+	}
+	newest := l.Releases[len(l.Releases)-1]
+	if newest.ID <= release {
+		return nil
+	}
+	return exit.With(exit.BadState,
+		fmt.Errorf("release %s (version %s) has been on %s since release %s was made", newest.ID, newest.Version, host, release),
+		"deploy again from the start (kstep deploy) if this version is the one you want")
+}
+
+// Live is the container that the newest release to serve put into service for
+// the role, or "".
+func (l Ledger) Live(role string) string {
+	for _, r := range slices.Backward(l.Releases) {
+		if id := r.Live[role]; id != "" {
+			return id
+		}
+	}
+	return ""
+}
+
+// Note adds the release, or changes what is known of it. It tells whether that
+// changed anything.
+func (l *Ledger) Note(r Release) bool {
+	i := slices.IndexFunc(l.Releases, func(have Release) bool { return have.ID == r.ID })
+	if i < 0 {
+		l.Releases = append(l.Releases, r)
+		slices.SortFunc(l.Releases, func(a, b Release) int {
+			if a.ID < b.ID {
+				return -1
+			}
+			return 1
+		})
+		return true
+	}
+	have := l.Releases[i]
+	r.At, r.By = have.At, have.By
+	merged := maps.Clone(have.Live)
+	if merged == nil {
+		merged = map[string]string{}
+	}
+	maps.Copy(merged, r.Live)
+	r.Live = merged
+	if r.Version == have.Version && r.Image == have.Image && r.Tag == have.Tag && maps.Equal(have.Live, merged) {
+		return false
+	}
+	l.Releases[i] = r
+	return true
+}

@@ -1,0 +1,127 @@
+package plan
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"path"
+	"strings"
+)
+
+// Network is kstep's own Docker network on every host. Containers on it find
+// each other by name and by id, which survives restarts; addresses do not.
+const Network = "kstep"
+
+// ProxyContainer is the name of the proxy's container, one for each host.
+const ProxyContainer = "kstep-proxy"
+
+// Names makes every container, file and folder name of one service and
+// destination, so that this file is the only place that knows them. A role is
+// always a folder or a hashed part of its own: `web` and `web-admin` never
+// share a prefix that matters.
+type Names struct {
+	Service     string
+	Destination string
+	// Run is the host's absolute run directory.
+	Run string
+}
+
+// Base is the service with its destination: `shop-staging`.
+func (n Names) Base() string {
+	if n.Destination == "" {
+		return n.Service
+	}
+	return n.Service + "-" + n.Destination
+}
+
+// Container is the name of a role's container of one version.
+func (n Names) Container(role, version string) string {
+	parts := []string{n.Service, role}
+	if n.Destination != "" {
+		parts = append(parts, n.Destination)
+	}
+	return strings.Join(append(parts, version), "-")
+}
+
+// Replaced is the name an older container makes room under (S14).
+func Replaced(name, id string) string { return name + "_replaced_" + Short(id) }
+
+// Short is a container id as Docker's DNS and people use it.
+func Short(id string) string {
+	if len(id) > 12 {
+		return id[:12]
+	}
+	return id
+}
+
+// Folder is the service's folder below the run directory.
+func (n Names) Folder() string { return path.Join(n.Run, n.Base()) }
+
+// EnvFile holds a role's environment on one host.
+func (n Names) EnvFile(role string) string { return path.Join(n.EnvDir(), role+".json") }
+
+// EnvDir holds the env files of all roles.
+func (n Names) EnvDir() string { return path.Join(n.Folder(), "env") }
+
+// EnvKey is the host's own key for fingerprints of env files. It never leaves
+// the host but for the moment of use.
+func (n Names) EnvKey() string { return path.Join(n.Run, "fingerprint.key") }
+
+// CordDir is mounted into the container whose spec has this digest.
+func (n Names) CordDir(role, version, spec string) string {
+	return path.Join(n.CordsDir(role), version+"-"+shortDigest(spec))
+}
+
+// CordsDir holds the cords of a role.
+func (n Names) CordsDir(role string) string { return path.Join(n.Folder(), "cords", role) }
+
+// AssetsDir holds the asset folders of a role.
+func (n Names) AssetsDir(role string) string { return path.Join(n.Folder(), "assets", role) }
+
+// AssetDir holds the assets of one image of a role. Two images of one version
+// (a redeploy of a changed build) have folders of their own.
+func (n Names) AssetDir(role, version, configDigest string) string {
+	return path.Join(n.AssetsDir(role), version+"-"+shortDigest(configDigest))
+}
+
+// Ledger records which release did what on a host.
+func (n Names) Ledger() string { return path.Join(n.Folder(), "ledger.json") }
+
+// Lease is the lease file, on the lease host.
+func (n Names) Lease() string { return path.Join(n.Folder(), "lease") }
+
+// Fence is the highest fencing token a host has seen.
+func (n Names) Fence() string { return path.Join(n.Folder(), "fence") }
+
+// Verdict is the barrier's write-once file of a release.
+func (n Names) Verdict(release string) string {
+	return path.Join(n.Folder(), "barrier", release+".json")
+}
+
+// Audit is the log of what happened.
+func (n Names) Audit() string { return path.Join(n.Folder(), "audit.jsonl") }
+
+// ProxyDir is the proxy's folder, shared by all services of a host.
+func (n Names) ProxyDir() string { return path.Join(n.Run, "proxy") }
+
+// RouteDir is the folder that the proxy watches.
+func (n Names) RouteDir() string { return path.Join(n.ProxyDir(), "routes") }
+
+// RouteFile is the file of a role in the folder that the proxy watches.
+func (n Names) RouteFile(role string) string {
+	return path.Join(n.RouteDir(), n.Route(role)+".yml")
+}
+
+// Route is the name of a role's router and service in the proxy. The digest
+// keeps service `a-b` with role `c` apart from service `a` with role `b-c`.
+func (n Names) Route(role string) string {
+	sum := sha256.Sum256([]byte(n.Service + "\x00" + n.Destination + "\x00" + role))
+	return n.Base() + "-" + role + "-" + hex.EncodeToString(sum[:3])
+}
+
+func shortDigest(digest string) string {
+	digest = strings.TrimPrefix(digest, "sha256:")
+	if len(digest) > 8 {
+		return digest[:8]
+	}
+	return digest
+}

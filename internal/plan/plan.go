@@ -1,0 +1,174 @@
+// Package plan turns what the user wants into targets, names and container
+// specs. It is pure: no files, no hosts, no clock.
+package plan
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/kstep/kstep/internal/config"
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/state"
+)
+
+// Target is one role on one host: the unit that host stages work on.
+type Target struct {
+	Host string
+	Role config.Role
+	// Primary tells that the role opens the barrier.
+	Primary bool
+	// Proxied tells that the role receives traffic.
+	Proxied bool
+	// Env is the merged environment: top level, role, then the host's tags in
+	// listed order.
+	Env config.Env
+}
+
+// Key names the target in state files and messages: `web@10.0.0.1`.
+func (t Target) Key() string { return state.Key(t.Role.Name, t.Host) }
+
+// Targets are all roles on all their hosts, in the order of the config.
+func Targets(cfg *config.Config) []Target {
+	var targets []Target
+	for _, role := range cfg.Servers.Roles {
+		for _, host := range role.Hosts {
+			targets = append(targets, Target{
+				Host:    host.Name,
+				Role:    role,
+				Primary: role.Name == cfg.PrimaryRole,
+				Proxied: cfg.Proxied(role),
+				Env:     mergeEnv(cfg, role, host),
+			})
+		}
+	}
+	return targets
+}
+
+// mergeEnv puts the layers of a host's environment over each other. A later
+// layer's secret replaces an earlier layer's clear value of the same name and
+// the other way round: what counts is the layer, not the kind.
+func mergeEnv(cfg *config.Config, role config.Role, host config.Host) config.Env {
+	layers := []config.Env{cfg.Env, role.Env}
+	for _, tag := range host.Tags {
+		layers = append(layers, cfg.TagEnv(tag))
+	}
+	clear := map[string]string{}
+	secrets := map[string]string{}
+	for _, layer := range layers {
+		for name, value := range layer.Clear {
+			clear[name] = value
+			delete(secrets, name)
+		}
+		for _, entry := range layer.Secret {
+			name, _ := SplitSecret(entry)
+			secrets[name] = entry
+			delete(clear, name)
+		}
+	}
+	merged := config.Env{Clear: clear}
+	for _, entry := range secrets {
+		merged.Secret = append(merged.Secret, entry)
+	}
+	slices.Sort(merged.Secret)
+	return merged
+}
+
+// SplitSecret splits `NAME:SECRET` into the variable and the secret it is read
+// from; without a colon both are the same.
+func SplitSecret(entry string) (name, secret string) {
+	name, secret, aliased := strings.Cut(entry, ":")
+	if !aliased {
+		return entry, entry
+	}
+	return name, secret
+}
+
+// Filter keeps the targets whose role and host match one of the globs (path.Match
+// syntax); no globs match all. A glob that matches nothing is an error: a typo
+// must not turn a deploy into a no-op.
+func Filter(targets []Target, roles, hosts []string) ([]Target, error) {
+	kept := targets
+	for _, f := range []struct {
+		what  string
+		globs []string
+		field func(Target) string
+	}{
+		{"role", roles, func(t Target) string { return t.Role.Name }},
+		{"host", hosts, func(t Target) string { return t.Host }},
+	} {
+		if len(f.globs) == 0 {
+			continue
+		}
+		for _, glob := range f.globs {
+			matches := func(t Target) bool { ok, _ := path.Match(glob, f.field(t)); return ok }
+			if _, err := path.Match(glob, ""); err != nil {
+				return nil, exit.Errorf(exit.Usage, "--%ss %q: %w", f.what, glob, err)
+			}
+			if !slices.ContainsFunc(targets, matches) {
+				return nil, exit.With(exit.Usage, fmt.Errorf("--%ss %q matches no %s", f.what, glob, f.what),
+					"known are: "+strings.Join(distinct(targets, f.field), ", "))
+			}
+		}
+		kept = slices.DeleteFunc(slices.Clone(kept), func(t Target) bool {
+			return !slices.ContainsFunc(f.globs, func(glob string) bool {
+				ok, _ := path.Match(glob, f.field(t))
+				return ok
+			})
+		})
+	}
+	if len(kept) == 0 {
+		return nil, exit.Errorf(exit.Usage, "no role runs on the hosts that the filters leave")
+	}
+	return kept, nil
+}
+
+// Shard names the part of the targets that filters leave, for state files; all
+// of them have no name.
+func Shard(roles, hosts []string) string {
+	var parts []string
+	if len(roles) > 0 {
+		parts = append(parts, strings.Join(roles, "+"))
+	}
+	if len(hosts) > 0 {
+		parts = append(parts, strings.Join(hosts, "+"))
+	}
+	return strings.Join(parts, "@")
+}
+
+// HostNames are the targets' hosts, each once, in order.
+func HostNames(targets []Target) []string {
+	return distinct(targets, func(t Target) string { return t.Host })
+}
+
+// Keys are the targets' keys, in order.
+func Keys(targets []Target) []string {
+	keys := make([]string, len(targets))
+	for i, t := range targets {
+		keys[i] = t.Key()
+	}
+	return keys
+}
+
+// LeaseHost is the host that holds the lease and the barrier's verdict: the
+// first primary host of the unfiltered config, so that every shard of a
+// release asks the same one.
+func LeaseHost(all []Target) string {
+	for _, t := range all {
+		if t.Primary {
+			return t.Host
+		}
+	}
+	return all[0].Host
+}
+
+func distinct(targets []Target, field func(Target) string) []string {
+	var values []string
+	for _, t := range targets {
+		if v := field(t); !slices.Contains(values, v) {
+			values = append(values, v)
+		}
+	}
+	return values
+}

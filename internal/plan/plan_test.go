@@ -1,0 +1,146 @@
+package plan
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/kstep/kstep/internal/config"
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/state"
+)
+
+func load(t *testing.T, text string) *config.Config {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "kstep.yml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(config.LoadOptions{Path: path, Env: func(string) (string, bool) { return "", false }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+const twoRoles = `
+service: shop
+image: acme/shop
+servers:
+  web: [10.0.0.1, 10.0.0.2]
+  job:
+    hosts:
+      - 10.0.0.3: [eu, canary]
+    env: {LEVEL: role}
+env:
+  clear: {LEVEL: top, KEEP: "1", TOKEN: plain}
+  secret: [PASSWORD]
+  tags:
+    eu: {LEVEL: eu, PASSWORD: from-tag}
+    canary: {clear: {LEVEL: canary}, secret: ["TOKEN:CANARY_TOKEN"]}
+`
+
+func TestTargets_AreAllRolesOnAllHostsInOrder(t *testing.T) {
+	got := Keys(Targets(load(t, twoRoles)))
+	if want := []string{"web@10.0.0.1", "web@10.0.0.2", "job@10.0.0.3"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestTargets_LaterEnvLayerWinsWhateverItsKind(t *testing.T) {
+	job := Targets(load(t, twoRoles))[2]
+	want := config.Env{
+		Clear:  map[string]string{"LEVEL": "canary", "KEEP": "1", "PASSWORD": "from-tag"},
+		Secret: []string{"TOKEN:CANARY_TOKEN"},
+	}
+	got := config.Env{Clear: job.Env.Clear, Secret: job.Env.Secret}
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(config.Env{})); diff != "" {
+		t.Errorf("env (-want +got):\n%s", diff)
+	}
+}
+
+func TestFilter_RefusesAGlobThatMatchesNothing(t *testing.T) {
+	_, err := Filter(Targets(load(t, twoRoles)), []string{"wbe"}, nil)
+	if exit.CodeOf(err) != exit.Usage || !strings.Contains(strings.Join(exit.Hints(err), " "), "web, job") {
+		t.Errorf("got %v with hints %v, want a usage error that lists the roles", err, exit.Hints(err))
+	}
+}
+
+func TestFilter_TakesGlobsOfRolesAndHosts(t *testing.T) {
+	got, err := Filter(Targets(load(t, twoRoles)), []string{"w*"}, []string{"*.2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"web@10.0.0.2"}; !slices.Equal(Keys(got), want) {
+		t.Errorf("got %v, want %v", Keys(got), want)
+	}
+}
+
+func TestCount_ReadsNumbersAndPercentages(t *testing.T) {
+	for name, c := range map[string]struct {
+		text        string
+		total, want int
+	}{
+		"nothing means all":               {"", 4, 4},
+		"all":                             {"all", 4, 4},
+		"a number":                        {"3", 4, 3},
+		"more than there are":             {"9", 4, 4},
+		"a percentage is rounded down":    {"60%", 4, 2},
+		"a small percentage is still one": {"1%", 4, 1},
+		"a hundred percent":               {"100%", 3, 3},
+	} {
+		if got := Count(c.text, c.total); got != c.want {
+			t.Errorf("%s: got %d, want %d", name, got, c.want)
+		}
+	}
+}
+
+func TestGroups_LimitEachRoleByItsOwnHosts(t *testing.T) {
+	targets := Targets(load(t, twoRoles))
+	var got [][]string
+	for _, wave := range Groups(targets, "50%") {
+		got = append(got, Keys(wave))
+	}
+	want := [][]string{{"web@10.0.0.1", "job@10.0.0.3"}, {"web@10.0.0.2"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("waves (-want +got):\n%s", diff)
+	}
+}
+
+func TestNames_NeverCollide(t *testing.T) {
+	a := Names{Service: "a-b", Run: "/r"}
+	b := Names{Service: "a", Destination: "b", Run: "/r"}
+	if a.Route("c") == b.Route("c") || a.RouteFile("web") == b.RouteFile("web") {
+		t.Error("service a-b and service a at destination b share a route")
+	}
+	web := Names{Service: "shop", Run: "/r"}
+	if strings.HasPrefix(web.AssetsDir("web-admin")+"/", web.AssetsDir("web")+"/") {
+		t.Error("the folder of role web-admin is below that of role web")
+	}
+}
+
+func TestContainer_SpecDigestIgnoresTheReleaseButNothingElse(t *testing.T) {
+	cfg := load(t, twoRoles)
+	names := Names{Service: "shop", Run: "/root/.kstep"}
+	push := state.PushOutputs{Repository: "acme/shop", Digest: "sha256:1"}
+	spec := func(release string, push state.PushOutputs, env string) string {
+		w := Container(cfg, names, Targets(cfg)[0], "v1", release, push, state.AssetsTarget{}, state.EnvTarget{Fingerprint: env})
+		return w.Spec.Labels["kstep.spec"]
+	}
+	base := spec("R1", push, "f1")
+	if got := spec("R2", push, "f1"); got != base {
+		t.Error("another release changes the digest: every redeploy would restart the container")
+	}
+	if spec("R1", push, "f2") == base {
+		t.Error("another environment does not change the digest")
+	}
+	push.Digest = "sha256:2"
+	if spec("R1", push, "f1") == base {
+		t.Error("another image does not change the digest")
+	}
+}

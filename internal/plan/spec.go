@@ -1,0 +1,112 @@
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/kstep/kstep/internal/config"
+	"github.com/kstep/kstep/internal/cord"
+	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/state"
+)
+
+// Wanted is a target's new container: what to create, and the folders that
+// must exist for it.
+type Wanted struct {
+	Spec engine.Spec
+	// CordDir is the host folder of its cord, with the cord switch.
+	CordDir string
+}
+
+// Container makes the spec of a target's container. The digest in its spec
+// label covers all that the user can ask for, but not the release: a new
+// release that wants the same container finds it and leaves it alone.
+func Container(cfg *config.Config, n Names, t Target, version, release string,
+	push state.PushOutputs, assets state.AssetsTarget, env state.EnvTarget,
+) Wanted {
+	stop := cfg.EffectiveStop(t.Role)
+	logging := cfg.EffectiveLogging(t.Role)
+	spec := engine.Spec{
+		Name:           n.Container(t.Role.Name, version),
+		Image:          push.Reference(),
+		Cmd:            t.Role.Cmd,
+		Labels:         map[string]string{},
+		Mounts:         mounts(cfg.EffectiveVolumes(t.Role), assets.Volumes),
+		Network:        Network,
+		Restart:        "unless-stopped",
+		Stop:           engine.Stop{Signal: stop.Signal, Timeout: stop.Timeout.D()},
+		Log:            engine.Log{Driver: logging.Driver, Options: logging.Options},
+		EnvFingerprint: env.Fingerprint,
+	}
+	maps.Copy(spec.Labels, cfg.EffectiveLabels(t.Role))
+	spec.Health = health(cfg, t)
+	cordPath := ""
+	if t.Proxied && cfg.Proxy.Switch == "cord" {
+		hc := cfg.EffectiveHealthcheck(t.Role)
+		cordPath = hc.Cord
+		spec.Health = cord.Health(hc)
+		route := n.Route(t.Role.Name)
+		spec.Labels["traefik.enable"] = "true"
+		spec.Labels["traefik.http.services."+route+".loadbalancer.server.port"] = fmt.Sprint(hc.Port)
+		// The real router lives in kstep's own route file: two containers whose
+		// labels define one router differently make Traefik drop it. This one
+		// only keeps Traefik from making a default one for each container.
+		spec.Labels["traefik.http.routers."+route+".rule"] = "Host(`kstep.invalid`)"
+		spec.Labels["traefik.http.routers."+route+".service"] = route
+	}
+	digest := spec.Digest()
+	wanted := Wanted{}
+	if cordPath != "" {
+		wanted.CordDir = n.CordDir(t.Role.Name, version, digest)
+		spec.Mounts = append(spec.Mounts, engine.Mount{Source: wanted.CordDir, Target: cordPath, ReadOnly: true})
+	}
+	maps.Copy(spec.Labels, map[string]string{
+		engine.LabelService:     n.Service,
+		engine.LabelRole:        t.Role.Name,
+		engine.LabelDestination: n.Destination,
+		engine.LabelVersion:     version,
+		engine.LabelRelease:     release,
+		engine.LabelSpec:        digest,
+	})
+	spec.Env = map[string]string{
+		"KSTEP_CONTAINER_NAME": spec.Name,
+		"KSTEP_VERSION":        version,
+		"KSTEP_SERVICE":        n.Service,
+		"KSTEP_ROLE":           t.Role.Name,
+		"KSTEP_DESTINATION":    n.Destination,
+		"KSTEP_HOST":           t.Host,
+	}
+	wanted.Spec = spec
+	return wanted
+}
+
+// health is Docker's own check: only where the user gave a command. Readiness
+// over HTTP is probed by kstep and needs nothing in the image.
+func health(cfg *config.Config, t Target) *engine.Health {
+	hc := cfg.EffectiveHealthcheck(t.Role)
+	if hc.Cmd.Shell == "" && len(hc.Cmd.Exec) == 0 {
+		return nil
+	}
+	return &engine.Health{
+		Shell: hc.Cmd.Shell, Exec: hc.Cmd.Exec,
+		Interval: hc.Interval.D(), Timeout: hc.Timeout.D(),
+		StartPeriod: hc.StartPeriod.D(), Retries: hc.Retries,
+	}
+}
+
+func mounts(volumes []string, assets []state.AssetVolume) []engine.Mount {
+	var all []engine.Mount
+	for _, v := range volumes {
+		parts := strings.Split(v, ":")
+		all = append(all, engine.Mount{
+			Source: parts[0], Target: parts[1],
+			ReadOnly: len(parts) > 2 && slices.Contains(strings.Split(parts[2], ","), "ro"),
+		})
+	}
+	for _, a := range assets {
+		all = append(all, engine.Mount{Source: a.HostDir, Target: a.Path})
+	}
+	return all
+}

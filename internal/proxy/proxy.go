@@ -1,0 +1,177 @@
+// Package proxy is the Traefik that kstep runs on the hosts of proxied roles:
+// its container, its catch-all, and its word. It is shared by all services of
+// a host, so a deploy starts it where it is missing but never changes one that
+// runs; `kstep proxy reboot` does that.
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+
+	"github.com/kstep/kstep/internal/config"
+	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/host"
+	"github.com/kstep/kstep/internal/plan"
+)
+
+const (
+	webPort = 80
+	apiPort = 8080 // Traefik's own; never published on the host.
+	routes  = "/etc/kstep/routes"
+)
+
+// catchAll answers 502 for requests that no service takes: nothing listens on
+// the discard port in the proxy's own container. Without it Traefik says 404,
+// which looks like the application's answer.
+const catchAll = `{
+  "http": {
+    "routers": {
+      "kstep-catch-all": {"rule": "PathPrefix(` + "`/`" + `)", "service": "kstep-nothing", "entryPoints": ["web"], "priority": 1}
+    },
+    "services": {
+      "kstep-nothing": {"loadBalancer": {"servers": [{"url": "http://127.0.0.1:9"}]}}
+    }
+  }
+}
+`
+
+// Spec is the proxy's container.
+func Spec(cfg *config.Config, n plan.Names) engine.Spec {
+	args := map[string]string{
+		"entrypoints.web.address":                                  fmt.Sprintf(":%d", webPort),
+		"entrypoints.web.transport.lifecycle.gracetimeout":         "30s",
+		"providers.file.directory":                                 routes,
+		"providers.file.watch":                                     "true",
+		"providers.providersthrottleduration":                      "100ms", // The default, 2s, would be waited at every move.
+		"api.insecure":                                             "true",  // On a port of the container's network only.
+		"ping":                                                     "true",
+		"global.checknewversion":                                   "false",
+		"global.sendanonymoususage":                                "false",
+		"serverstransport.forwardingtimeouts.dialtimeout":          "5s",
+		"entrypoints.web.transport.respondingtimeouts.readtimeout": "0s",
+	}
+	mounts := []engine.Mount{{Source: n.RouteDir(), Target: routes, ReadOnly: true}}
+	if cfg.Proxy.Switch == "cord" {
+		maps.Copy(args, map[string]string{
+			"providers.docker":                  "true",
+			"providers.docker.exposedbydefault": "false",
+			"providers.docker.network":          plan.Network,
+		})
+		mounts = append(mounts, engine.Mount{Source: cfg.SSH.DockerSocket, Target: "/var/run/docker.sock", ReadOnly: true})
+	}
+	maps.Copy(args, cfg.Proxy.Args)
+	spec := engine.Spec{
+		Name:    plan.ProxyContainer,
+		Image:   cfg.Proxy.Image,
+		Cmd:     flags(args),
+		Labels:  maps.Clone(cfg.Proxy.Labels),
+		Mounts:  mounts,
+		Network: plan.Network,
+		Restart: "unless-stopped",
+		Log:     engine.Log{Driver: "json-file", Options: map[string]string{"max-size": "10m"}},
+	}
+	if cfg.Proxy.Publish > 0 {
+		spec.Ports = []engine.Port{{Host: int(cfg.Proxy.Publish), Container: webPort}}
+	}
+	if spec.Labels == nil {
+		spec.Labels = map[string]string{}
+	}
+	digest := spec.Digest()
+	spec.Labels[engine.LabelProxy] = "traefik"
+	spec.Labels[engine.LabelSpec] = digest
+	return spec
+}
+
+func flags(args map[string]string) []string {
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(args)) {
+		out = append(out, "--"+name+"="+args[name])
+	}
+	return out
+}
+
+// Booted is what Boot found or did.
+type Booted struct {
+	Container engine.Container
+	Changed   []string
+	// Differs tells that the proxy runs with other settings than the config
+	// asks for.
+	Differs bool
+}
+
+// Boot makes the proxy run where it is missing, and leaves a running one
+// alone. It is safe to be called by several services at once.
+func Boot(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names) (Booted, error) {
+	spec := Spec(cfg, n)
+	now, err := h.Engine().Inspect(ctx, spec.Name)
+	switch {
+	case errors.Is(err, engine.ErrNotFound):
+		return create(ctx, h, spec, n)
+	case err != nil:
+		return Booted{}, fmt.Errorf("look for the proxy: %w", err)
+	}
+	booted := Booted{Container: now, Differs: now.Labels[engine.LabelSpec] != spec.Labels[engine.LabelSpec]}
+	if now.Running() {
+		return booted, nil
+	}
+	return start(ctx, h, booted, cfg.Proxy.Publish)
+}
+
+func create(ctx context.Context, h host.Host, spec engine.Spec, n plan.Names) (Booted, error) {
+	if err := Prepare(ctx, h, n); err != nil {
+		return Booted{}, err
+	}
+	if _, err := h.Engine().EnsureNetwork(ctx, plan.Network, map[string]string{engine.LabelProxy: "network"}); err != nil {
+		return Booted{}, fmt.Errorf("make network %s: %w", plan.Network, err)
+	}
+	var booted Booted
+	id, err := h.Engine().Create(ctx, spec)
+	if errors.Is(err, engine.ErrNotFound) {
+		if err := h.Engine().Pull(ctx, spec.Image, nil, nil); err != nil {
+			return Booted{}, fmt.Errorf("pull proxy image: %w", err)
+		}
+		booted.Changed = append(booted.Changed, "pulled "+spec.Image)
+		id, err = h.Engine().Create(ctx, spec)
+	}
+	if errors.Is(err, engine.ErrConflict) { // Another service's boot was first.
+		id, err = spec.Name, nil
+	}
+	if err != nil {
+		return Booted{}, fmt.Errorf("create the proxy: %w", err)
+	}
+	booted.Container.ID = id
+	port := config.Publish(0)
+	if len(spec.Ports) > 0 {
+		port = config.Publish(spec.Ports[0].Host)
+	}
+	return start(ctx, h, booted, port)
+}
+
+func start(ctx context.Context, h host.Host, booted Booted, port config.Publish) (Booted, error) {
+	if err := h.Engine().Start(ctx, booted.Container.ID); err != nil {
+		if errors.Is(err, engine.ErrPortTaken) {
+			err = exit.Hint(err, fmt.Sprintf("free port %d on %s (ss -ltnp 'sport = :%d' shows who has it), or set another proxy.publish", port, h.Name(), port))
+		}
+		return booted, fmt.Errorf("start the proxy: %w", err)
+	}
+	now, err := h.Engine().Inspect(ctx, booted.Container.ID)
+	if err != nil {
+		return booted, fmt.Errorf("look at the proxy: %w", err)
+	}
+	booted.Container = now
+	booted.Changed = append(booted.Changed, "started "+plan.ProxyContainer)
+	return booted, nil
+}
+
+// Prepare makes the folder the proxy watches, with the catch-all in it.
+func Prepare(ctx context.Context, h host.Host, n plan.Names) error {
+	if err := h.Files().Write(ctx, path.Join(n.RouteDir(), "00-catch-all.yml"), []byte(catchAll), 0o644); err != nil {
+		return fmt.Errorf("write catch-all route: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,99 @@
+package proxy
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/host"
+	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/probe"
+	"github.com/kstep/kstep/internal/traffic"
+)
+
+// Word asks Traefik's API, which listens on the container's network only and
+// is reached through the host's connection.
+type Word struct {
+	client *http.Client
+	base   string
+}
+
+var _ traffic.Word = (*Word)(nil)
+
+// NewWord asks the proxy in the container.
+func NewWord(h host.Host, c engine.Container) *Word {
+	return &Word{
+		client: probe.Client(h, 5*time.Second),
+		base:   fmt.Sprintf("http://%s:%d/api/http", c.Addresses[plan.Network], apiPort),
+	}
+}
+
+// URL is where the proxy takes requests, as seen from the host.
+func URL(c engine.Container, requestPath string) string {
+	return fmt.Sprintf("http://%s:%d%s", c.Addresses[plan.Network], webPort, requestPath)
+}
+
+// Servers implements traffic.Word. A server that Traefik marks as down is not
+// sent traffic, and is left out.
+func (w *Word) Servers(ctx context.Context, service string) ([]string, bool, error) {
+	var answer struct {
+		LoadBalancer struct {
+			Servers []struct {
+				URL string `json:"url"`
+			} `json:"servers"`
+		} `json:"loadBalancer"`
+		ServerStatus map[string]string `json:"serverStatus"`
+	}
+	known, err := w.get(ctx, "/services/"+url.PathEscape(service), &answer)
+	if err != nil || !known {
+		return nil, false, err
+	}
+	var urls []string
+	for _, s := range answer.LoadBalancer.Servers {
+		if status, told := answer.ServerStatus[s.URL]; !told || status == "UP" {
+			urls = append(urls, s.URL)
+		}
+	}
+	return urls, true, nil
+}
+
+// Router implements traffic.Word.
+func (w *Word) Router(ctx context.Context, router string) (string, error) {
+	var answer struct {
+		Service string `json:"service"`
+	}
+	_, err := w.get(ctx, "/routers/"+url.PathEscape(router), &answer)
+	return answer.Service, err
+}
+
+func (w *Word) get(ctx context.Context, path string, into any) (known bool, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.base+path, nil)
+	if err != nil {
+		return false, err
+	}
+	resp, err := w.client.Do(req)
+	if err != nil {
+		return false, fmt.Errorf("ask the proxy: %w", err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil {
+		return false, fmt.Errorf("ask the proxy: %w", err)
+	}
+	switch resp.StatusCode {
+	case http.StatusOK:
+	case http.StatusNotFound:
+		return false, nil
+	default:
+		return false, fmt.Errorf("ask the proxy: %w", &probe.StatusError{Status: resp.StatusCode})
+	}
+	if err := json.Unmarshal(body, into); err != nil {
+		return false, fmt.Errorf("understand the proxy: %w", err)
+	}
+	return true, nil
+}

@@ -1,0 +1,199 @@
+// Package ready tells when one container may get traffic: by kstep's own HTTP
+// probe, by Docker's health check, by the cord's marker, or, for a role
+// without any check, by staying up. An ended container is told by the engine's
+// events, at once.
+package ready
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/kstep/kstep/internal/config"
+	"github.com/kstep/kstep/internal/cord"
+	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/host"
+	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/probe"
+)
+
+// The ways a container was found ready.
+const (
+	ByHTTP    = "http"
+	ByHealth  = "health"
+	ByCord    = "cord"
+	ByRunning = "running"
+)
+
+// settle is how long a container without any check must stay up to count as
+// ready: long enough for a missing file or a wrong option to end it.
+const settle = time.Second
+
+// Check is a container to wait for.
+type Check struct {
+	Host      host.Host
+	Container string
+	Target    plan.Target
+	Health    config.Healthcheck
+	Cord      bool
+}
+
+// How tells by what the container is judged, given what is observed of it.
+func (k Check) How(c engine.Container) string {
+	custom := k.Health.Cmd.Shell != "" || len(k.Health.Cmd.Exec) > 0
+	switch {
+	case k.Cord && custom:
+		return ByCord
+	case custom:
+		return ByHealth
+	case k.Target.Proxied:
+		return ByHTTP
+	case c.Health != "":
+		return ByHealth // The image brings a HEALTHCHECK.
+	default:
+		return ByRunning
+	}
+}
+
+// Wait returns how the container was found ready, or why it never will be.
+// The deadline is ctx's.
+func (k Check) Wait(ctx context.Context) (string, error) {
+	first, err := k.Host.Engine().Inspect(ctx, k.Container)
+	if err != nil {
+		return "", fmt.Errorf("look at container: %w", err)
+	}
+	if err := ended(first, first.Restarts); err != nil {
+		return "", err
+	}
+	how := k.How(first)
+	switch how {
+	case ByHTTP:
+		err = k.http(ctx, first)
+	case ByRunning:
+		err = k.running(ctx, first)
+	default:
+		err = k.health(ctx, first, how)
+	}
+	return how, err
+}
+
+func (k Check) http(ctx context.Context, c engine.Container) error {
+	address := c.Addresses[plan.Network]
+	if address == "" {
+		return fmt.Errorf("container has no address on network %s", plan.Network)
+	}
+	url := fmt.Sprintf("http://%s:%d%s", address, k.Health.Port, k.Health.Path)
+	return k.whileUp(ctx, c, func(ctx context.Context) error {
+		client := probe.Client(k.Host, k.Health.Timeout.D())
+		defer client.CloseIdleConnections()
+		return probe.Ready(ctx, client, url, probe.Limits{
+			Interval:    k.Health.Interval.D(),
+			StartPeriod: k.Health.StartPeriod.D(),
+			Retries:     k.Health.Retries,
+		})
+	})
+}
+
+func (k Check) running(ctx context.Context, c engine.Container) error {
+	return k.whileUp(ctx, c, func(ctx context.Context) error {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(settle):
+			return nil
+		}
+	})
+}
+
+func (k Check) health(ctx context.Context, c engine.Container, how string) error {
+	return k.Host.Engine().WaitFor(ctx, c.ID, func(now engine.Container) (bool, error) {
+		if err := ended(now, c.Restarts); err != nil {
+			return false, err
+		}
+		if how == ByCord {
+			return cord.Ready(now), nil
+		}
+		if now.Health == "unhealthy" {
+			return false, fmt.Errorf("health check says unhealthy%s", last(now.HealthLog))
+		}
+		return now.Health == "healthy", nil
+	})
+}
+
+// whileUp runs wait, and ends it as soon as the engine tells that the container
+// ended.
+func (k Check) whileUp(ctx context.Context, c engine.Container, wait func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		err := k.Host.Engine().WaitFor(ctx, c.ID, func(now engine.Container) (bool, error) {
+			return false, ended(now, c.Restarts)
+		})
+		if err != nil && ctx.Err() == nil {
+			cancel(err)
+		}
+	}()
+	err := wait(ctx)
+	died := context.Cause(ctx)
+	cancel(nil)
+	<-watched
+	if err != nil && died != nil && !errors.Is(died, context.DeadlineExceeded) {
+		return died
+	}
+	return err
+}
+
+// ended tells why a container is not up, or has been down since restarts were
+// counted: its restart policy may have brought it up again already.
+func ended(c engine.Container, restarts int) error {
+	if c.Running() && c.Restarts == restarts {
+		return nil
+	}
+	why := fmt.Sprintf("container ended with exit status %d", c.ExitCode)
+	if c.OOMKilled {
+		why += ", killed for using too much memory"
+	}
+	if c.Error != "" {
+		why += ": " + c.Error
+	}
+	return errors.New(why)
+}
+
+func last(log []string) string {
+	if len(log) == 0 {
+		return ""
+	}
+	return ": " + log[len(log)-1]
+}
+
+// logLines is how much of a failed container's log is shown.
+const logLines = 50
+
+// Diagnose collects what a person needs to see of a container that did not
+// become ready. It is best effort: what cannot be had is said in its place.
+func Diagnose(ctx context.Context, h host.Host, id string) []string {
+	var lines []string
+	c, err := h.Engine().Inspect(ctx, id)
+	if err != nil {
+		return []string{"state: " + err.Error()}
+	}
+	lines = append(lines, fmt.Sprintf("container %s: %s, exit status %d, restarts %d, out of memory: %t",
+		c.Name, c.State, c.ExitCode, c.Restarts, c.OOMKilled))
+	for _, check := range c.HealthLog {
+		lines = append(lines, "health check: "+check)
+	}
+	logs, err := h.Engine().Logs(ctx, id, logLines)
+	if err != nil {
+		return append(lines, "log: "+err.Error())
+	}
+	if len(logs) == 0 {
+		return append(lines, "log: empty")
+	}
+	for _, line := range logs {
+		lines = append(lines, "log: "+line)
+	}
+	return lines
+}

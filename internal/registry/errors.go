@@ -1,0 +1,122 @@
+package registry
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"github.com/kstep/kstep/internal/exit"
+)
+
+// explain gives an error of the registry the exit code and the remedy.
+func (c *Client) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, known := errors.AsType[*exit.Error](err); known || errors.Is(err, context.Canceled) {
+		return err
+	}
+	if errors.Is(err, errLocal) {
+		if errors.Is(err, syscall.ENOSPC) {
+			return exit.With(exit.Failed, err, "make room in the temporary folder, or point TMPDIR elsewhere")
+		}
+		return err
+	}
+	server := displayServer(c.repo)
+	// Where HTTP is tried after HTTPS, the certificate is what matters of both.
+	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
+	if answer, ok := errors.AsType[*transport.Error](err); ok && !certificate {
+		return exit.With(exit.Registry, err, c.answerHints(server, answer)...)
+	}
+	return exit.With(exit.Registry, err, c.connectionHints(server, err)...)
+}
+
+func (c *Client) answerHints(server string, answer *transport.Error) []string {
+	switch code := answer.StatusCode; {
+	case code == http.StatusUnauthorized:
+		return []string{"the registry " + server + " does not accept the login: " + c.loginHint()}
+	case code == http.StatusForbidden:
+		return []string{"the login may not do that in " + c.repo.Name() + ": " + c.loginHint()}
+	case code == http.StatusNotFound:
+		return []string{"check the name " + c.repo.Name() + "; some registries want a repository created before the first push"}
+	case code == http.StatusRequestEntityTooLarge:
+		return []string{"a proxy in front of " + server + " limits the size of uploads"}
+	case code == http.StatusTooManyRequests:
+		return []string{server + " limits how often it may be asked: log in, or try later"}
+	case storageFull(answer) || code == http.StatusInsufficientStorage:
+		return []string{"the registry " + server + " has no space left: make room there and run push again"}
+	case code >= 500:
+		return []string{"the registry " + server + " has trouble; look at its logs and run push again, what is uploaded stays"}
+	}
+	return nil
+}
+
+func (c *Client) connectionHints(server string, err error) []string {
+	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+	_, notTLS := errors.AsType[tls.RecordHeaderError](err)
+	_, dns := errors.AsType[*net.DNSError](err)
+	switch {
+	case errors.Is(err, http.ErrSchemeMismatch) || notTLS:
+		return []string{server + " speaks plain HTTP: set registry.insecure: true (and list it under insecure-registries of the hosts' engines)"}
+	case untrusted:
+		return []string{"the certificate of " + server + " is not trusted here: install its authority, or name its file in SSL_CERT_FILE"}
+	case dns:
+		return []string{"the name of " + server + " cannot be resolved here: check registry.server"}
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return []string{"nothing answers at " + server + ": is the registry running, and registry.server right?"}
+	}
+	return []string{"check that " + server + " can be reached from here"}
+}
+
+func (c *Client) loginHint() string {
+	if configured(c.cfg) && onConfigRegistry(c.cfg, c.repo) {
+		return loginHint(c.cfg)
+	}
+	if configured(c.cfg) {
+		return "run docker login, for the config's password is only for " + c.cfg.Registry.Server
+	}
+	return loginHint(c.cfg)
+}
+
+func storageFull(err error) bool {
+	text := strings.ToLower(err.Error())
+	return strings.Contains(text, "no space left") || strings.Contains(text, "disk full") || strings.Contains(text, "quota exceeded")
+}
+
+// errLocal marks what went wrong on this machine.
+var errLocal = errors.New("this machine")
+
+// local marks err as having nothing to do with the registry.
+func local(act string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &localError{fmt.Errorf("%s: %w", act, err)}
+}
+
+type localError struct{ err error }
+
+func (e *localError) Error() string   { return e.err.Error() }
+func (e *localError) Unwrap() []error { return []error{e.err, errLocal} }
+
+// absent tells that a tag is not there. Registries answer 401 or 403 about
+// repositories that a push would create, so those count too: a login that is
+// really wrong fails at the first upload.
+func absent(err error) bool {
+	answer, ok := errors.AsType[*transport.Error](err)
+	if !ok {
+		return false
+	}
+	switch answer.StatusCode {
+	case http.StatusNotFound, http.StatusUnauthorized, http.StatusForbidden:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,29 @@
+package report
+
+// style colours text, or leaves it alone.
+type style struct{ on bool }
+
+func (s style) paint(code, text string) string {
+	if !s.on || text == "" {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+func (s style) bold(t string) string   { return s.paint("1", t) }
+func (s style) dim(t string) string    { return s.paint("2", t) }
+func (s style) red(t string) string    { return s.paint("31", t) }
+func (s style) green(t string) string  { return s.paint("32", t) }
+func (s style) yellow(t string) string { return s.paint("33", t) }
+
+func (s style) status(status string) string {
+	switch status {
+	case "ok":
+		return s.green(status)
+	case "unchanged":
+		return s.dim(status)
+	case "partial", "interrupted":
+		return s.yellow(status)
+	}
+	return s.red(status)
+}

@@ -1,0 +1,110 @@
+package report
+
+import (
+	"errors"
+	"slices"
+	"sync"
+)
+
+// tally collects what the reports at the end of a command need.
+type tally struct {
+	stages  []stageTally
+	ending  *Event // The Failure that ended the command.
+	result  *Result
+	notices []string
+}
+
+// stageTally is one stage's part of it.
+type stageTally struct {
+	name     string
+	finished Event
+	targets  []Event // The last word of each target, in order of appearance.
+}
+
+func (t *tally) add(e Event) {
+	switch e.Kind {
+	case StageStarted:
+		t.stages = append(t.stages, stageTally{name: e.Stage})
+	case StageFinished:
+		t.stage(e.Stage).finished = e
+	case TargetChanged, TargetFailed:
+		if e.Host != "" {
+			t.stage(e.Stage).add(e)
+		}
+	case Notice:
+		t.notices = append(t.notices, e.Message)
+	case Failure:
+		t.ending = &e
+	case Finished:
+		t.result = e.Result
+	}
+}
+
+func (t *tally) stage(name string) *stageTally {
+	for i := range slices.Backward(t.stages) {
+		if t.stages[i].name == name {
+			return &t.stages[i]
+		}
+	}
+	t.stages = append(t.stages, stageTally{name: name})
+	return &t.stages[len(t.stages)-1]
+}
+
+// add keeps a failure even if something is said of the target after it.
+func (s *stageTally) add(e Event) {
+	for i, old := range s.targets {
+		if old.Host == e.Host && old.Role == e.Role {
+			if old.Kind != TargetFailed || e.Kind == TargetFailed {
+				s.targets[i] = e
+			}
+			return
+		}
+	}
+	s.targets = append(s.targets, e)
+}
+
+// atEnd is a sink that writes nothing before Close, and then files.
+type atEnd struct {
+	mu     sync.Mutex
+	tally  tally
+	redact func(string) string
+	write  []func(*tally) error
+}
+
+var _ Sink = (*atEnd)(nil)
+
+// Emit remembers the event, redacted before any file format escapes it.
+func (a *atEnd) Emit(e Event) {
+	if a.redact != nil {
+		e.Message = a.redact(e.Message)
+		e.Detail = redactAll(e.Detail, a.redact)
+		e.Hints = redactAll(e.Hints, a.redact)
+		if e.Result != nil {
+			r := *e.Result
+			r.Image, r.StatePath, r.Version = a.redact(r.Image), a.redact(r.StatePath), a.redact(r.Version)
+			e.Result = &r
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.tally.add(e)
+}
+
+// Close writes the files, all of them even if one fails.
+func (a *atEnd) Close() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var errs []error
+	for _, write := range a.write {
+		errs = append(errs, write(&a.tally))
+	}
+	return errors.Join(errs...)
+}
+
+func redactAll(texts []string, redact func(string) string) []string {
+	out := make([]string, len(texts))
+	for i, text := range texts {
+		out[i] = redact(text)
+	}
+	return out
+}

@@ -1,0 +1,267 @@
+package scaffold
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/kstep/kstep/internal/config"
+	"github.com/kstep/kstep/schema"
+)
+
+func project(t *testing.T, name string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), name)
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestInit_WritesAConfigThatLoads(t *testing.T) {
+	for folder, service := range map[string]string{"Shop App!": "shop-app", "shop": "shop", "---": "my-app"} {
+		dir := project(t, folder)
+		if _, err := Init(dir); err != nil {
+			t.Fatal(err)
+		}
+		cfg, err := config.Load(config.LoadOptions{Path: filepath.Join(dir, "kstep.yml")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cfg.Service != service {
+			t.Errorf("got service %q for folder %q, want %q", cfg.Service, folder, service)
+		}
+	}
+}
+
+// Every commented-out block of the template is right too.
+func TestInit_CommentedBlocksLoadWhenUncommented(t *testing.T) {
+	data, err := files.ReadFile("files/kstep.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := 0
+	for block := range strings.SplitSeq(string(data), "\n\n") {
+		_, yaml, ok := strings.Cut(block, "\n#\n")
+		if !ok || strings.HasPrefix(block, "# yaml-language-server") {
+			continue
+		}
+		blocks++
+		yaml = strings.ReplaceAll("\n"+yaml, "\n# ", "\n")
+		text := "service: a\nimage: a\n" + yaml + "\n"
+		if !strings.Contains(yaml, "servers:") {
+			text += "servers: [a]\n"
+		} else {
+			text += "env_tags: {gpu: {}}\n"
+		}
+		name := filepath.Join(t.TempDir(), "kstep.yml")
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := config.Load(config.LoadOptions{Path: name}); err != nil {
+			t.Errorf("load uncommented block: %v\n%s", err, text)
+		}
+	}
+	if blocks < 8 {
+		t.Errorf("got %d commented blocks, want 8 or more", blocks)
+	}
+}
+
+func TestInit_FirstLineNamesTheSchemaForEditors(t *testing.T) {
+	var s struct {
+		ID string `json:"$id"`
+	}
+	if err := json.Unmarshal(schema.Config, &s); err != nil {
+		t.Fatal(err)
+	}
+	data, err := files.ReadFile("files/kstep.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _, _ := strings.Cut(string(data), "\n")
+	if want := "# yaml-language-server: $schema=" + s.ID; first != want {
+		t.Errorf("got first line %q, want %q", first, want)
+	}
+}
+
+func TestInit_KeepsWhatIsThereAndIsIdempotent(t *testing.T) {
+	dir := project(t, "shop")
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func(name string) string {
+		t.Helper()
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	write("kstep.yml", "mine")
+	write(".gitignore", "/node_modules\n/kstep-state/")
+	first, err := Init(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Result{
+		{"kstep.yml", Kept},
+		{".kstep/hooks/post-deploy.sample", Created},
+		{".kstep/hooks/pre-build.sample", Created},
+		{".kstep/hooks/pre-deploy.sample", Created},
+		{".gitignore", Updated},
+	}
+	if !reflect.DeepEqual(first, want) {
+		t.Errorf("got %v, want %v", first, want)
+	}
+	if got := read("kstep.yml"); got != "mine" {
+		t.Errorf("got kstep.yml %q, want it kept", got)
+	}
+	if got := read(".gitignore"); got != "/node_modules\n/kstep-state/\n.env*\n" {
+		t.Errorf("got .gitignore %q", got)
+	}
+	second, err := Init(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range second {
+		if r.Action != Kept {
+			t.Errorf("got %s %s the second time, want kept", r.Action, r.Path)
+		}
+	}
+}
+
+func TestInit_SaysWhatItGotDoneWhenItFails(t *testing.T) {
+	dir := project(t, "shop")
+	if err := os.WriteFile(filepath.Join(dir, ".kstep"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	results, err := Init(dir)
+	if err == nil || len(results) != 1 || results[0] != (Result{"kstep.yml", Created}) {
+		t.Errorf("got %v, %v, want kstep.yml created and an error", results, err)
+	}
+}
+
+// runHook runs a sample hook with fake programs first on PATH; each fake is a
+// shell script.
+func runHook(t *testing.T, hook string, fakes map[string]string, env ...string) (string, error) {
+	t.Helper()
+	dir := project(t, "shop")
+	if _, err := Init(dir); err != nil {
+		t.Fatal(err)
+	}
+	bin := t.TempDir()
+	for name, script := range fakes {
+		if err := os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\n"+script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), filepath.Join(dir, ".kstep/hooks", hook+".sample"))
+	cmd.Dir = dir
+	cmd.Env = append([]string{"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + dir, "KSTEP_VERSION=abc123",
+		"KSTEP_PERFORMER=Ann \"A\" B", "KSTEP_SERVICE_VERSION=shop@abc123", "KSTEP_DESTINATION=staging", "KSTEP_HOSTS=h1,h2", "KSTEP_RUNTIME=12"}, env...)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func TestPreDeployHook_FollowsTheChecks(t *testing.T) {
+	for name, tt := range map[string]struct {
+		fakes map[string]string
+		env   []string
+		want  string
+		fails bool
+	}{
+		"GitHub passed":       {map[string]string{"gh": "echo passed lint; echo passed test"}, nil, "all checks passed for abc123", false},
+		"GitHub failed":       {map[string]string{"gh": "echo passed lint; echo failed unit tests"}, nil, "unit tests", true},
+		"GitHub out of reach": {map[string]string{"gh": "echo no network >&2; exit 4"}, nil, "no network", true},
+		"pending, then done": {map[string]string{
+			"gh":    `if [ -e "$HOME/asked" ]; then echo passed test; else : > "$HOME/asked"; echo pending test; fi`,
+			"sleep": "exit 0",
+		}, nil, "all checks passed", false},
+		"pending for ever":   {map[string]string{"gh": "echo pending test", "sleep": "exit 0"}, nil, "not done after 600s", true},
+		"no check at all":    {map[string]string{"gh": "exit 0", "sleep": "exit 0"}, nil, "none has begun", true},
+		"uncommitted":        {nil, []string{"KSTEP_VERSION=abc_uncommitted_def"}, "never committed", true},
+		"GitLab passed":      {map[string]string{"curl": `cat >/dev/null; echo '[{"id":1,"status":"success","x":{"status":"no"}}]'`}, []string{"GITLAB_TOKEN=t", "GITLAB_PROJECT=a/b"}, "all checks passed", false},
+		"GitLab failed":      {map[string]string{"curl": `cat >/dev/null; echo '[{"id":1,"status":"failed"}]'`}, []string{"GITLAB_TOKEN=t", "GITLAB_PROJECT=a/b"}, "checks failed", true},
+		"GitLab refuses":     {map[string]string{"curl": `cat >/dev/null; echo 401 >&2; exit 22`}, []string{"GITLAB_TOKEN=t", "GITLAB_PROJECT=a/b"}, "401", true},
+		"GitLab from within": {nil, []string{"GITLAB_TOKEN=t", "GITLAB_PROJECT=a/b", "CI_PIPELINE_ID=7"}, "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, err := runHook(t, "pre-deploy", tt.fakes, tt.env...)
+			if (err != nil) != tt.fails || !strings.Contains(out, tt.want) {
+				t.Errorf("got %v and\n%s\nwant failure %v and %q", err, out, tt.fails, tt.want)
+			}
+		})
+	}
+}
+
+func TestPostDeployHook_SendsTheLineAndKeepsTheAddressOutOfArguments(t *testing.T) {
+	out, err := runHook(t, "post-deploy", map[string]string{"curl": `echo "args: $*"; cat`}, "CHAT_WEBHOOK=https://chat.example.com/s3cret")
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	args, stdin, _ := strings.Cut(out, "\n")
+	if strings.Contains(args, "s3cret") {
+		t.Errorf("got the address in the arguments: %s", args)
+	}
+	want := "url = \"https://chat.example.com/s3cret\"\n" +
+		`data = "{\"text\": \"Ann \\\"A\\\" B deployed shop@abc123 to staging on h1,h2 in 12s\"}"` + "\n"
+	if stdin != want {
+		t.Errorf("got\n%s\nwant\n%s", stdin, want)
+	}
+	if out, err := runHook(t, "post-deploy", nil); err != nil || !strings.Contains(out, "nothing is sent") {
+		t.Errorf("got %v and %q without an address", err, out)
+	}
+}
+
+func TestPreBuildHook_RefusesWhatWasNotPushed(t *testing.T) {
+	git := func(status, pushed string) map[string]string {
+		return map[string]string{"git": `case "$1" in
+status) printf '` + status + `' ;;
+remote) echo origin ;;
+branch) echo main ;;
+rev-parse) echo aaa ;;
+ls-remote) printf '` + pushed + `\trefs/heads/main\n' ;;
+esac`}
+	}
+	for name, tt := range map[string]struct {
+		fakes map[string]string
+		want  string
+		fails bool
+	}{
+		"all pushed":  {git("", "aaa"), "", false},
+		"behind":      {git("", "bbb"), "main is at aaa here, but at bbb on origin", true},
+		"uncommitted": {git(" M a.go", "aaa"), "uncommitted changes", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, err := runHook(t, "pre-build", tt.fakes)
+			if (err != nil) != tt.fails || !strings.Contains(out, tt.want) {
+				t.Errorf("got %v and\n%s\nwant failure %v and %q", err, out, tt.fails, tt.want)
+			}
+		})
+	}
+}
+
+func TestHooks_AreCleanForShellcheck(t *testing.T) {
+	program, err := exec.LookPath("shellcheck")
+	if err != nil {
+		t.Skip("shellcheck is not installed")
+	}
+	dir := project(t, "shop")
+	if _, err := Init(dir); err != nil {
+		t.Fatal(err)
+	}
+	hooks, err := filepath.Glob(filepath.Join(dir, ".kstep/hooks/*"))
+	if err != nil || len(hooks) == 0 {
+		t.Fatalf("got hooks %v, %v", hooks, err)
+	}
+	if out, err := exec.CommandContext(t.Context(), program, hooks...).CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

@@ -1,0 +1,313 @@
+package secret
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/kstep/kstep/internal/exit"
+)
+
+const password = `p@ss/"word"+&<7>`
+
+func envOf(vars map[string]string) func(string) (string, bool) {
+	return func(name string) (string, bool) { v, ok := vars[name]; return v, ok }
+}
+
+// knowing is a store that has given out one secret.
+func knowing(t *testing.T, value string) *Store {
+	t.Helper()
+	s := NewStore(Options{Env: envOf(map[string]string{"PASSWORD": value}), Dir: t.TempDir()})
+	if _, err := s.Get("PASSWORD"); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestValue_PrintsRedactedEverywhere(t *testing.T) {
+	v := NewValue(password)
+	holder := struct{ V Value }{v}
+	var log bytes.Buffer
+	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "v", v, "holder", holder)
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "v", v, "holder", holder)
+	data, err := json.Marshal(map[string]any{"v": v, "holder": holder, "list": []Value{v}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := log.String() + string(data)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		out += fmt.Sprintf(verb+verb, v, &v) + fmt.Sprintf(verb, holder)
+	}
+	if strings.Contains(out, "word") || strings.Contains(out, fmt.Sprintf("%x", password)) || !strings.Contains(out, Redacted) {
+		t.Errorf("got %s", out)
+	}
+	if v.Reveal() != password {
+		t.Errorf("reveal: got %q", v.Reveal())
+	}
+}
+
+func TestGet_LooksInTheEnvironmentThenTheDestinationsFileThenDotenv(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		".env":         "A=env\nB=env\nC='e n$V'\nMULTI=\"one\ntwo\"\n",
+		".env.staging": "A=staging\nB=staging\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := NewStore(Options{Env: envOf(map[string]string{"A": "process"}), Dir: dir, Destination: "staging"})
+	for name, want := range map[string]string{"A": "process", "B": "staging", "C": "e n$V", "MULTI": "one\ntwo"} {
+		if v, err := s.Get(name); err != nil || v.Reveal() != want {
+			t.Errorf("%s: got %q (%v), want %q", name, v.Reveal(), err, want)
+		}
+	}
+	where, found, err := s.Where("B")
+	if err != nil || !found || where != filepath.Join(dir, ".env.staging") {
+		t.Errorf("where: got %q, %v (%v)", where, found, err)
+	}
+	if _, found, err := s.Where("NOPE"); found || err != nil {
+		t.Errorf("where of a missing one: got %v (%v)", found, err)
+	}
+}
+
+func TestGet_SaysWhereItLookedForAMissingSecret(t *testing.T) {
+	s := NewStore(Options{Env: envOf(nil), Dir: "conf", Destination: "staging"})
+	_, err := s.Get("DB_PASSWORD")
+	if exit.CodeOf(err) != exit.Config || !errors.Is(err, ErrMissing) {
+		t.Errorf("got %v with code %d, want ErrMissing with %d", err, exit.CodeOf(err), exit.Config)
+	}
+	text := err.Error() + strings.Join(exit.Hints(err), "")
+	for _, want := range []string{"DB_PASSWORD is missing", "the environment", "conf/.env.staging", "conf/.env", "DB_PASSWORD='"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("got %q, want it to contain %q", text, want)
+		}
+	}
+}
+
+func TestGet_RefusesAnEmptySecretUnlessAllowed(t *testing.T) {
+	s := NewStore(Options{Env: envOf(map[string]string{"EMPTY": ""})})
+	if _, err := s.Get("EMPTY"); exit.CodeOf(err) != exit.Config || !strings.Contains(err.Error(), "EMPTY is empty") {
+		t.Errorf("got %v", err)
+	}
+	if v, err := s.Get("EMPTY", AllowEmpty); err != nil || !v.IsEmpty() {
+		t.Errorf("allowed: got %v", err)
+	}
+}
+
+func TestGet_ReportsABrokenDotenvByLineWithoutQuotingIt(t *testing.T) {
+	for name, tc := range map[string]struct{ text, want string }{
+		"a line without a name":      {"A=1\n# c\nhunter2 hunter2\n", "line 3"},
+		"an open quote":              {"A=1\nB=\"hunter2\nC=3\n", "line 2"},
+		"an unknown variable":        {"A=hunter2$WORD\n", "A has a $"},
+		"an unknown one, in a brace": {"A=\"hunter2${WORD}\"\n", "A has a $"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, ".env"), []byte(tc.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err := NewStore(Options{Dir: dir}).Get("A")
+			if exit.CodeOf(err) != exit.Config || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("got %v, want it to contain %q and no value", err, tc.want)
+			}
+		})
+	}
+}
+
+func TestDotenv_ResolvesVariablesOfTheFileAndKeepsEscapedDollars(t *testing.T) {
+	dir := t.TempDir()
+	text := "HOST=db\nURL=\"postgres://$HOST/x\"\nESC=\"a\\$B\"\nSINGLE='$NOT'\nODD=pa$$word\n"
+	if err := os.WriteFile(filepath.Join(dir, ".env"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := NewStore(Options{Dir: dir})
+	for name, want := range map[string]string{"URL": "postgres://db/x", "ESC": "a$B", "SINGLE": "$NOT", "ODD": "pa$$word"} {
+		if v, err := s.Get(name); err != nil || v.Reveal() != want {
+			t.Errorf("%s: got %q (%v), want %q", name, v.Reveal(), err, want)
+		}
+	}
+}
+
+func TestRedact_MasksEveryForm(t *testing.T) {
+	s := knowing(t, password)
+	asJSON, _ := json.Marshal("x" + password + "y")
+	texts := map[string]string{
+		"raw":              "a " + password + " b",
+		"json":             string(asJSON),
+		"quoted":           fmt.Sprintf("%q", "x"+password),
+		"query":            "?p=" + url.QueryEscape(password) + "&q=1",
+		"path":             "/" + url.PathEscape(password) + "/",
+		"lower case query": strings.ToLower("?p=") + lowerEscapes(url.QueryEscape(password)),
+	}
+	for offset := range 3 {
+		user := strings.Repeat("u", offset)
+		texts[fmt.Sprintf("base64 after %d bytes", offset)] = base64.StdEncoding.EncodeToString([]byte(user + password + "tail"))
+		texts[fmt.Sprintf("url base64 after %d bytes", offset)] = base64.URLEncoding.EncodeToString([]byte(user + password + "tail"))
+	}
+	for name, text := range texts {
+		got := s.Redact(text)
+		if !strings.Contains(got, Redacted) || strings.Contains(got, "word") {
+			t.Errorf("%s: got %q from %q", name, got, text)
+		}
+		if err := s.Scan([]byte(text)); err == nil || !strings.Contains(err.Error(), "PASSWORD") || strings.Contains(err.Error(), "word") {
+			t.Errorf("%s: scan got %v, want an error with only the name", name, err)
+		}
+	}
+}
+
+func TestRedact_MasksLinesOfAMultiLineSecret(t *testing.T) {
+	s := knowing(t, "first line\n  second line\nab\nthird line\n")
+	got := s.Redact("[vm1] second line\nthird line, ab, first line\\n")
+	if want := "[vm1] [REDACTED]\n[REDACTED], ab, [REDACTED]\\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestRedact_LeavesShortValuesAndOtherTextAlone(t *testing.T) {
+	s := knowing(t, "abc")
+	if got := s.Redact("abc abcd"); got != "abc abcd" {
+		t.Errorf("got %q", got)
+	}
+	if err := knowing(t, "12345").Scan([]byte("sha256:12345")); err != nil {
+		t.Errorf("scan: %v", err)
+	}
+}
+
+func TestRedact_CoversOverlappingSecretsWithoutARest(t *testing.T) {
+	s := NewStore(Options{})
+	s.Add("A", NewValue("abcdef"))
+	s.Add("B", NewValue("defghi"))
+	s.Add("C", NewValue("abcd"))
+	if got := s.Redact("1abcdefghi2abcd3"); got != "1[REDACTED]2[REDACTED]3" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestIdentifier_IsNeitherMaskedNorScannedFor(t *testing.T) {
+	s := NewStore(Options{Env: envOf(map[string]string{"REGISTRY_USER": "acme-corp"})})
+	user, err := s.Identifier("REGISTRY_USER")
+	if err != nil || user != "acme-corp" {
+		t.Fatalf("got %q (%v)", user, err)
+	}
+	if got := s.Redact("ghcr.io/acme-corp/shop"); got != "ghcr.io/acme-corp/shop" || s.Scan([]byte(got)) != nil {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestAdd_KeepsBothValuesOfOneNameSecretAndTellsTheMasker(t *testing.T) {
+	var told []string
+	s := NewStore(Options{OnReveal: func(v Value) { told = append(told, v.Reveal()) }})
+	for _, v := range []string{"token-one", "token-two", "token-one", ""} {
+		s.Add("TOKEN", NewValue(v))
+	}
+	if got := s.Redact("token-one token-two"); got != "[REDACTED] [REDACTED]" {
+		t.Errorf("got %q", got)
+	}
+	if len(told) != 2 {
+		t.Errorf("told: got %v, want two", told)
+	}
+}
+
+func TestRedactor_CatchesASecretSplitOverWrites(t *testing.T) {
+	s := knowing(t, password)
+	text := "before " + password + " after p@ss/ end"
+	want := "before [REDACTED] after p@ss/ end"
+	for size := 1; size <= len(text); size++ {
+		var out bytes.Buffer
+		w := s.Redactor(&out)
+		for rest := text; rest != ""; {
+			n := min(size, len(rest))
+			if _, err := w.Write([]byte(rest[:n])); err != nil {
+				t.Fatal(err)
+			}
+			rest = rest[n:]
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if out.String() != want {
+			t.Errorf("in pieces of %d: got %q, want %q", size, out.String(), want)
+		}
+	}
+}
+
+func TestRedactor_DoesNotDelayWholeLines(t *testing.T) {
+	var out bytes.Buffer
+	w := knowing(t, password).Redactor(&out)
+	fmt.Fprintln(w, "started p@s")
+	if out.String() != "started p@s\n" {
+		t.Errorf("got %q", out.String())
+	}
+}
+
+func TestRedactor_LearnsSecretsWhileItRuns(t *testing.T) {
+	s := NewStore(Options{})
+	var out bytes.Buffer
+	w := s.Redactor(&out)
+	fmt.Fprint(w, "later-secret ")
+	s.Add("LATER", NewValue("later-secret"))
+	fmt.Fprint(w, "later-secret")
+	_ = w.Close()
+	if out.String() != "later-secret [REDACTED]" {
+		t.Errorf("got %q", out.String())
+	}
+}
+
+func FuzzRedactor(f *testing.F) {
+	f.Add("hunter2!", "user:", "@host", uint8(3))
+	f.Add("aaaa", "aaa", "aaaaa", uint8(1))
+	f.Add("line one\nline two", "x", "\n", uint8(5))
+	f.Add("abcabcabd", "abcabc", "abd", uint8(4))
+	f.Fuzz(func(t *testing.T, value, before, after string, size uint8) {
+		if len(value) < MinMasked || strings.ContainsAny(value, Redacted) {
+			t.Skip() // Too short to be masked, or mixed up with the placeholder.
+		}
+		s := NewStore(Options{})
+		s.Add("X", NewValue(value))
+		var out bytes.Buffer
+		w := s.Redactor(&out)
+		for rest := before + value + after; rest != ""; {
+			n := min(int(size)+1, len(rest))
+			if _, err := w.Write([]byte(rest[:n])); err != nil {
+				t.Fatal(err)
+			}
+			rest = rest[n:]
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(out.String(), value) {
+			t.Errorf("got %q, which holds %q", out.String(), value)
+		}
+		if whole := s.Redact(before + value + after); whole != out.String() {
+			t.Errorf("in pieces %q, as a whole %q", out.String(), whole)
+		}
+	})
+}
+
+func BenchmarkRedactor(b *testing.B) {
+	s := NewStore(Options{})
+	for i := range 50 {
+		s.Add(fmt.Sprintf("S%d", i), NewValue(fmt.Sprintf("value-%d-%s", i, strings.Repeat("k", i))))
+	}
+	line := []byte(strings.Repeat("[vm1 web] started container shop-web-abc1234 value of v\n", 20))
+	w := s.Redactor(discard{})
+	b.SetBytes(int64(len(line)))
+	b.ReportAllocs()
+	for b.Loop() {
+		_, _ = w.Write(line)
+	}
+}
+
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }

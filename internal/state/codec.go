@@ -1,0 +1,113 @@
+package state
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+)
+
+// MaxSize is the largest state file that is read or written. Real ones have a
+// few kilobytes; the bound is for files that are something else.
+const MaxSize = 16 << 20
+
+// digest is the name of some bytes, as the chain uses it.
+func digest(data []byte) string {
+	sum := sha256.Sum256(data)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// Digest is the digest of a value's JSON, for Config and the like.
+func Digest(v any) (string, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return "", fmt.Errorf("digest: %w", err)
+	}
+	return digest(data), nil
+}
+
+const emptySum = `"sum": ""` + "\n}\n"
+
+// sumTail is how every file ends. Sum is the envelope's last field, so the
+// bytes that it covers are plain: those of the file with this tail emptied.
+var sumTail = regexp.MustCompile(`"sum": "(sha256:[0-9a-f]{64})"\n\}\n$`)
+
+// encode renders a file in its one canonical form, with its sum.
+func encode(f *File) ([]byte, error) {
+	bare := *f
+	bare.Sum = ""
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(&bare); err != nil {
+		return nil, fmt.Errorf("encode state: %w", err)
+	}
+	data, ok := bytes.CutSuffix(buf.Bytes(), []byte(emptySum))
+	if !ok {
+		return nil, fmt.Errorf("encode state: the sum is not the last field")
+	}
+	sum := digest(buf.Bytes())
+	return fmt.Appendf(slices.Clip(data), "\"sum\": %q\n}\n", sum), nil
+}
+
+// intact tells whether data still has the sum it was written with.
+func intact(data []byte) bool {
+	loc := sumTail.FindSubmatchIndex(tail(data, 128))
+	if loc == nil {
+		return false
+	}
+	cut := len(data) - len(tail(data, 128))
+	claimed := string(data[cut+loc[2] : cut+loc[3]])
+	bare := append(bytes.Clone(data[:cut+loc[0]]), emptySum...)
+	return digest(bare) == claimed
+}
+
+func tail(data []byte, n int) []byte { return data[max(0, len(data)-n):] }
+
+// volatile are output keys that tell how a run went, not what it made: two runs
+// that differ only here mean the same to the stages behind them.
+func volatile() []string { return []string{"uploaded", "tookMs", "at", "switched", "probe"} }
+
+// sameOutputs tells whether the stages behind a and b may treat them alike.
+func sameOutputs(a, b *File) bool {
+	if a.Release != b.Release || a.Version != b.Version {
+		return false
+	}
+	x, errX := material(a.Outputs)
+	y, errY := material(b.Outputs)
+	return errX == nil && errY == nil && bytes.Equal(x, y)
+}
+
+func material(outputs json.RawMessage) ([]byte, error) {
+	if len(outputs) == 0 {
+		return nil, nil
+	}
+	dec := json.NewDecoder(bytes.NewReader(outputs))
+	dec.UseNumber()
+	var v any
+	if err := dec.Decode(&v); err != nil {
+		return nil, err
+	}
+	strip(v)
+	return json.Marshal(v)
+}
+
+func strip(v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		for _, key := range volatile() {
+			delete(v, key)
+		}
+		for _, inner := range v {
+			strip(inner)
+		}
+	case []any:
+		for _, inner := range v {
+			strip(inner)
+		}
+	}
+}

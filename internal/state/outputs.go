@@ -1,0 +1,200 @@
+package state
+
+import (
+	"slices"
+	"time"
+)
+
+// Key names a target in the outputs of the host stages: `role@host`.
+func Key(role, host string) string { return role + "@" + host }
+
+// Image is an image by every identity that engines and registries give it:
+// the classic engine store names images by config digest, the containerd store
+// and registries by manifest digest. Compare on ConfigDigest.
+type Image struct {
+	// ConfigDigest is the digest of the image's config JSON.
+	ConfigDigest string `json:"configDigest"`
+	// DiffIDs are the digests of the uncompressed layers, in order.
+	DiffIDs []string `json:"diffIds"`
+	// Platform is `os/arch[/variant]`.
+	Platform string `json:"platform"`
+	// Variants are the images for further platforms, if there are any.
+	Variants []Variant `json:"variants,omitempty"`
+}
+
+// Variant is an image's counterpart for another platform.
+type Variant struct {
+	ConfigDigest string   `json:"configDigest"`
+	DiffIDs      []string `json:"diffIds"`
+	Platform     string   `json:"platform"`
+}
+
+// Has tells whether a config digest is that of this image on any platform.
+func (i Image) Has(configDigest string) bool {
+	return i.ConfigDigest == configDigest ||
+		slices.ContainsFunc(i.Variants, func(v Variant) bool { return v.ConfigDigest == configDigest })
+}
+
+// BuildOutputs is what `build` leaves for `push`.
+type BuildOutputs struct {
+	Image
+	// Archive is the docker-format image archive, relative to the state
+	// folder. With several platforms it is an OCI layout archive.
+	Archive string `json:"archive"`
+	// ArchiveFormat is `docker` or `oci`.
+	ArchiveFormat string `json:"archiveFormat"`
+	ArchiveDigest string `json:"archiveDigest"`
+	ArchiveSize   int64  `json:"archiveSize"`
+	// Builder is `buildx`, `buildkit` or `legacy`.
+	Builder string `json:"builder"`
+	// InputsDigest covers everything the image was built from; equal means
+	// there is nothing to build.
+	InputsDigest string `json:"inputsDigest"`
+	// Reference is the name and tag the image has in the local engine.
+	Reference string `json:"reference"`
+}
+
+// PushOutputs is what `push` leaves for every host stage.
+type PushOutputs struct {
+	Image
+	// Repository is the full name without tag, such as `ghcr.io/acme/shop`.
+	Repository string `json:"repository"`
+	// Digest is the manifest (or index) digest in the registry.
+	Digest string `json:"digest"`
+	// Tags that point at it: the version, and `latest[-destination]`.
+	Tags []string `json:"tags"`
+	// Insecure tells that the registry speaks plain HTTP.
+	Insecure bool `json:"insecure,omitempty"`
+	// Uploaded are the bytes that went over the wire, 0 if all was there.
+	Uploaded int64 `json:"uploaded"`
+}
+
+// Reference is the image pinned by digest, as hosts pull it.
+func (p PushOutputs) Reference() string { return p.Repository + "@" + p.Digest }
+
+// AssetsOutputs is what `assets` leaves for `boot`, by Key.
+type AssetsOutputs struct {
+	Targets map[string]AssetsTarget `json:"targets"`
+}
+
+// AssetsTarget is one role's assets on one host.
+type AssetsTarget struct {
+	// Volumes are the folders to mount over the image's asset folders.
+	Volumes []AssetVolume `json:"volumes,omitempty"`
+}
+
+// AssetVolume is a host folder that holds the assets of the old and the new
+// version.
+type AssetVolume struct {
+	// Path is the folder in the container.
+	Path string `json:"path"`
+	// HostDir is the absolute folder on the host.
+	HostDir string `json:"hostDir"`
+}
+
+// EnvPushOutputs is what `env-push` leaves for `boot`, by Key.
+type EnvPushOutputs struct {
+	Targets map[string]EnvTarget `json:"targets"`
+}
+
+// EnvTarget is one role's env file on one host.
+type EnvTarget struct {
+	// File is the absolute path on the host.
+	File string `json:"file"`
+	// Fingerprint is an HMAC of the file under a key that never leaves the
+	// host, so it tells change without telling content.
+	Fingerprint string `json:"fingerprint"`
+	// Names are the variables in it, sorted.
+	Names []string `json:"names"`
+}
+
+// BootOutputs is what `boot` leaves for `barrier-wait`, by Key.
+type BootOutputs struct {
+	// Switch is `routes` or `cord`.
+	Switch  string                `json:"switch"`
+	Targets map[string]BootTarget `json:"targets"`
+}
+
+// BootTarget is one new container, started without traffic.
+type BootTarget struct {
+	// Container is the full id, Name its name, Spec the digest of what was
+	// asked for.
+	Container string `json:"container"`
+	Name      string `json:"name"`
+	Spec      string `json:"spec"`
+	// Replaced is the name that an older container of the same name but
+	// another spec was given, if there was one.
+	Replaced string `json:"replaced,omitempty"`
+	// Waiting tells that the container is created and is started only at
+	// cutover (`start: after-barrier`).
+	Waiting bool `json:"waiting,omitempty"`
+}
+
+// BarrierWaitOutputs is what `barrier-wait` leaves for `cutover`.
+type BarrierWaitOutputs struct {
+	Verdict Verdict                  `json:"verdict"`
+	Targets map[string]BarrierTarget `json:"targets"`
+}
+
+// Verdict is the barrier's write-once answer for one release.
+type Verdict struct {
+	Release string `json:"release"`
+	// Open lets the other roles go on.
+	Open bool `json:"open"`
+	// Ready of Total primary containers were ready; Needed were needed.
+	Ready  int       `json:"ready"`
+	Total  int       `json:"total"`
+	Needed int       `json:"needed"`
+	Reason string    `json:"reason,omitempty"`
+	At     time.Time `json:"at"`
+}
+
+// BarrierTarget is one new container's readiness.
+type BarrierTarget struct {
+	Container string `json:"container"`
+	Ready     bool   `json:"ready"`
+	// How is `http`, `health`, `cord` or `running`.
+	How string `json:"how"`
+	// Took is from the container's start to ready, in milliseconds.
+	Took int64 `json:"tookMs"`
+}
+
+// CutoverOutputs is what `cutover` leaves for `prune`, by Key.
+type CutoverOutputs struct {
+	Targets map[string]CutoverTarget `json:"targets"`
+}
+
+// CutoverTarget is one role's move on one host.
+type CutoverTarget struct {
+	// Container now serves if Done; Stopped are the ids that served before.
+	Container string   `json:"container"`
+	Done      bool     `json:"done"`
+	Stopped   []string `json:"stopped,omitempty"`
+	// Switched is when the proxy confirmed the new container; absent for roles
+	// without proxy.
+	Switched time.Time `json:"switched,omitzero"`
+	// Probe counts the requests kstep itself sent through the proxy meanwhile.
+	Probe *Probe `json:"probe,omitempty"`
+}
+
+// Probe counts requests sent through the proxy during a cutover.
+type Probe struct {
+	Requests int `json:"requests"`
+	Failed   int `json:"failed"`
+	// SlowestMs is the slowest answer in milliseconds.
+	SlowestMs int64  `json:"slowestMs"`
+	FirstFail string `json:"firstFail,omitempty"`
+}
+
+// PruneOutputs is what `prune` removed, by host.
+type PruneOutputs struct {
+	Hosts map[string]Pruned `json:"hosts"`
+}
+
+// Pruned is what was removed on one host.
+type Pruned struct {
+	Containers []string `json:"containers,omitempty"`
+	Images     []string `json:"images,omitempty"`
+	Folders    []string `json:"folders,omitempty"`
+	Kept       []string `json:"kept,omitempty"` // Versions that can be rolled back to.
+}

@@ -1,0 +1,106 @@
+// Package traffic moves a role's traffic on one host from old containers to a
+// new one, and knows what is live. There are two ways, the same to a stage:
+// routes (a file the proxy watches) and cord (Docker health that the proxy
+// follows). It starts and stops no container.
+package traffic
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/kstep/kstep/internal/config"
+	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/host"
+	"github.com/kstep/kstep/internal/plan"
+)
+
+// Switch moves traffic of one role on one host. Every method may be repeated;
+// each returns only when the proxy itself confirmed, or ctx ended.
+type Switch interface {
+	// Live are the ids, among the given containers, that get traffic now.
+	Live(ctx context.Context, containers []engine.Container) ([]string, error)
+	// Admit lets traffic reach the container.
+	Admit(ctx context.Context, c engine.Container) error
+	// Dismiss takes the traffic away from the containers that are not keep.
+	// They finish what they have.
+	Dismiss(ctx context.Context, keep engine.Container, old []engine.Container) error
+}
+
+// Role is what a switch knows of its role on its host.
+type Role struct {
+	Host   host.Host
+	Names  plan.Names
+	Name   string
+	Config *config.Config
+	Health config.Healthcheck
+	// Word asks the proxy which servers it sends traffic to. Nil where no
+	// proxy can be asked: then Settle is waited instead.
+	Word Word
+}
+
+// Word asks the proxy. Servers returns the URLs that the named service sends
+// traffic to, and false when the proxy does not know the service.
+type Word interface {
+	Servers(ctx context.Context, service string) (urls []string, known bool, err error)
+	// Router returns the service that the named router leads to, or "".
+	Router(ctx context.Context, router string) (service string, err error)
+}
+
+// For returns the switch that the config asks for.
+func For(r Role) Switch {
+	if r.Config.Proxy.Switch == "cord" {
+		return &cordSwitch{r}
+	}
+	return &routes{r}
+}
+
+// askPause is the pause between two questions to the proxy's API, which has no
+// way to tell by itself. A question is one round trip on the host.
+const askPause = 20 * time.Millisecond
+
+// settle is waited where the proxy cannot be asked: the default
+// providersThrottleDuration of Traefik is 2 s, and it applies twice.
+const settle = 5 * time.Second
+
+// confirm asks until the service's servers satisfy done.
+func (r Role) confirm(ctx context.Context, service string, done func(urls []string) bool) error {
+	return r.ask(ctx, func() (bool, error) {
+		urls, known, err := r.Word.Servers(ctx, service)
+		return err == nil && known && done(urls), err
+	})
+}
+
+// confirmRouter asks until the router leads to the service.
+func (r Role) confirmRouter(ctx context.Context, router, service string) error {
+	return r.ask(ctx, func() (bool, error) {
+		now, err := r.Word.Router(ctx, router)
+		return err == nil && now == service, err
+	})
+}
+
+// ask repeats a question until the answer is yes. A proxy that does not answer
+// is asked again until ctx ends; then the last reason is told.
+func (r Role) ask(ctx context.Context, question func() (bool, error)) error {
+	if r.Word == nil {
+		return wait(ctx, settle)
+	}
+	for {
+		yes, err := question()
+		if yes {
+			return nil
+		}
+		if ended := wait(ctx, askPause); ended != nil {
+			return errors.Join(ended, err)
+		}
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
+	}
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"maps"
+	"reflect"
+
+	"github.com/invopop/jsonschema"
+
+	"github.com/kstep/kstep/internal/config"
+)
+
+const configID = "https://kstep.dev/schema/v1/config.schema.json"
+
+// configSchema reflects the types of kstep.yml.
+func configSchema() (*jsonschema.Schema, error) {
+	r, err := newReflector("internal/config")
+	if err != nil {
+		return nil, err
+	}
+	r.Mapper = union
+	s := r.Reflect(config.Config{})
+	s.ID = configID
+	s.Title = "kstep.yml"
+	// Top-level x- keys are for YAML anchors and for other tools.
+	s.PatternProperties = map[string]*jsonschema.Schema{"^x-": jsonschema.TrueSchema}
+
+	role := r.Reflect(config.Role{}) // Behind the union Servers, so not reached from Config.
+	maps.Copy(s.Definitions, role.Definitions)
+	role.Version, role.Definitions = "", nil
+	s.Definitions["Role"] = role
+	for name, def := range unions() {
+		def.Description = tidy(r.CommentMap[module+"/internal/config."+name], name)
+		s.Definitions[name] = def
+	}
+	all := map[string]reflect.Type{}
+	types(reflect.TypeFor[config.Config](), all)
+	complete(s, all["Config"])
+	for name, def := range s.Definitions {
+		if t, ok := all[name]; ok {
+			complete(def, t)
+		}
+	}
+	refine(s)
+	addExamples(s)
+	return s, nil
+}
+
+// union refers to the types that may be written in several ways; unions
+// describes them. The types themselves do not know the generator.
+func union(t reflect.Type) *jsonschema.Schema {
+	switch t {
+	case reflect.TypeFor[config.Duration](), reflect.TypeFor[config.SecretOrValue](),
+		reflect.TypeFor[config.Servers](), reflect.TypeFor[config.Host](), reflect.TypeFor[config.Env](),
+		reflect.TypeFor[config.Command](), reflect.TypeFor[config.HealthCommand](),
+		reflect.TypeFor[config.Publish](), reflect.TypeFor[config.SSHConfig](), reflect.TypeFor[config.Texts]():
+		return ref(t.Name())
+	case reflect.TypeFor[map[string]config.Env]():
+		return mapOf(nil, ref("PlainEnv"))
+	case reflect.TypeFor[map[string]string]():
+		return mapOf(nil, plainValue())
+	}
+	return nil
+}
+
+// plainValue is text; kstep takes numbers and booleans as they are written.
+func plainValue() *jsonschema.Schema {
+	return &jsonschema.Schema{Extras: map[string]any{"type": []string{"string", "number", "boolean"}}}
+}
+
+func unions() map[string]*jsonschema.Schema {
+	secretName := text(`^[A-Za-z_][A-Za-z0-9_]*$`, "must be the name of a secret: letters, digits and _")
+	span := text(config.DurationPattern, "must be a time span such as 300ms, 5s, 2m or 1h30m")
+	span.MinLength = new(uint64(1))
+	port := &jsonschema.Schema{Type: "integer", Minimum: "1", Maximum: "65535"}
+	return map[string]*jsonschema.Schema{
+		"Duration":      anyOf(span, &jsonschema.Schema{Type: "number", Minimum: "0", Maximum: "100000000"}),
+		"SecretName":    secretName,
+		"SecretOrValue": anyOf(required(text("", "")), &jsonschema.Schema{Type: "array", Items: ref("SecretName"), MinItems: new(uint64(1)), MaxItems: new(uint64(1))}),
+		"Servers": anyOf(nonEmpty(listOf(ref("Host"))), mapOf(
+			text(`^[a-z0-9][a-z0-9_-]*$`, "a role's name has lower-case letters, digits, - and _"),
+			anyOf(ref("Role"), listOf(ref("Host"))))),
+		"Host":          anyOf(ref("HostName"), hostWithTags()),
+		"HostName":      hostName(),
+		"Env":           env(true),
+		"PlainEnv":      env(false),
+		"EnvVars":       mapOf(variableName(), plainValue()),
+		"Command":       anyOf(required(text("", "")), nonEmpty(listOf(&jsonschema.Schema{Type: "string"}))),
+		"HealthCommand": anyOf(required(text("", "")), nonEmpty(listOf(required(text("", ""))))),
+		"Publish":       anyOf(port, &jsonschema.Schema{Type: "boolean"}),
+		"SSHConfig":     anyOf(&jsonschema.Schema{Const: false}, required(text("", "")), listOf(required(text("", "")))),
+		"Texts":         anyOf(required(text("", "")), listOf(required(text("", "")))),
+	}
+}
+
+const hostPattern = `^([A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9_:\[][A-Za-z0-9_.:%\[\]-]*$`
+
+func hostName() *jsonschema.Schema {
+	return text(hostPattern, "must be a host name or address, with user@ before it and :port after it where needed")
+}
+
+func hostWithTags() *jsonschema.Schema {
+	tag := text(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`, "a tag has letters, digits, ., - and _")
+	s := mapOf(hostName(), anyOf(tag, listOf(tag)))
+	s.MinProperties, s.MaxProperties = new(uint64(1)), new(uint64(1))
+	return s
+}
+
+func variableName() *jsonschema.Schema {
+	return text(`^[A-Za-z_][A-Za-z0-9_.-]*$`, "must be the name of a variable: letters, digits, _, . and -")
+}
+
+// env is an environment, flat or structured.
+func env(tags bool) *jsonschema.Schema {
+	s := &jsonschema.Schema{
+		Type:                 "object",
+		Properties:           jsonschema.NewProperties(),
+		AdditionalProperties: jsonschema.FalseSchema,
+	}
+	clear := ref("EnvVars")
+	clear.Description = "Values written in this file as they are."
+	clear.Examples = arr{obj{"PORT": 3000}}
+	s.Properties.Set("clear", clear)
+	secret := listOf(text(`^[A-Za-z_][A-Za-z0-9_.-]*(:[A-Za-z_][A-Za-z0-9_]*)?$`,
+		"must be the name of a secret, or VARIABLE:SECRET"))
+	secret.Description = "Names whose values come from the machine that runs `kstep env-push`; `NAME:SECRET` reads SECRET and sets NAME."
+	secret.Examples = arr{arr{"SECRET_KEY", "DATABASE_URL:SHOP_DATABASE_URL"}}
+	s.Properties.Set("secret", secret)
+	if tags {
+		byTag := mapOf(nil, ref("PlainEnv"))
+		byTag.Description = "Environments for hosts that carry the tag. Only at the top level."
+		byTag.Examples = arr{obj{"gpu": obj{"DEVICE": "cuda"}}}
+		s.Properties.Set("tags", byTag)
+	}
+	flat := mapOf(variableName(), plainValue())
+	flat.Properties = jsonschema.NewProperties()
+	for _, key := range []string{"clear", "secret", "tags"} {
+		flat.Properties.Set(key, &jsonschema.Schema{Not: jsonschema.TrueSchema, Extras: map[string]any{
+			"patternErrorMessage": "clear, secret and tags do not mix with plain variables; put those under clear",
+		}})
+	}
+	return anyOf(s, flat)
+}
+
+// required is text that is not empty.
+func required(s *jsonschema.Schema) *jsonschema.Schema {
+	s.MinLength = new(uint64(1))
+	return s
+}

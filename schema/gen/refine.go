@@ -1,0 +1,92 @@
+package main
+
+import (
+	"github.com/invopop/jsonschema"
+)
+
+// refine adds what is true of single keys: patterns, which are too long for a
+// struct tag, and how they are explained.
+func refine(s *jsonschema.Schema) {
+	p := func(def, key string) *jsonschema.Schema {
+		in := s
+		if def != "" {
+			in = s.Definitions[def]
+		}
+		found, ok := in.Properties.Get(key)
+		if !ok {
+			panic("schema/gen: no key " + def + "." + key) //nolint:forbidigo // The types have changed; mend the list below.
+		}
+		return found
+	}
+	pattern := func(at *jsonschema.Schema, pattern, message string) {
+		at.Pattern = pattern
+		at.Extras = map[string]any{"patternErrorMessage": message}
+	}
+	pattern(p("", "service"), `^[a-z0-9][a-z0-9_-]*$`, "must have lower-case letters, digits, - and _ only, and begin with a letter or digit")
+	pattern(p("", "image"), imagePattern, "must be a repository such as acme/shop, without https:// and tag")
+	pattern(p("", "minimum_version"), `^v?[0-9]+(\.[0-9]+){0,2}(-[0-9A-Za-z.-]+)?$`, "must be a version such as 1.2 or 1.2.3")
+	pattern(p("", "run_directory"), `^[A-Za-z0-9._/-]*[A-Za-z0-9_-]$`, "must be a folder such as .kstep or /opt/kstep; a relative one is below the user's home, without ~/")
+	p("", "hooks_path").MinLength = new(uint64(1))
+	pattern(p("Registry", "server"), `^[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?(/[a-z0-9._/-]+)?$`, "must be a host such as ghcr.io or registry:5000, without https://")
+	*p("Registry", "password") = names(p("Registry", "password"))
+	*p("Builder", "secrets") = names(p("Builder", "secrets"))
+	*p("SSH", "key_data") = names(p("SSH", "key_data"))
+
+	const inContainer = "must be an absolute path in the container"
+	for _, def := range []string{"", "Role"} {
+		pattern(p(def, "asset_path"), `^/[^:]*[^:/]$`, inContainer)
+		pattern(p(def, "asset_paths").Items, `^/[^:]*[^:/]$`, inContainer)
+		pattern(p(def, "volumes").Items, `^(/[^:]*|[A-Za-z0-9][A-Za-z0-9_.-]*):/[^:]*(:(ro|rw))?$`, "must be source:target or source:target:ro; the source is an absolute path or a volume's name, the target an absolute path")
+	}
+	pattern(p("Healthcheck", "path"), `^/[!-~]*$`, "must be a path such as /up")
+	pattern(p("Healthcheck", "cord"), `^/[^:]*[^:/]$`, inContainer)
+	pattern(p("Proxy", "path_prefix"), "^/[!-_a-~]*$", "must be a path such as /shop")
+	pattern(p("Proxy", "hosts").Items, `^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`, "must be a host name such as shop.example.com")
+	restrictKeys(p("Proxy", "args"), text(`^[A-Za-z0-9][A-Za-z0-9_.\[\]-]*$`, "must be a Traefik option without leading dashes"))
+	p("Proxy", "image").MinLength = new(uint64(1))
+	p("Builder", "dockerfile").MinLength = new(uint64(1))
+	pattern(p("Builder", "platforms").Items, `^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9.]+)?$`, "must be a platform such as linux/amd64 or linux/arm/v7")
+	pattern(p("SSH", "proxy_jump"), `^[A-Za-z0-9_\[][^\s]*$`, "must be user@host:port, several by comma")
+	pattern(p("SSH", "docker_socket"), `^/.`, "must be an absolute path on the hosts")
+	pattern(p("SSH", "user"), `^[A-Za-z0-9_][A-Za-z0-9_.$-]*$`, "must be a user name")
+	fingerprint := p("SSH", "host_keys")
+	fingerprint.AdditionalProperties = text(`^SHA256:[A-Za-z0-9+/]{43}=?$`, "must be a fingerprint such as ssh-keygen -l prints: SHA256:…")
+
+	replace(p("Barrier", "quorum"), count(`^([1-9][0-9]{0,8}|all|(100|[1-9][0-9]?)%)$`, "must be a number from 1, a percentage such as 50%, or all"))
+	for _, def := range []string{"Rolling", "Cutover"} {
+		replace(p(def, "limit"), count(`^([1-9][0-9]{0,8}|(100|[1-9][0-9]?)%)$`, "must be a number from 1, or a percentage such as 25%"))
+	}
+	for _, key := range []string{"connect_retries", "max_dials"} {
+		p("SSH", key).Maximum = "1000"
+	}
+	p("", "retain").Maximum = "1000"
+	p("Healthcheck", "retries").Maximum = "100000"
+	// Tags are declared once, for all roles.
+	replace(p("Role", "env"), []*jsonschema.Schema{{Ref: "#/$defs/PlainEnv"}})
+}
+
+// imagePattern is the distribution grammar of a repository name.
+const imagePattern = `^([A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?/)?` +
+	`[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$`
+
+// names makes a list of text a list of secrets' names.
+func names(s *jsonschema.Schema) jsonschema.Schema {
+	named := *s
+	named.Items = ref("SecretName")
+	return named
+}
+
+// count is a number that may also be written as text.
+func count(pattern, message string) []*jsonschema.Schema {
+	return []*jsonschema.Schema{text(pattern, message), {Type: "integer", Minimum: "1"}}
+}
+
+// replace keeps a key's description and default.
+func replace(s *jsonschema.Schema, branches []*jsonschema.Schema) {
+	s.Type, s.Pattern, s.Ref = "", "", ""
+	if len(branches) == 1 {
+		s.Ref = branches[0].Ref
+		return
+	}
+	s.AnyOf = branches
+}

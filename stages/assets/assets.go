@@ -1,0 +1,135 @@
+// Package assets is the stage that brings the image to every host and puts the
+// assets of old and new version into both versions' folders, before the new
+// one boots: a page of either may ask either for its files (S7).
+package assets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/kstep/kstep/internal/asset"
+	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/ledger"
+	"github.com/kstep/kstep/internal/registry"
+	"github.com/kstep/kstep/internal/report"
+	"github.com/kstep/kstep/internal/state"
+	"github.com/kstep/kstep/stages"
+)
+
+// Stage is `assets`.
+type Stage struct{}
+
+var _ stages.Stage = Stage{}
+
+// Info implements stages.Stage.
+func (Stage) Info() stages.Info {
+	return stages.Info{
+		Name:    "assets",
+		Summary: "bring the image to the hosts and bridge old and new assets",
+		Reads:   []string{"push"},
+		Hosts:   true,
+	}
+}
+
+// Run implements stages.Stage.
+func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
+	push, err := state.Outputs[state.PushOutputs](in.Upstream, "push")
+	if err != nil {
+		return stages.Result{}, err
+	}
+	auth, authErr := registry.PullAuth(ctx, in.Config, push.Repository, in.Secrets)
+	hosts, _, err := stages.EachHost(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
+		return struct{}{}, image(ctx, in, w, push, auth, authErr)
+	})
+	if err != nil {
+		return stages.Result{Targets: hosts}, err
+	}
+	records, results, err := stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (state.AssetsTarget, error) {
+		return bridge(ctx, in, w, push)
+	})
+	return stages.Result{
+		Targets: stages.Merge(hosts, records),
+		Outputs: state.AssetsOutputs{Targets: results},
+	}, err
+}
+
+// image makes the host have the image under its version tag. Secrets for the
+// registry are asked for only if it must be pulled: authErr is their failure.
+func image(ctx context.Context, in stages.Input, w *stages.Work, push state.PushOutputs, auth *engine.Auth, authErr error) error {
+	book, err := w.Guarded(ctx)
+	if err != nil {
+		return err
+	}
+	tag := push.Repository + ":" + in.Version
+	have, err := w.Host.Engine().Image(ctx, push.Reference())
+	if errors.Is(err, engine.ErrNotFound) {
+		have, err = pull(ctx, in, w, push, auth, authErr)
+	}
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(have.DiffIDs, push.DiffIDs) {
+		return fmt.Errorf("the layers of %s are not those that push recorded", push.Reference())
+	}
+	if !slices.Contains(have.Tags, tag) {
+		if err := w.Host.Engine().Tag(ctx, push.Reference(), tag); err != nil {
+			return fmt.Errorf("tag image: %w", err)
+		}
+		w.Did("tagged %s", tag)
+	}
+	if book.Note(ledger.Release{
+		ID: in.Release, Version: in.Version, Image: push.Reference(), Tag: tag, By: in.By, At: time.Now().UTC(),
+	}) {
+		return book.Write(ctx, w.Host.Files(), w.Names.Ledger())
+	}
+	return nil
+}
+
+func pull(ctx context.Context, in stages.Input, w *stages.Work, push state.PushOutputs, auth *engine.Auth, authErr error) (engine.Image, error) {
+	if authErr != nil {
+		return engine.Image{}, authErr
+	}
+	err := w.Host.Engine().Pull(ctx, push.Reference(), auth, func(done, total int64, _ string) {
+		in.Report.Emit(report.Event{
+			Kind: report.Progress, Host: w.Target.Host, Message: "pull image", Done: done, Total: total,
+		})
+	})
+	if err != nil {
+		err = fmt.Errorf("pull image: %w", err)
+		if push.Insecure {
+			err = exit.Hint(err, fmt.Sprintf("the registry speaks plain HTTP: does the engine on %s list it under insecure-registries?", w.Target.Host))
+		}
+		return engine.Image{}, err
+	}
+	w.Did("pulled %s", push.Reference())
+	return w.Host.Engine().Image(ctx, push.Reference())
+}
+
+// bridge fills the new version's asset folders and lends their files to the
+// versions that run now.
+func bridge(ctx context.Context, in stages.Input, w *stages.Work, push state.PushOutputs) (state.AssetsTarget, error) {
+	paths := in.Config.EffectiveAssetPaths(w.Target.Role)
+	if len(paths) == 0 {
+		return state.AssetsTarget{}, nil
+	}
+	running, err := w.Host.Engine().Containers(ctx, engine.Filter{Labels: stages.RoleLabels(in.Config, w.Target.Role.Name)})
+	if err != nil {
+		return state.AssetsTarget{}, fmt.Errorf("list containers: %w", err)
+	}
+	bridge := asset.Bridge{
+		Host: w.Host, Sudo: in.Config.SSH.Sudo, Image: push.Reference(), Paths: paths,
+		Root:   w.Names.AssetsDir(w.Target.Role.Name),
+		Dir:    w.Names.AssetDir(w.Target.Role.Name, in.Version, push.ConfigDigest),
+		Helper: w.Names.Container(w.Target.Role.Name, in.Version) + "_assets",
+		Labels: stages.RoleLabels(in.Config, ""),
+	}
+	volumes, changed, err := bridge.Build(ctx, running)
+	for _, what := range changed {
+		w.Did("%s", what)
+	}
+	return state.AssetsTarget{Volumes: volumes}, err
+}

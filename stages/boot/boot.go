@@ -1,0 +1,201 @@
+// Package boot is the stage that starts the new containers, without traffic:
+// no user sees them until cutover, so they can warm up, be checked, and be
+// thrown away. It needs no secret: the environments are on the hosts.
+package boot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+
+	"github.com/kstep/kstep/internal/barrier"
+	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/envfile"
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/proxy"
+	"github.com/kstep/kstep/internal/state"
+	"github.com/kstep/kstep/stages"
+)
+
+// Stage is `boot`.
+type Stage struct{}
+
+var _ stages.Stage = Stage{}
+
+// Info implements stages.Stage.
+func (Stage) Info() stages.Info {
+	return stages.Info{
+		Name:    "boot",
+		Summary: "start the new containers, without traffic",
+		Reads:   []string{"push", "assets", "env-push"},
+		Hosts:   true,
+	}
+}
+
+type inputs struct {
+	push   state.PushOutputs
+	assets state.AssetsOutputs
+	env    state.EnvPushOutputs
+}
+
+// Run implements stages.Stage.
+func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
+	var from inputs
+	var err error
+	if from.push, err = state.Outputs[state.PushOutputs](in.Upstream, "push"); err != nil {
+		return stages.Result{}, err
+	}
+	if from.assets, err = state.Outputs[state.AssetsOutputs](in.Upstream, "assets"); err != nil {
+		return stages.Result{}, err
+	}
+	if from.env, err = state.Outputs[state.EnvPushOutputs](in.Upstream, "env-push"); err != nil {
+		return stages.Result{}, err
+	}
+	hosts, _, err := stages.EachHost(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
+		return struct{}{}, prepare(ctx, in, w)
+	})
+	if err != nil {
+		return stages.Result{Targets: hosts}, err
+	}
+	records, results, err := stages.Waves(ctx, in, in.Config.Boot.Limit, in.Config.Boot.Wait.D(),
+		func(ctx context.Context, w *stages.Work) (state.BootTarget, error) {
+			return target(ctx, in, w, from)
+		})
+	return stages.Result{
+		Targets: stages.Merge(hosts, records),
+		Outputs: state.BootOutputs{Switch: in.Config.Proxy.Switch, Targets: results},
+	}, err
+}
+
+// prepare makes what all containers of a host share: the network, and the
+// proxy where a role needs it.
+func prepare(ctx context.Context, in stages.Input, w *stages.Work) error {
+	if _, err := w.Guarded(ctx); err != nil {
+		return err
+	}
+	proxied := slices.ContainsFunc(in.Targets, func(t plan.Target) bool { return t.Host == w.Target.Host && t.Proxied })
+	if !proxied {
+		made, err := w.Host.Engine().EnsureNetwork(ctx, plan.Network, map[string]string{engine.LabelProxy: "network"})
+		if err != nil {
+			return fmt.Errorf("make network: %w", err)
+		}
+		if made {
+			w.Did("made network %s", plan.Network)
+		}
+		return nil
+	}
+	booted, err := proxy.Boot(ctx, w.Host, in.Config, w.Names)
+	for _, what := range booted.Changed {
+		w.Did("%s", what)
+	}
+	if err == nil && booted.Differs {
+		in.Warn("the proxy on %s runs with other settings than the config asks for: kstep proxy reboot", w.Target.Host)
+	}
+	return err
+}
+
+// target makes the target's container run, or be created if it has to wait
+// for the barrier.
+func target(ctx context.Context, in stages.Input, w *stages.Work, from inputs) (state.BootTarget, error) {
+	key := w.Target.Key()
+	env := from.env.Targets[key]
+	want := plan.Container(in.Config, w.Names, w.Target, in.Version, in.Release, from.push, from.assets.Targets[key], env)
+	out := state.BootTarget{Name: want.Spec.Name, Spec: want.Spec.Labels[engine.LabelSpec], Waiting: w.Target.Role.Start == "after-barrier"}
+
+	have, err := w.Host.Engine().Inspect(ctx, want.Spec.Name)
+	switch {
+	case errors.Is(err, engine.ErrNotFound):
+		err = create(ctx, w, want, env, &out)
+	case err != nil:
+		err = fmt.Errorf("look for container: %w", err)
+	case have.Labels[engine.LabelSpec] != out.Spec:
+		out.Replaced = plan.Replaced(have.Name, have.ID)
+		if err = w.Host.Engine().Rename(ctx, have.ID, out.Replaced); err != nil {
+			return out, fmt.Errorf("make room for the new container: %w", err)
+		}
+		w.Did("renamed %s to %s", have.Name, out.Replaced)
+		err = create(ctx, w, want, env, &out)
+	default:
+		out.Container = have.ID
+		w.Container = have.ID
+		if have.Running() || (out.Waiting && have.State == "created") {
+			return out, nil
+		}
+	}
+	if err != nil || out.Waiting {
+		return out, err
+	}
+	return out, start(ctx, in, w, out)
+}
+
+// start lets the container run. A verdict that closed the barrier for this
+// release is forgotten first: who boots again wants a new one.
+func start(ctx context.Context, in stages.Input, w *stages.Work, out state.BootTarget) error {
+	leaseHost, err := in.Hosts.Get(ctx, plan.LeaseHost(in.All))
+	if err != nil {
+		return err
+	}
+	names, err := stages.Names(ctx, in, leaseHost)
+	if err != nil {
+		return err
+	}
+	if err := barrier.Reopen(ctx, leaseHost.Files(), names.Verdict(in.Release)); err != nil {
+		return err
+	}
+	if err := w.Host.Engine().Start(ctx, out.Container); err != nil {
+		return fmt.Errorf("start container: %w", err)
+	}
+	w.Did("started %s", out.Name)
+	return nil
+}
+
+// create makes the container with the environment that env-push left on the
+// host.
+func create(ctx context.Context, w *stages.Work, want plan.Wanted, env state.EnvTarget, out *state.BootTarget) error {
+	values, err := environment(ctx, w, env)
+	if err != nil {
+		return err
+	}
+	maps.Copy(values, want.Spec.Env)
+	want.Spec.Env = values
+	if want.CordDir != "" {
+		if err := w.Host.Files().Mkdir(ctx, want.CordDir, 0o755); err != nil {
+			return fmt.Errorf("make cord folder: %w", err)
+		}
+	}
+	id, err := w.Host.Engine().Create(ctx, want.Spec)
+	if errors.Is(err, engine.ErrNotFound) {
+		err = exit.Hint(err, fmt.Sprintf("the image is not on %s any more: run kstep assets again", w.Target.Host))
+	}
+	if err != nil {
+		return fmt.Errorf("create container: %w", err)
+	}
+	out.Container, w.Container = id, id
+	w.Did("created %s", want.Spec.Name)
+	return nil
+}
+
+// environment reads the env file and makes sure it is the one that env-push
+// recorded.
+func environment(ctx context.Context, w *stages.Work, env state.EnvTarget) (map[string]string, error) {
+	again := "run kstep env-push again"
+	data, err := w.Host.Files().Read(ctx, env.File)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, exit.With(exit.BadState, fmt.Errorf("env file %s is gone", env.File), again)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read env file: %w", err)
+	}
+	key, err := envfile.Key(ctx, w.Host.Files(), w.Names.EnvKey())
+	if err != nil {
+		return nil, err
+	}
+	if envfile.Fingerprint(key, data) != env.Fingerprint {
+		return nil, exit.With(exit.BadState, fmt.Errorf("env file %s is not the one that env-push wrote for this release", env.File), again)
+	}
+	return envfile.Decode(data)
+}

@@ -1,0 +1,210 @@
+package cutover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/probe"
+	"github.com/kstep/kstep/internal/proxy"
+	"github.com/kstep/kstep/internal/ready"
+	"github.com/kstep/kstep/internal/traffic"
+	"github.com/kstep/kstep/stages"
+)
+
+// proxied moves a role that gets traffic.
+func (m *move) proxied(ctx context.Context) error {
+	live, err := stages.Switch(m.in, m.w, nil).Live(ctx, append(slices.Clone(m.old), m.fresh))
+	if err != nil {
+		return err
+	}
+	if slices.Equal(live, []string{m.fresh.ID}) && len(m.old) == 0 && m.fresh.Running() {
+		m.out.Done = true
+		return nil
+	}
+	if !m.fresh.Running() {
+		return fmt.Errorf("the new container is %s, not running: the old version serves on", m.fresh.State)
+	}
+	front, runs, err := stages.Proxy(ctx, m.w)
+	if err != nil {
+		return err
+	}
+	to := stages.Switch(m.in, m.w, stages.Word(m.w, front, runs))
+	watch := m.watch(ctx, front, runs, len(live) > 0)
+	err = m.admit(ctx, to, front, runs, live)
+	if err == nil {
+		err = m.retire(ctx, to)
+	}
+	if watch != nil {
+		count := watch.Stop()
+		m.out.Probe = &count
+		m.w.Say("probe: %d requests, %d failed, slowest %d ms", count.Requests, count.Failed, count.SlowestMs)
+	}
+	return err
+}
+
+// admit gives the traffic to the new container and sees with one request that
+// it arrives; else the traffic goes back.
+func (m *move) admit(ctx context.Context, to traffic.Switch, front engine.Container, runs bool, live []string) error {
+	limit := m.in.Config.Cutover.Timeout.D()
+	moving, cancel := context.WithTimeoutCause(ctx, limit,
+		exit.Errorf(exit.Deadline, "the proxy did not confirm within %s", limit))
+	defer cancel()
+	err := to.Admit(moving, m.fresh)
+	if err == nil && runs {
+		err = m.arrives(moving, front)
+	}
+	if err == nil {
+		m.out.Switched = time.Now().UTC()
+		m.w.Did("moved traffic to %s", m.fresh.Name)
+		return nil
+	}
+	return m.back(ctx, to, live, err)
+}
+
+// back returns the traffic to the container that had it. It runs to its end
+// also when the user interrupts: half a way back is the worst place to stop.
+func (m *move) back(ctx context.Context, to traffic.Switch, live []string, cause error) error {
+	at := slices.IndexFunc(m.old, func(c engine.Container) bool { return slices.Contains(live, c.ID) })
+	if at < 0 {
+		return cause
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.in.Config.Cutover.Timeout.D())
+	defer cancel()
+	err := to.Admit(ctx, m.old[at])
+	if err == nil {
+		err = to.Dismiss(ctx, m.old[at], []engine.Container{m.fresh})
+	}
+	if err != nil {
+		return errors.Join(cause, fmt.Errorf("move traffic back: %w", err))
+	}
+	m.w.Did("moved traffic back to %s", m.old[at].Name)
+	return exit.With(exit.RolledBack, fmt.Errorf("traffic moved back: %w", cause))
+}
+
+// retire takes the traffic from the old containers, lets them finish, and stops
+// them.
+func (m *move) retire(ctx context.Context, from traffic.Switch) error {
+	limit := m.in.Config.Cutover.Timeout.D()
+	leaving, cancel := context.WithTimeoutCause(ctx, limit,
+		exit.Errorf(exit.Deadline, "the proxy did not let go of the old container within %s", limit))
+	defer cancel()
+	if err := from.Dismiss(leaving, m.fresh, m.old); err != nil {
+		return err
+	}
+	m.out.Done = true
+	if len(m.old) == 0 {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(m.in.Config.Cutover.Drain.D()):
+	}
+	return m.stop(ctx)
+}
+
+// arrives asks through the proxy. An answer of the application's own, even an
+// error below 500, has arrived.
+func (m *move) arrives(ctx context.Context, front engine.Container) error {
+	client := probe.Client(m.w.Host, m.in.Config.EffectiveHealthcheck(m.w.Target.Role).Timeout.D())
+	defer client.CloseIdleConnections()
+	err := probe.Once(ctx, client, m.url(front), m.hostHeader())
+	var status *probe.StatusError
+	if errors.As(err, &status) && status.Status < 500 {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("ask the new container through the proxy: %w", err)
+	}
+	return nil
+}
+
+// watch counts requests through the proxy while the traffic moves; nil where
+// there is none to count: no proxy of kstep's, or nothing live yet.
+func (m *move) watch(ctx context.Context, front engine.Container, runs, live bool) *probe.Watch {
+	if p := m.in.Config.Cutover.Probe; !runs || !live || (p != nil && !*p) {
+		return nil
+	}
+	client := probe.Client(m.w.Host, m.in.Config.EffectiveHealthcheck(m.w.Target.Role).Timeout.D())
+	return probe.StartWatch(ctx, client, m.url(front), m.hostHeader())
+}
+
+func (m *move) url(front engine.Container) string {
+	path := m.in.Config.EffectiveHealthcheck(m.w.Target.Role).Path
+	if prefix := m.in.Config.Proxy.PathPrefix; !strings.HasPrefix(path, prefix) {
+		path = prefix
+	}
+	return proxy.URL(front, path)
+}
+
+func (m *move) hostHeader() string {
+	if hosts := m.in.Config.Proxy.Hosts; len(hosts) > 0 {
+		return hosts[0]
+	}
+	return ""
+}
+
+// plain exchanges containers of a role without traffic: the old ones stop, and
+// one that had to wait for that starts.
+func (m *move) plain(ctx context.Context) error {
+	after := m.w.Target.Role.Start == "after-barrier"
+	if !after && !m.fresh.Running() {
+		return fmt.Errorf("the new container is %s, not running: the old version works on", m.fresh.State)
+	}
+	if len(m.old) > 0 {
+		if err := m.stop(ctx); err != nil {
+			return err
+		}
+	}
+	if !m.fresh.Running() {
+		if err := m.start(ctx); err != nil {
+			return m.restart(ctx, err)
+		}
+	}
+	m.out.Done = true
+	return nil
+}
+
+// start lets a container run that waited for the barrier, and sees it ready.
+func (m *move) start(ctx context.Context) error {
+	if err := m.w.Host.Engine().Start(ctx, m.fresh.ID); err != nil {
+		return fmt.Errorf("start new container: %w", err)
+	}
+	limit := m.in.Config.Barrier.Timeout.D()
+	waiting, cancel := context.WithTimeoutCause(ctx, limit, exit.Errorf(exit.Deadline, "not ready within %s", limit))
+	defer cancel()
+	_, err := ready.Check{
+		Host: m.w.Host, Container: m.fresh.ID, Target: m.w.Target,
+		Health: m.in.Config.EffectiveHealthcheck(m.w.Target.Role),
+	}.Wait(waiting)
+	if err != nil {
+		return fmt.Errorf("wait for %s: %w", m.fresh.Name, err)
+	}
+	m.w.Did("started %s", m.fresh.Name)
+	return nil
+}
+
+// restart brings the old containers back when the new one cannot run.
+func (m *move) restart(ctx context.Context, cause error) error {
+	if len(m.old) == 0 {
+		return cause
+	}
+	ctx = context.WithoutCancel(ctx)
+	errs := []error{m.w.Host.Engine().Stop(ctx, m.fresh.ID, engine.Stop{})}
+	for _, c := range m.old {
+		errs = append(errs, m.w.Host.Engine().Start(ctx, c.ID))
+		m.w.Did("started %s again", plan.Short(c.ID))
+	}
+	m.out.Stopped = nil
+	if err := errors.Join(errs...); err != nil {
+		return errors.Join(cause, fmt.Errorf("start the old container again: %w", err))
+	}
+	return exit.With(exit.RolledBack, fmt.Errorf("old container runs again: %w", cause))
+}

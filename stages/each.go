@@ -1,0 +1,197 @@
+package stages
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/host"
+	"github.com/kstep/kstep/internal/ledger"
+	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/report"
+	"github.com/kstep/kstep/internal/state"
+)
+
+// Work is a stage's hands on one target: the host, its names, and a note of
+// what was done.
+type Work struct {
+	Host   host.Host
+	Target plan.Target
+	Names  plan.Names
+	// Container is the target's container, once known.
+	Container string
+
+	in      Input
+	changed []string
+}
+
+// Did notes and tells a change that was made.
+func (w *Work) Did(format string, args ...any) {
+	what := fmt.Sprintf(format, args...)
+	w.changed = append(w.changed, what)
+	w.Say("%s", what)
+}
+
+// Say tells people what is observed.
+func (w *Work) Say(format string, args ...any) {
+	w.in.Report.Emit(report.Event{
+		Kind: report.TargetChanged, Host: w.Target.Host, Role: w.Target.Role.Name,
+		Message: fmt.Sprintf(format, args...),
+	})
+}
+
+// Each works on all targets at once and waits for all: the failure of one
+// cancels no other (S2). It returns a record of every target, the results by
+// target key, and the failures joined. A result is kept also when it comes
+// with an error.
+func Each[T any](ctx context.Context, in Input, targets []plan.Target, do func(context.Context, *Work) (T, error)) ([]state.Target, map[string]T, error) {
+	var (
+		mu      sync.Mutex
+		wg      sync.WaitGroup
+		records = make([]state.Target, len(targets))
+		errs    = make([]error, len(targets))
+		results = map[string]T{}
+	)
+	for i, target := range targets {
+		wg.Go(func() {
+			work := &Work{Target: target, in: in}
+			started := time.Now().UTC()
+			result, err := one(ctx, work, do)
+			records[i], errs[i] = record(work, started, err)
+			mu.Lock()
+			defer mu.Unlock()
+			results[target.Key()] = result
+		})
+	}
+	wg.Wait()
+	return records, results, errors.Join(errs...)
+}
+
+func one[T any](ctx context.Context, w *Work, do func(context.Context, *Work) (T, error)) (T, error) {
+	var none T
+	if err := w.connect(ctx); err != nil {
+		return none, err
+	}
+	return do(ctx, w)
+}
+
+// connect opens the host, and refuses it when a newer release has been there.
+func (w *Work) connect(ctx context.Context) error {
+	h, err := w.in.Hosts.Get(ctx, w.Target.Host)
+	if err != nil {
+		return err
+	}
+	w.Host = h
+	w.Names, err = Names(ctx, w.in, h)
+	return err
+}
+
+// Names are the names on one host, where the run directory is absolute.
+func Names(ctx context.Context, in Input, h host.Host) (plan.Names, error) {
+	run := in.Config.RunDirectory
+	if !path.IsAbs(run) {
+		home, err := h.Files().Home(ctx)
+		if err != nil {
+			return plan.Names{}, fmt.Errorf("find home folder: %w", err)
+		}
+		run = path.Join(home, run)
+	}
+	return plan.Names{Service: in.Config.Service, Destination: in.Config.Destination, Run: run}, nil
+}
+
+func record(w *Work, started time.Time, err error) (state.Target, error) {
+	t := state.Target{
+		Host: w.Target.Host, Role: w.Target.Role.Name,
+		Status: state.Unchanged, Changed: w.changed, Container: w.Container,
+		Started: started, Finished: time.Now().UTC(),
+	}
+	switch {
+	case err == nil && len(w.changed) > 0:
+		t.Status = state.OK
+	case errors.Is(err, context.Canceled):
+		t.Status = state.Interrupted
+	case err != nil:
+		t.Status = state.Failed
+	}
+	if err == nil {
+		return t, nil
+	}
+	t.Error = &state.Error{Class: exit.CodeOf(err).Class(), Message: err.Error()}
+	w.in.Report.Emit(report.Event{
+		Kind: report.TargetFailed, Host: t.Host, Role: t.Role, Message: err.Error(), Hints: exit.Hints(err),
+	})
+	return t, fmt.Errorf("%s: %w", strings.TrimPrefix(w.Target.Key(), "@"), err)
+}
+
+// EachHost is Each for work that concerns a host as a whole; its targets have
+// no role.
+func EachHost[T any](ctx context.Context, in Input, targets []plan.Target, do func(context.Context, *Work) (T, error)) ([]state.Target, map[string]T, error) {
+	var hosts []plan.Target
+	for _, name := range plan.HostNames(targets) {
+		hosts = append(hosts, plan.Target{Host: name})
+	}
+	records, byKey, err := Each(ctx, in, hosts, do)
+	byHost := make(map[string]T, len(byKey))
+	for key, result := range byKey {
+		byHost[strings.TrimPrefix(key, "@")] = result
+	}
+	return records, byHost, err
+}
+
+// Waves works on groups of targets one after another, with a pause between two
+// of them; a failing group is the last one.
+func Waves[T any](ctx context.Context, in Input, limit string, pause time.Duration, do func(context.Context, *Work) (T, error)) ([]state.Target, map[string]T, error) {
+	var records []state.Target
+	results := map[string]T{}
+	groups := plan.Groups(in.Targets, limit)
+	for i, group := range groups {
+		done, some, err := Each(ctx, in, group, do)
+		records = append(records, done...)
+		maps.Copy(results, some)
+		if err != nil {
+			return records, results, err
+		}
+		if i == len(groups)-1 || pause <= 0 {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return records, results, context.Cause(ctx)
+		case <-time.After(pause):
+		}
+	}
+	return records, results, nil
+}
+
+// Guarded reads the host's ledger and refuses to go on when a newer release has
+// been on the host.
+func (w *Work) Guarded(ctx context.Context) (ledger.Ledger, error) {
+	l, err := ledger.Read(ctx, w.Host.Files(), w.Names.Ledger())
+	if err != nil {
+		return l, err
+	}
+	return l, l.Guard(w.Target.Host, w.in.Release)
+}
+
+// Merge puts the records of a host-wide first part under those of its targets:
+// what was done on the host counts for each of them.
+func Merge(hosts, targets []state.Target) []state.Target {
+	for i, t := range targets {
+		at := slices.IndexFunc(hosts, func(h state.Target) bool { return h.Host == t.Host })
+		if at < 0 || len(hosts[at].Changed) == 0 {
+			continue
+		}
+		targets[i].Changed = append(slices.Clone(hosts[at].Changed), t.Changed...)
+		if t.Status == state.Unchanged {
+			targets[i].Status = state.OK
+		}
+	}
+	return targets
+}

@@ -1,0 +1,123 @@
+// Package envpush is the stage that writes each role's environment to its
+// hosts, one file with mode 0600 for each (S9). It is the only stage that
+// needs the application's secrets.
+package envpush
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+
+	"github.com/kstep/kstep/internal/config"
+	"github.com/kstep/kstep/internal/envfile"
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/secret"
+	"github.com/kstep/kstep/internal/state"
+	"github.com/kstep/kstep/stages"
+)
+
+// Stage is `env-push`.
+type Stage struct{}
+
+var _ stages.Stage = Stage{}
+
+// Info implements stages.Stage.
+func (Stage) Info() stages.Info {
+	return stages.Info{
+		Name:    "env-push",
+		Summary: "write the roles' environments to the hosts",
+		Reads:   []string{"push"},
+		Hosts:   true,
+	}
+}
+
+// Run implements stages.Stage. Every environment is put together before the
+// first host is asked, so that a missing secret changes nothing anywhere.
+func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
+	files := map[string][]byte{}
+	names := map[string][]string{}
+	var errs []error
+	for _, t := range in.Targets {
+		env, err := resolve(t.Env, in.Secrets)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		data, err := envfile.Encode(env)
+		if err != nil {
+			errs = append(errs, exit.With(exit.Config, fmt.Errorf("env of %s: %w", t.Key(), err)))
+			continue
+		}
+		files[t.Key()], names[t.Key()] = data, slices.Sorted(maps.Keys(env))
+	}
+	if err := distinct(errs); err != nil {
+		return stages.Result{}, err
+	}
+	records, results, err := stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (state.EnvTarget, error) {
+		out, err := write(ctx, w, files[w.Target.Key()])
+		out.Names = names[w.Target.Key()]
+		return out, err
+	})
+	return stages.Result{Targets: records, Outputs: state.EnvPushOutputs{Targets: results}}, err
+}
+
+// distinct joins errors, each text once: all hosts of a role miss the same
+// secret.
+func distinct(errs []error) error {
+	seen := map[string]bool{}
+	return errors.Join(slices.DeleteFunc(errs, func(err error) bool {
+		again := seen[err.Error()]
+		seen[err.Error()] = true
+		return again
+	})...)
+}
+
+// resolve puts a target's clear and secret values together.
+func resolve(env config.Env, secrets *secret.Store) (map[string]string, error) {
+	all := maps.Clone(env.Clear)
+	if all == nil {
+		all = map[string]string{}
+	}
+	var errs []error
+	for _, entry := range env.Secret {
+		name, source := plan.SplitSecret(entry)
+		value, err := secrets.Get(source)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		all[name] = value.Reveal()
+	}
+	return all, errors.Join(errs...)
+}
+
+func write(ctx context.Context, w *stages.Work, data []byte) (state.EnvTarget, error) {
+	if _, err := w.Guarded(ctx); err != nil {
+		return state.EnvTarget{}, err
+	}
+	key, err := envfile.Key(ctx, w.Host.Files(), w.Names.EnvKey())
+	if err != nil {
+		return state.EnvTarget{}, err
+	}
+	out := state.EnvTarget{
+		File:        w.Names.EnvFile(w.Target.Role.Name),
+		Fingerprint: envfile.Fingerprint(key, data),
+	}
+	have, err := w.Host.Files().Read(ctx, out.File)
+	if err == nil && bytes.Equal(have, data) {
+		return out, nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return out, fmt.Errorf("read env file: %w", err)
+	}
+	if err := w.Host.Files().Write(ctx, out.File, data, 0o600); err != nil {
+		return out, fmt.Errorf("write env file: %w", err)
+	}
+	w.Did("wrote env file")
+	return out, nil
+}

@@ -1,0 +1,93 @@
+// Package push is the stage that brings the image archive into the registry,
+// without Docker, or that looks up a ready image there. From here on an image
+// is known by its digest.
+package push
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/registry"
+	"github.com/kstep/kstep/internal/state"
+	"github.com/kstep/kstep/stages"
+)
+
+// Stage is `push`.
+type Stage struct{}
+
+var _ stages.Stage = Stage{}
+
+// Info implements stages.Stage.
+func (Stage) Info() stages.Info {
+	return stages.Info{
+		Name:    "push",
+		Summary: "push the image archive to the registry, or look a ready image up",
+		Reads:   []string{"build"},
+	}
+}
+
+// Run implements stages.Stage.
+func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
+	if in.Options.Image != "" {
+		return ready(ctx, in)
+	}
+	built, err := state.Outputs[state.BuildOutputs](in.Upstream, "build")
+	if err != nil {
+		return stages.Result{}, err
+	}
+	if !filepath.IsLocal(built.Archive) {
+		return stages.Result{}, exit.With(exit.BadState, fmt.Errorf("build.json names an archive outside of the state folder: %s", built.Archive), "run kstep build again")
+	}
+	repository := registry.Repository(in.Config)
+	client, err := registry.Open(ctx, in.Config, repository, in.Secrets, in.Report)
+	if err != nil {
+		return stages.Result{}, err
+	}
+	defer client.Close()
+	tags := []string{in.Version, stages.LatestTag(in.Config)}
+	pushed, err := client.Push(ctx, registry.Request{
+		Archive: filepath.Join(in.StateDir, built.Archive),
+		Format:  built.ArchiveFormat,
+		Image:   built.Image,
+		Tags:    tags,
+		Own:     earlier(in, repository),
+	})
+	if err != nil {
+		return stages.Result{}, err
+	}
+	return stages.Result{Changed: pushed.Changed, Outputs: state.PushOutputs{
+		Image:      built.Image,
+		Repository: repository,
+		Digest:     pushed.Digest,
+		Tags:       tags,
+		Insecure:   in.Config.Registry.Insecure,
+		Uploaded:   pushed.Uploaded,
+	}}, nil
+}
+
+// ready records an image that somebody else built and pushed.
+func ready(ctx context.Context, in stages.Input) (stages.Result, error) {
+	out, err := registry.Resolve(ctx, in.Config, in.Options.Image, in.Secrets, in.Report)
+	if err != nil {
+		return stages.Result{}, err
+	}
+	own := earlier(in, out.Repository)
+	same := own != nil && own.Digest == out.Digest && slices.Equal(own.Tags, out.Tags)
+	return stages.Result{Changed: !same, Outputs: out}, nil
+}
+
+// earlier is what a push of the same release to the same repository left.
+func earlier(in stages.Input, repository string) *state.PushOutputs {
+	if in.Own == nil || len(in.Own.Outputs) == 0 {
+		return nil
+	}
+	var own state.PushOutputs
+	if err := json.Unmarshal(in.Own.Outputs, &own); err != nil || own.Repository != repository {
+		return nil
+	}
+	return &own
+}

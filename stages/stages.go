@@ -1,0 +1,110 @@
+// Package stages says what a stage is and runs one: everything that surrounds
+// every stage (state in, checks, hooks, report, state out) is in Execute, once.
+// The stages themselves are in the folders below, and none imports another.
+package stages
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/kstep/kstep/internal/config"
+	"github.com/kstep/kstep/internal/host"
+	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/report"
+	"github.com/kstep/kstep/internal/secret"
+	"github.com/kstep/kstep/internal/state"
+)
+
+// Stage is one phase of the pipeline. Its work is: observe, compare, act,
+// verify. Running it again changes nothing; killed anywhere and run again, it
+// converges.
+type Stage interface {
+	// Info is what the stage is called and reads. It is constant.
+	Info() Info
+	// Run does the work on every target of the input. It returns what it got
+	// done also when it returns an error. It does not name itself in errors.
+	Run(ctx context.Context, in Input) (Result, error)
+}
+
+// Info describes a stage to the pipeline, the help and the docs.
+type Info struct {
+	// Name is the command and the state file's name, such as `env-push`.
+	Name string
+	// Summary is one line of help, without a full stop.
+	Summary string
+	// Reads are the stages whose state files it needs, in pipeline order.
+	Reads []string
+	// Hosts tells that it touches hosts, and so needs the lease.
+	Hosts bool
+	// Moves tells that users see which targets are done: a failure on some is
+	// then a partial success of its own (exit 12).
+	Moves bool
+}
+
+// FirstHostStage is the first stage that touches hosts: the pre-deploy hook
+// runs before it. LastStage ends a deploy: the post-deploy hook runs after it.
+const (
+	FirstHostStage = "assets"
+	LastStage      = "prune"
+)
+
+// LatestTag is the tag that follows the newest release of a destination.
+func LatestTag(cfg *config.Config) string {
+	if cfg.Destination == "" {
+		return "latest"
+	}
+	return "latest-" + cfg.Destination
+}
+
+// Input is all a stage may know.
+type Input struct {
+	Config  *config.Config
+	Release string
+	Version string
+	// By is the person or job that deploys.
+	By string
+	// Source is where the version came from.
+	Source state.Source
+	// Targets are the roles and hosts to work on, after filters, in the order
+	// of the config; All are those before filters.
+	Targets []plan.Target
+	All     []plan.Target
+	// Upstream are the state files of Info.Reads, shards united.
+	Upstream state.Set
+	// Own is this stage's earlier file of the same release, if there is one.
+	Own *state.File
+	// StateDir is the folder of the state files and the archive.
+	StateDir string
+	// Hosts are the connections.
+	Hosts *host.Pool
+	// Secrets resolves names to values. Only build, push, env-push and
+	// whatever pulls may ask it.
+	Secrets *secret.Store
+	// Report tells people what happens.
+	Report report.Sink
+	// Options are the stage's own flags.
+	Options Options
+}
+
+// Options are flags that single stages have.
+type Options struct {
+	// Image starts the pipeline at push with a ready image.
+	Image string
+	// NewRelease makes a new release also for a version that has one.
+	NewRelease bool
+}
+
+// Warn tells people of something to mend.
+func (in Input) Warn(format string, args ...any) {
+	in.Report.Emit(report.Event{Kind: report.Warning, Message: fmt.Sprintf(format, args...)})
+}
+
+// Result is what a stage got done.
+type Result struct {
+	// Targets are filled by host stages; their statuses make the stage's.
+	Targets []state.Target
+	// Changed is for stages without targets.
+	Changed bool
+	// Outputs is the stage's type from package state.
+	Outputs any
+}
