@@ -54,11 +54,11 @@ func TestState_OfAnotherWorldIsRefusedAndNothingIsTouched(t *testing.T) {
 		exit    int
 		remedy  string
 	}{
-		"missing":      {"", 22, "kstep push"},
-		"cut short":    {string(good[:len(good)/2]), 21, "push.json"},
-		"edited":       {strings.Replace(string(good), `"version": "`, `"version": "x`, 1), 21, "push.json"},
-		"another tool": {`{"builds":[{"imageName":"shop","tag":"shop:1"}]}`, 21, "push.json"},
-		"a newer kstep": {strings.Replace(string(good), "kstep/v1", "kstep/v9", 1), 21, "v9"},
+		"missing":         {"", 22, "kstep push"},
+		"cut short":       {string(good[:len(good)/2]), 21, "push.json"},
+		"edited":          {strings.Replace(string(good), `"version": "`, `"version": "x`, 1), 21, "push.json"},
+		"another tool":    {`{"builds":[{"imageName":"shop","tag":"shop:1"}]}`, 21, "push.json"},
+		"a newer kstep":   {strings.Replace(string(good), "kstep/v1", "kstep/v9", 1), 21, "v9"},
 		"another service": {strings.Replace(string(good), `"service": "shop"`, `"service": "other"`, 1), 21, "push.json"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -127,7 +128,19 @@ func record(w *Work, started time.Time, err error) (state.Target, error) {
 	w.in.Report.Emit(report.Event{
 		Kind: report.TargetFailed, Host: t.Host, Role: t.Role, Message: err.Error(), Hints: exit.Hints(err),
 	})
-	return t, fmt.Errorf("%s: %w", strings.TrimPrefix(w.Target.Key(), "@"), err)
+	return t, located(w.Target, err)
+}
+
+// located says where an error is, as far as it does not say so itself.
+func located(t plan.Target, err error) error {
+	place := strings.TrimPrefix(t.Key(), "@")
+	if regexp.MustCompile(`(^|[\s/])` + regexp.QuoteMeta(t.Host) + `([\s:,]|$)`).MatchString(err.Error()) {
+		place = t.Role.Name
+	}
+	if place == "" {
+		return err
+	}
+	return fmt.Errorf("%s: %w", place, err)
 }
 
 // EachHost is Each for work that concerns a host as a whole; its targets have

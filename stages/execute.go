@@ -47,6 +47,8 @@ type Session struct {
 	// KeepLease holds the lease from the first stage that needs it to the end
 	// of the process, which frees it.
 	KeepLease bool
+	// Done are the files of the stages that ran, in order.
+	Done []*state.File
 
 	lease *held // Once a stage that touches hosts has run.
 }
@@ -60,6 +62,9 @@ func Execute(ctx context.Context, stage Stage, s *Session) (*state.File, error) 
 	s.Report.Emit(report.Event{Time: started, Kind: report.StageStarted, Stage: info.Name})
 	run := &run{Session: s, stage: stage, info: info, started: started}
 	file, err := run.execute(ctx)
+	if file != nil {
+		s.Done = append(s.Done, file)
+	}
 	run.report(file, err)
 	if err != nil {
 		err = fmt.Errorf("%s: %w", info.Name, err)
@@ -80,18 +85,18 @@ func (r *run) execute(ctx context.Context) (*state.File, error) {
 	if err := r.gather(ctx); err != nil {
 		return nil, err
 	}
-	ctx, leave, err := r.enter(ctx)
+	leased, leave, err := r.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := r.before(ctx); err != nil {
-		return nil, leave(ctx, false, err)
+	if err := r.before(leased); err != nil {
+		return nil, leave(false, err)
 	}
-	result, err := r.stage.Run(ctx, r.in)
+	result, err := r.stage.Run(leased, r.in)
 	if err == nil {
-		err = r.after(ctx, result)
+		err = r.after(leased, result)
 	}
-	err = leave(ctx, changed(result), err)
+	err = leave(changed(result), err)
 	file, err := r.file(ctx, result, err)
 	if err != nil && ctx.Err() == nil {
 		r.failed(ctx, err)

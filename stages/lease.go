@@ -21,15 +21,17 @@ type held struct {
 
 // leaveFunc ends a stage's stay in the lease. It returns the stage's error,
 // with its own joined.
-type leaveFunc func(ctx context.Context, changed bool, err error) error
+type leaveFunc func(changed bool, err error) error
 
 // enter takes the lease for a stage that touches hosts, or enters it again, and
 // keeps it alive: the context it returns ends when another release takes it.
 func (r *run) enter(ctx context.Context) (context.Context, leaveFunc, error) {
 	if !r.info.Hosts {
-		return ctx, func(_ context.Context, _ bool, err error) error { return err }, nil
+		return ctx, func(_ bool, err error) error { return err }, nil
 	}
 	if r.lease == nil {
+		// All hosts at once, not the lease's first and then the others.
+		r.Hosts.Warm(ctx, plan.HostNames(r.in.Targets))
 		h, err := r.acquire(ctx)
 		if err != nil {
 			return ctx, nil, err
@@ -44,7 +46,7 @@ func (r *run) enter(ctx context.Context) (context.Context, leaveFunc, error) {
 			stop(err)
 		}
 	}()
-	return beating, func(_ context.Context, changed bool, err error) error {
+	return beating, func(changed bool, err error) error {
 		if lost := context.Cause(beating); lost != nil && ctx.Err() == nil {
 			err = errors.Join(lost, err)
 		}
@@ -55,15 +57,10 @@ func (r *run) enter(ctx context.Context) (context.Context, leaveFunc, error) {
 }
 
 func (r *run) acquire(ctx context.Context) (*held, error) {
-	host, err := r.Hosts.Get(ctx, plan.LeaseHost(r.in.All))
+	store, err := r.LeaseStore(ctx)
 	if err != nil {
 		return nil, err
 	}
-	names, err := Names(ctx, r.in, host)
-	if err != nil {
-		return nil, err
-	}
-	store := lease.Store{Files: host.Files(), Dir: names.Lease()}
 	got, err := r.queue(ctx, store)
 	if err != nil {
 		return nil, err
@@ -75,6 +72,16 @@ func (r *run) acquire(ctx context.Context) (*held, error) {
 		})
 	}
 	return &held{store: store, lease: got.Lease, entered: got.Entered}, nil
+}
+
+// LeaseStore is the lease of the session's service and destination.
+func (s *Session) LeaseStore(ctx context.Context) (lease.Store, error) {
+	host, err := s.Hosts.Get(ctx, plan.LeaseHost(plan.Targets(s.Config)))
+	if err != nil {
+		return lease.Store{}, err
+	}
+	names, err := Names(ctx, Input{Config: s.Config}, host)
+	return lease.Store{Files: host.Files(), Dir: names.Lease()}, err
 }
 
 // ask is the pause between two looks at a lease that another release holds.

@@ -3,7 +3,6 @@ package stages
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/kstep/kstep/internal/config"
@@ -61,7 +60,7 @@ func Proxy(ctx context.Context, w *Work) (engine.Container, bool, error) {
 		return c, false, nil
 	}
 	if err != nil {
-		return c, false, fmt.Errorf("look for the proxy: %w", err)
+		return c, false, err
 	}
 	return c, c.Running(), nil
 }

@@ -10,15 +10,18 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/host"
 )
 
 // program is what every command may use of its process. stdout is for results,
 // stderr for people.
 type program struct {
 	env    func(string) (string, bool)
-	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
+	// around stands around every remote operation; tests count and break them
+	// there. Nil in the real program.
+	around host.Intercept
 	global globals
 }
 
@@ -41,13 +44,12 @@ type globals struct {
 type action func(ctx context.Context) error
 
 // run reads the command line, runs the command, and tells the exit code.
-func run(ctx context.Context, args []string, env func(string) (string, bool), stdin io.Reader, stdout, stderr io.Writer) exit.Code {
-	p := &program{env: env, stdin: stdin, stdout: stdout, stderr: stderr}
+func (p *program) run(ctx context.Context, args []string) exit.Code {
 	var ended bool
 	app, actions := application(p, func(int) { ended = true })
-	app.Writer(stdout)
+	app.Writer(p.stdout)
 	if len(args) == 0 {
-		app.Writer(stderr)
+		app.Writer(p.stderr)
 		_, _ = app.Parse([]string{"--help"})
 		return exit.Usage
 	}
@@ -74,6 +76,7 @@ func application(p *program, terminate func(int)) (*kingpin.Application, map[str
 		configureStages,
 		configureDeploy,
 		configureRollback,
+		configureLock,
 		configureProxy,
 		configureState,
 		configureInit,

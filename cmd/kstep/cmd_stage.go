@@ -23,7 +23,7 @@ func (f *stageFlags) first(cmd *kingpin.CmdClause) {
 
 // ready declares the flag that starts the pipeline with a ready image.
 func (f *stageFlags) ready(cmd *kingpin.CmdClause) {
-	cmd.Flag("image", "Start here with a ready image of this reference, without build.").StringVar(&f.image)
+	cmd.Flag("image", "Start here with a ready image of this reference, without build.").Envar("KSTEP_IMAGE").StringVar(&f.image)
 }
 
 func (f *stageFlags) options() stages.Options {

@@ -29,6 +29,16 @@ func configureState(p *program, app *kingpin.Application, actions map[string]act
 		if err != nil {
 			return err
 		}
-		return dir.Verify(p.stdout, state.Expect{})
+		return dir.Verify(p.stdout, p.expected())
 	}
+}
+
+// expected is the service whose state it should be; anybody's where there is no
+// configuration to tell.
+func (p *program) expected() state.Expect {
+	cfg, err := p.loadConfig()
+	if err != nil {
+		return state.Expect{}
+	}
+	return state.Expect{Service: cfg.Service, Destination: cfg.Destination}
 }

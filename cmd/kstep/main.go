@@ -30,7 +30,8 @@ func main() {
 		}
 		os.Exit(int(code))
 	}()
-	os.Exit(int(run(ctx, os.Args[1:], os.LookupEnv, os.Stdin, os.Stdout, os.Stderr)))
+	p := &program{env: os.LookupEnv, stdout: os.Stdout, stderr: os.Stderr}
+	os.Exit(int(p.run(ctx, os.Args[1:])))
 }
 
 func codeOf(s os.Signal) exit.Code {

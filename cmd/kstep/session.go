@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/term"
-
 	"github.com/kstep/kstep/internal/actor"
 	"github.com/kstep/kstep/internal/config"
 	"github.com/kstep/kstep/internal/exit"
@@ -30,11 +28,22 @@ func (p *program) loadConfig() (*config.Config, error) {
 	})
 }
 
-// stateDir opens the state folder. scan keeps secrets out of it.
-func (p *program) stateDir(scan state.Validator) (*state.Dir, error) {
-	return state.Open(p.global.stateDir, state.Options{
-		Validate: validateState, Scan: scan, Adopt: p.global.adopt,
-	})
+// stateDir opens the state folder, for writing with the secrets that must not
+// get into it.
+func (p *program) stateDir(secrets *secret.Store) (*state.Dir, error) {
+	options := state.Options{Validate: validateState, Adopt: p.global.adopt}
+	if secrets != nil {
+		options.Scan, options.Redact = secrets.Scan, secrets.Redact
+	}
+	return state.Open(p.global.stateDir, options)
+}
+
+// mask tells GitHub's runner of a secret before anybody can print it. It goes
+// around the redaction, which would mask the command itself.
+func (p *program) mask(v secret.Value) {
+	if actor.CI(p.getenv) == actor.GitHub {
+		_ = report.Mask(p.stderr, v.Reveal()) // A stream that is gone shows no secret either.
+	}
 }
 
 // validateState holds a state file against its schema.
@@ -58,27 +67,29 @@ func (p *program) withSession(ctx context.Context, command, flagVersion string, 
 		return err
 	}
 	secrets := secret.NewStore(secret.Options{
-		Env: p.env, Dir: filepath.Dir(cfg.Path), Destination: cfg.Destination,
+		Env: p.env, Dir: filepath.Dir(cfg.Path), Destination: cfg.Destination, OnReveal: p.mask,
 	})
 	stdout, stderr := secrets.Redactor(p.stdout), secrets.Redactor(p.stderr)
 	defer func() { err = errors.Join(err, stdout.Close(), stderr.Close()) }()
 
-	dir, err := p.stateDir(secrets.Scan)
+	dir, err := p.stateDir(secrets)
 	if err != nil {
 		return err
 	}
 	sink := report.New(p.reportOptions(stdout, stderr, secrets))
-	defer func() { err = p.close(sink, err) }()
+	var session *stages.Session
+	defer func() { err = p.close(sink, session, err) }()
 
 	connect, err := host.OptionsFrom(cfg.SSH, secretText(secrets), p.getenv)
 	if err != nil {
 		return err
 	}
+	connect.Intercept = p.around
 	hosts := host.NewPool(connect)
 	defer hosts.Close()
 
 	who := actor.Detect(p.getenv, func() string { return actor.GitUser(ctx, filepath.Dir(cfg.Path)) })
-	session := &stages.Session{
+	session = &stages.Session{
 		Config: cfg, Roles: list(p.global.roles), HostGlobs: list(p.global.hosts),
 		Dir: dir, Hosts: hosts, Secrets: secrets, Report: sink,
 		Hooks: &hook.Runner{
@@ -92,10 +103,16 @@ func (p *program) withSession(ctx context.Context, command, flagVersion string, 
 	return work(ctx, session)
 }
 
-// close tells the sink what ended the command, and ends it.
-func (p *program) close(sink report.Sink, err error) error {
+// close tells the sink how the command ended, and ends it.
+func (p *program) close(sink report.Sink, s *stages.Session, err error) error {
 	if err != nil {
 		sink.Emit(failure(err))
+	}
+	if s != nil {
+		result := s.Result(err)
+		sink.Emit(report.Event{Time: time.Now().UTC(), Kind: report.Finished, Result: &result})
+	}
+	if err != nil {
 		err = told{err}
 	}
 	return errors.Join(err, sink.Close())
@@ -119,9 +136,8 @@ func (p *program) reportOptions(stdout, stderr *secret.Writer, secrets *secret.S
 		Format: p.global.output, CI: actor.CI(p.getenv), Stdout: stdout, Stderr: stderr,
 		Env: p.getenv, Redact: secrets.Redact, Dotenv: p.global.dotenv, JUnit: p.global.junit,
 	}
-	if f, ok := p.stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		options.TTY = true
-		options.Width, options.Height, _ = term.GetSize(int(f.Fd())) // Unknown is fine.
+	if f, ok := p.stderr.(*os.File); ok {
+		options.Width, options.Height, options.TTY = report.TerminalSize(f)
 	}
 	return options
 }

@@ -4,6 +4,7 @@
 rig=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 integration=$(dirname "$rig")
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/kstep-rig
+ci_tools=${XDG_CACHE_HOME:-$HOME/.cache}/kstep-tools/ci
 plugins=${DOCKER_CONFIG:-$HOME/.docker}/cli-plugins
 registry=127.0.0.1:55000
 mkdir -p "$cache"

@@ -30,8 +30,9 @@ type Bridge struct {
 	Image string
 	// Paths are the asset folders in the image.
 	Paths []string
-	// Root is the role's asset folder, Dir this image's below it.
-	Root, Dir string
+	// Prefix is what all asset folders of the role begin with, Dir is this
+	// image's.
+	Prefix, Dir string
 	// Helper names the container that is created to copy from the image.
 	Helper string
 	Labels map[string]string
@@ -89,7 +90,7 @@ func (b Bridge) read(ctx context.Context) (*complete, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read asset marker: %w", err)
+		return nil, err
 	}
 	var c complete
 	if json.Unmarshal(data, &c) != nil {
@@ -103,10 +104,7 @@ func (b Bridge) write(ctx context.Context, c complete) error {
 	if err != nil {
 		return err
 	}
-	if err := b.Host.Files().Write(ctx, path.Join(b.Dir, marker), data, 0o644); err != nil {
-		return fmt.Errorf("write asset marker: %w", err)
-	}
-	return nil
+	return b.Host.Files().Write(ctx, path.Join(b.Dir, marker), data, 0o644)
 }
 
 // other is another generation's folder, mounted in a running container.
@@ -117,7 +115,7 @@ func (b Bridge) others(running []engine.Container) []other {
 	for _, c := range running {
 		for _, m := range c.Mounts {
 			o := other{m.Target, m.Source}
-			if strings.HasPrefix(o.all, b.Root+"/") && !strings.HasPrefix(o.all, b.Dir+"/") &&
+			if strings.HasPrefix(o.all, b.Prefix) && !strings.HasPrefix(o.all, b.Dir+"/") &&
 				slices.Contains(b.Paths, o.path) && !slices.Contains(found, o) {
 				found = append(found, o)
 			}
@@ -136,7 +134,7 @@ func (b Bridge) extract(ctx context.Context) error {
 	for _, p := range b.Paths {
 		for _, kind := range []string{"own", "all"} {
 			if err := b.Host.Files().Mkdir(ctx, b.folder(p, kind), 0o755); err != nil {
-				return fmt.Errorf("make asset folder: %w", err)
+				return err
 			}
 		}
 		volumes[p] = b.folder(p, "own")

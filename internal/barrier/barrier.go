@@ -22,7 +22,7 @@ func Find(ctx context.Context, files host.Files, path string) (*state.Verdict, e
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read verdict: %w", err)
+		return nil, err
 	}
 	var v state.Verdict
 	if err := json.Unmarshal(data, &v); err != nil {

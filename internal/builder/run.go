@@ -149,10 +149,10 @@ func explain(err error, tail []string) error {
 	if cause != "" {
 		err = fmt.Errorf("%w: %s", err, cause)
 	}
-	text := strings.Join(tail, "\n")
+	text := strings.ToLower(strings.Join(tail, "\n")) // Clients differ in capitals.
 	has := func(parts ...string) bool {
 		for _, part := range parts {
-			if strings.Contains(text, part) {
+			if strings.Contains(text, strings.ToLower(part)) {
 				return true
 			}
 		}

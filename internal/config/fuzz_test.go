@@ -2,10 +2,14 @@ package config
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // FuzzLoad: nothing makes the loader panic, every error is a list of problems
@@ -56,4 +60,60 @@ func FuzzLoad(f *testing.F) {
 			t.Fatalf("got another text the second time: %v\n%s\n%s", err, shown, reshown)
 		}
 	})
+}
+
+// FuzzShow: any text survives being written in a file, loaded, shown and
+// loaded again, wherever any text may stand.
+func FuzzShow(f *testing.F) {
+	for _, text := range []string{"a", " a ", "0777", "~", "1.10", "a\nb\n", "\n", "\t", "$${x}", "- a", "a: b", "#", "é\u2028\u0085\ufeff", "'\"\\", "\r\n", "<<", "\x01", "\u007f"} {
+		f.Add(text, text)
+	}
+	f.Fuzz(func(t *testing.T, key, text string) {
+		if !utf8.ValidString(key) || !utf8.ValidString(text) || text == "" || strings.ContainsRune(text, 0) || strings.HasPrefix(key, "kstep.") {
+			t.Skip("no text that a file can hold")
+		}
+		escaped := escape(text)
+		doc, err := json.Marshal(map[string]any{
+			"service": "shop", "image": "acme/shop",
+			"servers":     map[string]any{"web": map[string]any{"hosts": []string{"a"}, "cmd": []string{escaped}}},
+			"env":         map[string]any{"clear": map[string]string{"A": escaped}},
+			"labels":      map[string]string{key: escaped},
+			"healthcheck": map[string]string{"cmd": escaped},
+			"ssh":         map[string]any{"known_hosts": []string{escaped}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg := mustLoad(t, asciiYAML(doc))
+		web, _ := cfg.Role("web")
+		for what, got := range map[string]string{
+			"cmd": web.Cmd[0], "env": cfg.Env.Clear["A"], "label": cfg.Labels[key],
+			"health": cfg.Healthcheck.Cmd.Shell, "known hosts": cfg.SSH.KnownHosts[0],
+		} {
+			if got != text {
+				t.Errorf("%s: got %q, want %q", what, got, text)
+			}
+		}
+		shown, err := cfg.Show()
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := mustLoad(t, string(shown))
+		again.Path = cfg.Path
+		same(t, "config loaded from what is shown", again, cfg)
+	})
+}
+
+// asciiYAML escapes what JSON may hold as it is but YAML takes for line breaks
+// or refuses.
+func asciiYAML(doc []byte) string {
+	var b strings.Builder
+	for _, r := range string(doc) {
+		if r < 0x7f {
+			b.WriteRune(r)
+		} else {
+			fmt.Fprintf(&b, `\U%08x`, r)
+		}
+	}
+	return b.String()
 }

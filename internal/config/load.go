@@ -58,7 +58,8 @@ func Load(o LoadOptions) (*Config, error) {
 		problems = append(problems, more...)
 	}
 	if len(problems) > 0 {
-		return nil, exit.With(exit.Config, problems.sorted(o.Path))
+		return nil, exit.With(exit.Config, problems.sorted(o.Path),
+			"docs/config.md has every key with an example; kstep config validate checks the file and touches nothing")
 	}
 	cfg.Path, cfg.Destination = o.Path, o.Destination
 	return cfg, nil

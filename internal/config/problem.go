@@ -34,10 +34,18 @@ func (p Problem) Error() string {
 // that annotates files finds it with errors.As.
 type Errors []Problem
 
+// maxLines is how many problems Error tells; a file with more is something
+// else than a kstep.yml.
+const maxLines = 100
+
 func (e Errors) Error() string {
-	lines := make([]string, len(e))
+	var lines []string
 	for i, p := range e {
-		lines[i] = p.Error()
+		if i == maxLines {
+			lines = append(lines, fmt.Sprintf("… and %d more", len(e)-maxLines))
+			break
+		}
+		lines = append(lines, p.Error())
 	}
 	return strings.Join(lines, "\n")
 }

@@ -62,10 +62,11 @@ func Ready(c engine.Container) bool {
 	return len(c.HealthLog) > 0 && strings.Contains(c.HealthLog[len(c.HealthLog)-1], Untied)
 }
 
-// Dir finds the host folder of a container's cord among its mounts, or "".
-func Dir(c engine.Container, cordsDir string) string {
+// Dir finds the host folder of a container's cord among its mounts, by what the
+// folders of its role begin with; or "".
+func Dir(c engine.Container, prefix string) string {
 	for _, m := range c.Mounts {
-		if strings.HasPrefix(m.Source, cordsDir+"/") {
+		if strings.HasPrefix(m.Source, prefix) {
 			return m.Source
 		}
 	}

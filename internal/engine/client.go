@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -195,12 +196,17 @@ func streams(req *http.Request) bool {
 // `POST /containers/{}/start`.
 func requestName(req *http.Request) string {
 	p := apiPrefix.ReplaceAllString(req.URL.Path, "")
-	return req.Method + " " + variablePart.ReplaceAllString(p, "$1{}$2")
+	m := objectPath.FindStringSubmatch(p)
+	if m == nil || slices.Contains([]string{"json", "create", "prune"}, m[2]) {
+		return req.Method + " " + p
+	}
+	return req.Method + " " + m[1] + "{}" + m[3]
 }
 
+// The name of an image may have slashes in it.
 var (
-	apiPrefix    = regexp.MustCompile(`^/v\d+\.\d+`)
-	variablePart = regexp.MustCompile(`^(/(?:containers|images|exec|networks)/)(?:.+?)((?:/(?:json|start|stop|kill|rename|logs|exec|archive|tag))?)$`)
+	apiPrefix  = regexp.MustCompile(`^/v\d+\.\d+`)
+	objectPath = regexp.MustCompile(`^(/(?:containers|images|exec|networks)/)(.+?)(/(?:json|start|stop|kill|rename|logs|exec|archive|tag))?$`)
 )
 
 // transportError keeps the client from looking into the cause, not even into

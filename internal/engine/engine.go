@@ -6,6 +6,8 @@ package engine
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -192,4 +194,14 @@ type Filter struct {
 	Reference string
 	// Dangling selects images without a tag.
 	Dangling bool
+}
+
+// Tagged tells whether the image has the tag. Engines leave out what is Docker
+// Hub's: `docker.io/library/redis:7` is `redis:7` to them.
+func (i Image) Tagged(ref string) bool {
+	return slices.ContainsFunc(i.Tags, func(tag string) bool { return familiar(tag) == familiar(ref) })
+}
+
+func familiar(ref string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(ref, "docker.io/"), "library/")
 }

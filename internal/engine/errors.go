@@ -17,6 +17,7 @@ func (c *Client) fail(what string, err error) error {
 	if err == nil {
 		return nil
 	}
+	what = longID.ReplaceAllString(what, " $1")
 	if cause, ok := transportCause(err); ok {
 		return c.unreachable(what, cause)
 	}
@@ -41,6 +42,10 @@ func (c *Client) fail(what string, err error) error {
 		return wrapped
 	}
 }
+
+// longID is a container's id, of which people and the engine's tools know the
+// first half. An image's digest has no space before it, and stays whole.
+var longID = regexp.MustCompile(` ([0-9a-f]{12})[0-9a-f]{52}\b`)
 
 // unreachable is for requests that got no answer. The host's own errors say
 // more than this package can, and are kept as they are.
@@ -85,9 +90,9 @@ func kindOf(err error) error {
 	}
 }
 
-// hostPort finds the published port in the engine's message, which differs
-// between versions: `0.0.0.0:80`, `[::]:80`, `for 80`.
-var hostPort = regexp.MustCompile(`(?:0\.0\.0\.0|\[?::\]?|127\.0\.0\.1|bind for [^ ]*?|host port):? ?(\d+)`)
+// hostPort finds the published port in the engine's message, whose form
+// differs between versions: `0.0.0.0:80`, `[::]:80`, `:::80`.
+var hostPort = regexp.MustCompile(`(?:\d+\.\d+\.\d+\.\d+|\[[0-9a-f:]*\]|::):(\d+)`)
 
 // classify knows the engine's messages for which it has no status of its own:
 // everything that goes wrong at a start or in a pull is a 500, or a line in a

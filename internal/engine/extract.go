@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	cerrdefs "github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
 	"github.com/moby/moby/client"
@@ -26,6 +27,9 @@ func (c *Client) Extract(ctx context.Context, x Extract) error {
 	if err := c.withContainer(ctx, x, nil, func(id string) error {
 		for _, folder := range folders {
 			answer, err := c.api.ContainerStatPath(ctx, id, client.ContainerStatPathOptions{Path: folder})
+			if cerrdefs.IsNotFound(err) { // The answer to HEAD has no words of its own.
+				return fmt.Errorf("find folder %s in image %s on %s: %w: it is not there", folder, x.Image, c.host, ErrNotFound)
+			}
 			if err != nil {
 				return c.fail(fmt.Sprintf("find folder %s in image %s", folder, x.Image), err)
 			}

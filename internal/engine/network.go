@@ -9,8 +9,9 @@ import (
 )
 
 // EnsureNetwork makes a bridge network unless it is there. Engines allow two
-// networks of one name, and two creators at once can each see none: so it
-// looks again, and all creators keep the same one, the oldest.
+// networks of one name, and two creators at once can each see none. So it
+// looks again, and removes all but the oldest: nobody removes that one, and
+// whoever looks last sees all the others.
 func (c *Client) EnsureNetwork(ctx context.Context, name string, labels map[string]string) (created bool, err error) {
 	have, err := c.Networks(ctx, name)
 	if err != nil || len(have) > 0 {
@@ -20,17 +21,16 @@ func (c *Client) EnsureNetwork(ctx context.Context, name string, labels map[stri
 	if err != nil && !cerrdefs.IsConflict(err) {
 		return false, c.fail("create network "+name, err)
 	}
-	have, listErr := c.Networks(ctx, name)
-	if listErr != nil {
-		return err == nil, listErr
+	if have, err = c.Networks(ctx, name); err != nil || len(have) == 0 {
+		return false, err
 	}
-	if err != nil || len(have) < 2 || have[0].ID == made.ID {
-		return err == nil, nil
+	for _, n := range have[1:] {
+		_, err := c.api.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{})
+		if err != nil && !cerrdefs.IsNotFound(err) && !cerrdefs.IsPermissionDenied(err) && !cerrdefs.IsConflict(err) {
+			return false, c.fail("remove the second network "+name, err)
+		} // One in use stays: whoever uses it is connected to it by id.
 	}
-	if _, err := c.api.NetworkRemove(ctx, made.ID, client.NetworkRemoveOptions{}); err != nil && !cerrdefs.IsNotFound(err) {
-		return false, c.fail("remove the second network "+name, err)
-	}
-	return false, nil
+	return have[0].ID == made.ID, nil
 }
 
 // Networks lists the networks of exactly this name, oldest first.

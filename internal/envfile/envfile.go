@@ -72,7 +72,7 @@ func Key(ctx context.Context, files host.Files, path string) ([]byte, error) {
 			return nil, fmt.Errorf("fingerprint key %s is too short: remove it and push the env again", path)
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("read fingerprint key: %w", err)
+			return nil, err
 		}
 		fresh := make([]byte, 32)
 		rand.Read(fresh) // Never fails: crypto/rand.

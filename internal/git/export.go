@@ -2,11 +2,13 @@ package git
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/kstep/kstep/internal/exit"
@@ -21,6 +23,9 @@ import (
 func Export(ctx context.Context, root, commit, dest string) (warnings []string, err error) {
 	repo := repository{root: root}
 	if warnings, err = repo.export(ctx, commit, dest); err != nil {
+		if full(dest) { // git only says that it could not write.
+			err = errors.Join(syscall.ENOSPC, err)
+		}
 		return nil, fmt.Errorf("copy commit %s: %w", commit, err)
 	}
 	stamp, err := repo.output(ctx, nil, "show", "--no-patch", "--format=%ct", commit)
@@ -35,6 +40,15 @@ func Export(ctx context.Context, root, commit, dest string) (warnings []string, 
 		return nil, err
 	}
 	return warnings, nil
+}
+
+// full tells whether a folder's disk has no room for even a small file.
+func full(dir string) bool {
+	var disk syscall.Statfs_t
+	if err := syscall.Statfs(dir, &disk); err != nil {
+		return false
+	}
+	return disk.Bavail*uint64(disk.Bsize) < 64<<10 //nolint:unconvert // The types differ between systems.
 }
 
 func (r repository) export(ctx context.Context, commit, dest string) (warnings []string, err error) {

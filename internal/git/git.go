@@ -146,11 +146,14 @@ type commandError struct {
 }
 
 func (e *commandError) Error() string {
-	text := strings.TrimSpace(e.stderr)
-	if text == "" {
-		return fmt.Sprintf("git %s: %v", e.args[0], e.err)
+	verb := e.args
+	for len(verb) > 2 && verb[0] == "-c" {
+		verb = verb[2:]
 	}
-	return fmt.Sprintf("git %s: %s", e.args[0], text)
+	if text := strings.TrimSpace(e.stderr); text != "" {
+		return fmt.Sprintf("git %s: %s", verb[0], text)
+	}
+	return fmt.Sprintf("git %s: %v", verb[0], e.err)
 }
 
 func (e *commandError) Unwrap() error { return e.err }

@@ -191,13 +191,17 @@ func parseKeyData(key KeyData) (ssh.Signer, error) {
 }
 
 // refused tells which keys the server did not want.
-func (o *offer) refused(t target, err error) error {
+func (o *offer) refused(t target) error {
+	login := t.name
+	if !strings.HasPrefix(login, t.user+"@") {
+		login += " as " + t.user
+	}
 	if len(o.signers) == 0 {
 		hints := []string{"set ssh.keys, or ssh.key_data with a secret's name, or start an agent (SSH_AUTH_SOCK)"}
-		return exit.With(exit.Unreachable, fmt.Errorf("log in to %s as %s: no SSH key to try", t.name, t.user), append(hints, o.skipped...)...)
+		return exit.With(exit.Unreachable, fmt.Errorf("log in to %s: no SSH key to try", login), append(hints, o.skipped...)...)
 	}
 	hints := []string{fmt.Sprintf("add the public key to ~%s/.ssh/authorized_keys on %s, or set ssh.user or ssh.keys", t.user, filepath.Base(t.host))}
 	return exit.With(exit.Unreachable,
-		fmt.Errorf("log in to %s as %s: the server refused every key (tried %s): %w", t.name, t.user, strings.Join(o.tried, ", "), err),
+		fmt.Errorf("log in to %s: the server refused every key (tried %s)", login, strings.Join(o.tried, ", ")),
 		append(hints, o.skipped...)...)
 }

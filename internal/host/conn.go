@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -106,7 +107,7 @@ func (c *conn) session(ctx context.Context) (*ssh.Session, func(), error) {
 	case <-ctx.Done():
 		return nil, nil, engine.Ended(ctx)
 	}
-	session, err := await(ctx, c.client.NewSession)
+	session, err := c.openSession(ctx)
 	if err != nil {
 		<-c.sessions
 		return nil, nil, err
@@ -116,6 +117,28 @@ func (c *conn) session(ctx context.Context) (*ssh.Session, func(), error) {
 		<-c.sessions
 	}), nil
 }
+
+// openSession asks again when it is refused: sshd clears away an ended session
+// only when it has gone round its loop, which an answer to another request
+// tells.
+func (c *conn) openSession(ctx context.Context) (*ssh.Session, error) {
+	for attempt := 1; ; attempt++ {
+		session, err := await(ctx, c.client.NewSession)
+		if _, refused := errors.AsType[*ssh.OpenChannelError](err); !refused {
+			return session, err
+		}
+		if attempt == sessionAttempts {
+			return nil, exit.With(exit.Unreachable, fmt.Errorf("open a session on %s: %w", c.name, err),
+				fmt.Sprintf("sshd_config on %s must allow sessions: MaxSessions 10, no ForceCommand", c.name))
+		}
+		if !c.answers(aliveWithin) {
+			return nil, ErrConnectionLost
+		}
+	}
+}
+
+// sessionAttempts is plenty: the second one usually succeeds.
+const sessionAttempts = 50
 
 // afterwards waits for the server's side of a session whose program ended. A
 // request on it is answered, or fails because the session is closed.
@@ -137,8 +160,11 @@ func (c *conn) files(ctx context.Context) (*sftp.Client, error) {
 	}
 	client, err := await(ctx, func() (*sftp.Client, error) { return sftp.NewClient(c.client) })
 	if err != nil {
-		if ctx.Err() != nil || broken(err) && !c.answers(aliveWithin) {
+		if ctx.Err() != nil {
 			return nil, err
+		}
+		if !c.answers(aliveWithin) {
+			return nil, fmt.Errorf("%w: %w", ErrConnectionLost, err)
 		}
 		return nil, exit.With(exit.Unreachable, fmt.Errorf("open SFTP on %s: %w", c.name, err),
 			"kstep keeps its files over SFTP: sshd_config needs `Subsystem sftp internal-sftp`")

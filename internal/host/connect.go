@@ -219,7 +219,7 @@ func (d *dialer) handshake(ctx context.Context, from *ssh.Client, t target, algo
 		return nil, refusal
 	case verified && ctx.Err() == nil && refusedLogin(err):
 		raw.Close()
-		return nil, keys.refused(t, err)
+		return nil, keys.refused(t)
 	default:
 		raw.Close()
 		return nil, err

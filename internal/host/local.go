@@ -7,16 +7,12 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"os"
 	"os/exec"
-	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/kstep/kstep/internal/engine"
-	"github.com/kstep/kstep/internal/exit"
 )
 
 // local is this machine.
@@ -42,8 +38,6 @@ func newLocal(opts Options) *local {
 
 func (l *local) Name() string           { return Local }
 func (l *local) Engine() *engine.Client { return l.engine }
-func (l *local) Files() Files           { return localFiles{l} }
-
 func (l *local) Close() error {
 	l.engine.CloseIdle()
 	return nil
@@ -121,182 +115,4 @@ func signalName(s syscall.Signal) string {
 		return name
 	}
 	return s.String()
-}
-
-// localFiles are this machine's files.
-type localFiles struct{ l *local }
-
-var _ Files = localFiles{}
-
-func (f localFiles) do(ctx context.Context, name, path string, safe bool, call func(path string) error) error {
-	abs := path
-	if !filepath.IsAbs(abs) {
-		abs = filepath.Join(f.l.home, path)
-	}
-	err := f.l.do(ctx, Op{Kind: KindSFTP, Name: name}, safe, func(context.Context) error { return call(abs) })
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		err = fmt.Errorf("%w: %w", ErrDiskFull, err)
-	}
-	return fileError(Local, name, path, err)
-}
-
-func (f localFiles) Home(ctx context.Context) (string, error) { return f.l.home, engine.Ended(ctx) }
-
-func (f localFiles) Read(ctx context.Context, path string) (data []byte, err error) {
-	err = f.do(ctx, "read", path, true, func(abs string) error {
-		data, err = os.ReadFile(abs)
-		return err
-	})
-	return data, err
-}
-
-func (f localFiles) Write(ctx context.Context, path string, data []byte, perm fs.FileMode) error {
-	return f.do(ctx, "write", path, true, func(abs string) error {
-		tmp, err := f.temporary(abs, data, perm)
-		if err != nil {
-			return err
-		}
-		if err := os.Rename(tmp, abs); err != nil {
-			return errors.Join(err, os.Remove(tmp))
-		}
-		return nil
-	})
-}
-
-func (f localFiles) Create(ctx context.Context, path string, data []byte, perm fs.FileMode) error {
-	return f.do(ctx, "create", path, false, func(abs string) error {
-		tmp, err := f.temporary(abs, data, perm)
-		if err != nil {
-			return err
-		}
-		defer os.Remove(tmp)
-		return os.Link(tmp, abs)
-	})
-}
-
-// temporary writes a complete file beside its final name.
-func (f localFiles) temporary(abs string, data []byte, perm fs.FileMode) (_ string, err error) {
-	if err := mkdirLocal(filepath.Dir(abs), parentPerm(perm)); err != nil {
-		return "", err
-	}
-	tmp := temporaryName(abs)
-	file, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return "", err
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(tmp)
-		}
-	}()
-	steps := []func() error{
-		func() error { return file.Chmod(perm.Perm()) },
-		func() error { _, err := file.Write(data); return err },
-		file.Sync,
-	}
-	for _, step := range steps {
-		if err := step(); err != nil {
-			return "", errors.Join(err, file.Close())
-		}
-	}
-	return tmp, file.Close()
-}
-
-func (f localFiles) Remove(ctx context.Context, path string) error {
-	return f.do(ctx, "remove", path, true, os.RemoveAll)
-}
-
-func (f localFiles) List(ctx context.Context, path string) (entries []Entry, err error) {
-	err = f.do(ctx, "list", path, true, func(abs string) error {
-		entries = nil
-		found, err := os.ReadDir(abs)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		for _, one := range found {
-			info, err := one.Info()
-			if errors.Is(err, fs.ErrNotExist) {
-				continue // Went away meanwhile.
-			}
-			if err != nil {
-				return err
-			}
-			entries = append(entries, entry(info))
-		}
-		entries = visible(entries)
-		return nil
-	})
-	return entries, err
-}
-
-func (f localFiles) Stat(ctx context.Context, path string) (found Entry, err error) {
-	err = f.do(ctx, "stat", path, true, func(abs string) error {
-		info, err := os.Stat(abs)
-		if err == nil {
-			found = entry(info)
-		}
-		return err
-	})
-	return found, err
-}
-
-func (f localFiles) Mkdir(ctx context.Context, path string, perm fs.FileMode) error {
-	return f.do(ctx, "mkdir", path, true, func(abs string) error { return mkdirLocal(abs, perm) })
-}
-
-// mkdirLocal gives new folders exactly the mode, whatever the umask is.
-func mkdirLocal(abs string, perm fs.FileMode) error {
-	info, err := os.Stat(abs)
-	if err == nil {
-		if !info.IsDir() {
-			return fmt.Errorf("%w: it is a file", fs.ErrExist)
-		}
-		return nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err := mkdirLocal(filepath.Dir(abs), perm); err != nil {
-		return err
-	}
-	if err := os.Mkdir(abs, perm.Perm()); err != nil {
-		if errors.Is(err, fs.ErrExist) {
-			return nil // Somebody else was first.
-		}
-		return err
-	}
-	return os.Chmod(abs, perm.Perm())
-}
-
-func entry(info fs.FileInfo) Entry {
-	return Entry{Name: info.Name(), Size: info.Size(), Mode: info.Mode(), Modified: info.ModTime(), IsDir: info.IsDir()}
-}
-
-// visible sorts, and drops what interrupted writes left.
-func visible(entries []Entry) []Entry {
-	entries = slices.DeleteFunc(entries, func(e Entry) bool { return isTemporary(e.Name) })
-	slices.SortFunc(entries, func(a, b Entry) int { return strings.Compare(a.Name, b.Name) })
-	return entries
-}
-
-// fileError says what was done with which file, and what can be done about it.
-func fileError(host, name, path string, err error) error {
-	if err == nil {
-		return nil
-	}
-	if _, ok := errors.AsType[*exit.Error](err); ok {
-		return fmt.Errorf("%s %s: %w", name, path, err)
-	}
-	wrapped := fmt.Errorf("%s %s on %s: %w", name, path, host, err)
-	switch {
-	case errors.Is(err, ErrDiskFull):
-		return exit.With(exit.Failed, wrapped, fmt.Sprintf("free space on %s: df -h, docker system df", host))
-	case broken(err):
-		return exit.With(exit.Unreachable, wrapped)
-	default:
-		return wrapped
-	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"syscall"
 
 	"github.com/pkg/sftp"
@@ -99,7 +100,9 @@ func broken(err error) bool {
 			return true
 		}
 	}
-	return false
+	// The library's words for a connection that ended while a channel was
+	// opened; it has no type for them.
+	return strings.Contains(err.Error(), "unexpected packet in response to channel open")
 }
 
 // await runs a call that knows no context, and leaves it behind when ctx ends.

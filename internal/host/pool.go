@@ -15,6 +15,7 @@ type Pool struct {
 	mu     sync.Mutex
 	dialer *dialer // Made for the first host over SSH; reads files.
 	hosts  map[string]Host
+	stops  []context.CancelFunc // Of what Warm began.
 	closed bool
 }
 
@@ -41,11 +42,30 @@ func (p *Pool) Get(ctx context.Context, name string) (Host, error) {
 		return nil, err
 	}
 	if r, ok := h.(*remote); ok {
-		if _, err := r.conn(ctx); err != nil {
+		if err := r.reach(ctx); err != nil {
 			return nil, err
 		}
 	}
 	return h, nil
+}
+
+// Warm begins to connect to hosts that will soon be asked for, all at once, and
+// returns at once. What fails is told by the Get that follows, which waits for
+// the attempt and does not make another one.
+func (p *Pool) Warm(ctx context.Context, names []string) {
+	ctx, stop := context.WithCancel(ctx)
+	p.mu.Lock()
+	p.stops = append(p.stops, stop)
+	p.mu.Unlock()
+	for _, name := range names {
+		h, err := p.host(name)
+		if err != nil {
+			continue // So will Get.
+		}
+		if r, ok := h.(*remote); ok {
+			r.warm(ctx)
+		}
+	}
 }
 
 func (p *Pool) host(name string) (Host, error) {
@@ -77,6 +97,9 @@ func (p *Pool) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
+	for _, stop := range p.stops {
+		stop()
+	}
 	var errs []error
 	for _, h := range p.hosts {
 		errs = append(errs, h.Close())

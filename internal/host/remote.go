@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/crypto/ssh"
 
@@ -24,6 +25,9 @@ type remote struct {
 	mu     sync.Mutex
 	now    *conn
 	closed bool
+	home   string // Once asked for: it does not move.
+
+	warming atomic.Pointer[attempt]
 }
 
 var _ Host = (*remote)(nil)
@@ -77,6 +81,48 @@ func (r *remote) conn(ctx context.Context) (*conn, error) {
 	}
 	r.now = newConn(r.name, client, r.opts.Keepalive)
 	return r.now, nil
+}
+
+// attempt is a connection that is being made in the background.
+type attempt struct {
+	done chan struct{}
+	err  error // Once done.
+}
+
+// warm begins to connect, unless that was begun before, and to open SFTP, which
+// takes as long again: the server starts a program for it.
+func (r *remote) warm(ctx context.Context) {
+	a := &attempt{done: make(chan struct{})}
+	if !r.warming.CompareAndSwap(nil, a) {
+		return
+	}
+	go func() {
+		var c *conn
+		c, a.err = r.conn(ctx)
+		close(a.done)
+		if a.err == nil {
+			c.files(ctx) //nolint:errcheck // Whoever needs it tries again.
+		}
+	}()
+}
+
+// reach waits for the connection that warm began, or makes one. The failure of
+// a warmed connection is told by those who waited for it; whoever asks later
+// tries again.
+func (r *remote) reach(ctx context.Context) error {
+	if a := r.warming.Load(); a != nil {
+		select {
+		case <-a.done:
+		case <-ctx.Done():
+			return fmt.Errorf("connect to %s: %w", r.name, engine.Ended(ctx))
+		}
+		if a.err != nil {
+			r.warming.CompareAndSwap(a, nil)
+			return a.err
+		}
+	}
+	_, err := r.conn(ctx)
+	return err
 }
 
 // drop is called when an operation broke. It finds out whether the whole

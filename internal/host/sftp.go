@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -61,6 +60,12 @@ func plain(err error) error {
 func missing(err error) bool { return errors.Is(plain(err), fs.ErrNotExist) }
 
 func (f remoteFiles) Home(ctx context.Context) (home string, err error) {
+	f.r.mu.Lock()
+	home = f.r.home
+	f.r.mu.Unlock()
+	if home != "" {
+		return home, nil
+	}
 	var found string
 	err = f.do(ctx, "home", ".", true, func(_ context.Context, c *sftp.Client) (err error) {
 		found, err = c.RealPath(".")
@@ -69,6 +74,9 @@ func (f remoteFiles) Home(ctx context.Context) (home string, err error) {
 	if err != nil {
 		return "", err
 	}
+	f.r.mu.Lock()
+	defer f.r.mu.Unlock()
+	f.r.home = found
 	return found, nil
 }
 
@@ -140,110 +148,6 @@ func (f remoteFiles) Create(ctx context.Context, file string, data []byte, perm 
 		// it half written.
 		return writeNew(ctx, c, file, file, data, perm)
 	})
-}
-
-// temporary writes a complete file beside its final name and returns its name.
-func temporary(ctx context.Context, c *sftp.Client, file string, data []byte, perm fs.FileMode) (string, error) {
-	tmp := temporaryName(file)
-	err := writeNew(ctx, c, tmp, file, data, perm)
-	if missing(err) {
-		if err := mkdirAll(c, path.Dir(file), parentPerm(perm)); err != nil {
-			return "", err
-		}
-		err = writeNew(ctx, c, tmp, file, data, perm)
-	}
-	return tmp, err
-}
-
-// writeNew makes a file that was not there. What fails is taken away again,
-// but the cause is looked for before: afterwards there is space again.
-func writeNew(ctx context.Context, c *sftp.Client, name, final string, data []byte, perm fs.FileMode) error {
-	opened, err := c.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
-	if err != nil {
-		if _, look := c.Lstat(name); look == nil {
-			return fs.ErrExist
-		}
-		return full(c, final, len(data), err)
-	}
-	_, canSync := c.HasExtension("fsync@openssh.com")
-	steps := []func() error{
-		func() error { return opened.Chmod(perm.Perm()) }, // While empty: nobody reads a secret too early.
-		func() error { return writeAll(opened, data) },
-		func() error {
-			if !canSync {
-				return nil
-			}
-			return opened.Sync()
-		},
-		func() error { return checkLength(opened, len(data)) },
-	}
-	for _, step := range steps {
-		if err = engine.Ended(ctx); err == nil {
-			err = step()
-		}
-		if err != nil {
-			break
-		}
-	}
-	if closing := opened.Close(); err == nil {
-		err = closing
-	}
-	if err != nil {
-		return errors.Join(full(c, final, len(data), err), c.Remove(name))
-	}
-	return nil
-}
-
-func writeAll(to *sftp.File, data []byte) error {
-	if len(data) == 0 {
-		return nil
-	}
-	_, err := to.ReadFrom(bytes.NewReader(data))
-	return err
-}
-
-func checkLength(of *sftp.File, want int) error {
-	info, err := of.Stat()
-	if err != nil {
-		return err
-	}
-	if info.Size() != int64(want) {
-		return fmt.Errorf("%w: wrote %d bytes, the host has %d", errShort, want, info.Size())
-	}
-	return nil
-}
-
-var errShort = errors.New("the file is not complete")
-
-// full finds out whether a failure, for which SFTP has only one status, is a
-// full disk.
-func full(c *sftp.Client, file string, need int, err error) error {
-	if err == nil || ctxEnded(err) {
-		return err
-	}
-	text := strings.ToLower(err.Error())
-	if strings.Contains(text, "no space left") || strings.Contains(text, "quota exceeded") {
-		return fmt.Errorf("%w: %w", ErrDiskFull, err)
-	}
-	status, ok := errors.AsType[*sftp.StatusError](err)
-	if !(ok && status.FxCode() == sftp.ErrSSHFxFailure) && !errors.Is(err, errShort) {
-		return err
-	}
-	if _, ok := c.HasExtension("statvfs@openssh.com"); !ok {
-		return err
-	}
-	space, look := c.StatVFS(path.Dir(file))
-	if look != nil {
-		return err
-	}
-	if space.Bavail*space.Frsize < uint64(need)+space.Frsize || space.Files > 0 && space.Favail == 0 {
-		return fmt.Errorf("%w: %w", ErrDiskFull, err)
-	}
-	return err
-}
-
-func ctxEnded(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // Remove tries the file first: that is what it mostly is. A folder with

@@ -72,35 +72,37 @@ type Store struct {
 	Dir   string
 }
 
-// keep is how many old leases stay, for people who ask what happened.
+// keep is how many old leases stay, for people who ask what happened. When
+// there are twice as many, the rest is removed.
 const keep = 5
 
 // Current reads the lease with the highest token; a Lease without token means
 // that there never was one.
 func (s Store) Current(ctx context.Context) (Lease, error) {
-	l, err := s.read(ctx)
+	l, _, err := s.read(ctx)
 	if err != nil || l.Token == 0 || l.Holder.Released {
 		return l, err
 	}
 	return s.aged(ctx, l)
 }
 
-func (s Store) read(ctx context.Context) (Lease, error) {
+// read returns the lease with the highest token, and the older ones' tokens.
+func (s Store) read(ctx context.Context) (l Lease, older []entry, err error) {
 	entries, err := s.tokens(ctx)
 	if err != nil || len(entries) == 0 {
-		return Lease{}, err
+		return l, nil, err
 	}
 	top := entries[0]
 	data, err := s.Files.Read(ctx, s.file(top.token))
 	if err != nil {
-		return Lease{}, fmt.Errorf("read lease: %w", err)
+		return l, nil, fmt.Errorf("read lease: %w", err)
 	}
-	l := Lease{Token: top.token, Renewed: top.modified}
+	l = Lease{Token: top.token, Renewed: top.modified}
 	if err := json.Unmarshal(data, &l.Holder); err != nil {
-		return l, exit.With(exit.BadState, fmt.Errorf("lease %s is not one of kstep's: %w", s.file(top.token), err),
+		return l, nil, exit.With(exit.BadState, fmt.Errorf("lease %s is not one of kstep's: %w", s.file(top.token), err),
 			"look at the file; kstep lock release --force frees it")
 	}
-	return l, nil
+	return l, entries[1:], nil
 }
 
 // aged fills in what is left of a lease.
@@ -122,7 +124,7 @@ type Acquired struct {
 // Acquire takes the lease for the holder's release, or enters it again when
 // that release holds it. exit.LeaseHeld means that another one does.
 func (s Store) Acquire(ctx context.Context, h Holder) (Acquired, error) {
-	now, err := s.read(ctx)
+	now, older, err := s.read(ctx)
 	if err != nil {
 		return Acquired{}, err
 	}
@@ -153,7 +155,7 @@ func (s Store) Acquire(ctx context.Context, h Holder) (Acquired, error) {
 	if inUse {
 		got.Taken = &now
 	}
-	return got, s.forget(ctx, got.Lease.Token)
+	return got, s.forget(ctx, older, got.Lease.Token)
 }
 
 // Renew is the heartbeat. It fails with exit.LeaseHeld once another release has
@@ -176,10 +178,7 @@ func (s Store) Renew(ctx context.Context, l Lease) error {
 // Release frees the lease, if the holder still has it.
 func (s Store) Release(ctx context.Context, l Lease) error {
 	l.Holder.Released = true
-	if err := s.write(ctx, l.Token, l.Holder); err != nil {
-		return fmt.Errorf("release lease: %w", err)
-	}
-	return nil
+	return s.write(ctx, l.Token, l.Holder)
 }
 
 func held(by Lease) error {
@@ -208,7 +207,7 @@ type entry struct {
 func (s Store) tokens(ctx context.Context) ([]entry, error) {
 	files, err := s.Files.List(ctx, s.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("list leases: %w", err)
+		return nil, err
 	}
 	var all []entry
 	for _, f := range files {
@@ -235,12 +234,11 @@ func (s Store) now(ctx context.Context) (time.Time, error) {
 	return e.Modified, nil
 }
 
-func (s Store) forget(ctx context.Context, token int) error {
-	entries, err := s.tokens(ctx)
-	if err != nil {
-		return err
+func (s Store) forget(ctx context.Context, older []entry, token int) error {
+	if len(older) < 2*keep {
+		return nil
 	}
-	for _, e := range entries {
+	for _, e := range older {
 		if e.token <= token-keep {
 			if err := s.Files.Remove(ctx, s.file(e.token)); err != nil {
 				return fmt.Errorf("forget old lease: %w", err)

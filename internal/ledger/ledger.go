@@ -46,7 +46,7 @@ func Read(ctx context.Context, files host.Files, path string) (Ledger, error) {
 		return l, nil
 	}
 	if err != nil {
-		return l, fmt.Errorf("read ledger: %w", err)
+		return l, err
 	}
 	if err := json.Unmarshal(data, &l); err != nil {
 		return l, exit.With(exit.BadState, fmt.Errorf("read ledger %s: %w", path, err),
@@ -62,10 +62,7 @@ func (l Ledger) Write(ctx context.Context, files host.Files, path string) error 
 	if err != nil {
 		return err
 	}
-	if err := files.Write(ctx, path, append(data, '\n'), 0o644); err != nil {
-		return fmt.Errorf("write ledger: %w", err)
-	}
-	return nil
+	return files.Write(ctx, path, append(data, '\n'), 0o644)
 }
 
 // Guard refuses a release that is older than the newest one on the host: its

@@ -16,8 +16,8 @@ const ProxyContainer = "kstep-proxy"
 
 // Names makes every container, file and folder name of one service and
 // destination, so that this file is the only place that knows them. A role is
-// always a folder or a hashed part of its own: `web` and `web-admin` never
-// share a prefix that matters.
+// followed by a sign that no name may hold, or is part of a hash: `web` and
+// `web-admin` never share a prefix that matters.
 type Names struct {
 	Service     string
 	Destination string
@@ -68,19 +68,19 @@ func (n Names) EnvKey() string { return path.Join(n.Run, "fingerprint.key") }
 
 // CordDir is mounted into the container whose spec has this digest.
 func (n Names) CordDir(role, version, spec string) string {
-	return path.Join(n.CordsDir(role), version+"-"+shortDigest(spec))
+	return n.CordPrefix(role) + version + "-" + shortDigest(spec)
 }
 
-// CordsDir holds the cords of a role.
-func (n Names) CordsDir(role string) string { return path.Join(n.Folder(), "cords", role) }
+// CordPrefix is what the paths of all cord folders of a role begin with.
+func (n Names) CordPrefix(role string) string { return path.Join(n.Folder(), "cords", role) + "@" }
 
-// AssetsDir holds the asset folders of a role.
-func (n Names) AssetsDir(role string) string { return path.Join(n.Folder(), "assets", role) }
+// AssetPrefix is what the paths of all asset folders of a role begin with.
+func (n Names) AssetPrefix(role string) string { return path.Join(n.Folder(), "assets", role) + "@" }
 
 // AssetDir holds the assets of one image of a role. Two images of one version
 // (a redeploy of a changed build) have folders of their own.
 func (n Names) AssetDir(role, version, configDigest string) string {
-	return path.Join(n.AssetsDir(role), version+"-"+shortDigest(configDigest))
+	return n.AssetPrefix(role) + version + "-" + shortDigest(configDigest)
 }
 
 // Ledger records which release did what on a host.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
@@ -91,7 +92,7 @@ func Ready(ctx context.Context, client *http.Client, url string, limits Limits) 
 				failures++
 			}
 			if failures >= limits.Retries {
-				return fmt.Errorf("%s %d times in a row, last: %w", url, failures, err)
+				return fmt.Errorf("GET %s %w, %d times in a row", pathOf(url), err, failures)
 			}
 		}
 		select {
@@ -100,6 +101,16 @@ func Ready(ctx context.Context, client *http.Client, url string, limits Limits) 
 		case <-time.After(pause):
 		}
 	}
+}
+
+// pathOf leaves the address out, which says nothing to people and would make
+// the same failure on two hosts look like two.
+func pathOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return address
+	}
+	return u.RequestURI()
 }
 
 // Watch sends a request every pause until it is stopped, and counts. It proves

@@ -47,8 +47,8 @@ func Spec(cfg *config.Config, n plan.Names) engine.Spec {
 		"entrypoints.web.transport.lifecycle.gracetimeout":         "30s",
 		"providers.file.directory":                                 routes,
 		"providers.file.watch":                                     "true",
-		"providers.providersthrottleduration":                      "100ms", // The default, 2s, would be waited at every move.
-		"api.insecure":                                             "true",  // On a port of the container's network only.
+		"providers.providersthrottleduration":                      "20ms", // Waited at every move: the route's temporary file is a change, too.
+		"api.insecure":                                             "true", // On a port of the container's network only.
 		"ping":                                                     "true",
 		"global.checknewversion":                                   "false",
 		"global.sendanonymoususage":                                "false",
@@ -113,7 +113,7 @@ func Boot(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names) (B
 	case errors.Is(err, engine.ErrNotFound):
 		return create(ctx, h, spec, n)
 	case err != nil:
-		return Booted{}, fmt.Errorf("look for the proxy: %w", err)
+		return Booted{}, err
 	}
 	booted := Booted{Container: now, Differs: now.Labels[engine.LabelSpec] != spec.Labels[engine.LabelSpec]}
 	if now.Running() {
@@ -127,13 +127,13 @@ func create(ctx context.Context, h host.Host, spec engine.Spec, n plan.Names) (B
 		return Booted{}, err
 	}
 	if _, err := h.Engine().EnsureNetwork(ctx, plan.Network, map[string]string{engine.LabelProxy: "network"}); err != nil {
-		return Booted{}, fmt.Errorf("make network %s: %w", plan.Network, err)
+		return Booted{}, err
 	}
 	var booted Booted
 	id, err := h.Engine().Create(ctx, spec)
 	if errors.Is(err, engine.ErrNotFound) {
 		if err := h.Engine().Pull(ctx, spec.Image, nil, nil); err != nil {
-			return Booted{}, fmt.Errorf("pull proxy image: %w", err)
+			return Booted{}, fmt.Errorf("boot the proxy: %w", err)
 		}
 		booted.Changed = append(booted.Changed, "pulled "+spec.Image)
 		id, err = h.Engine().Create(ctx, spec)
@@ -142,7 +142,7 @@ func create(ctx context.Context, h host.Host, spec engine.Spec, n plan.Names) (B
 		id, err = spec.Name, nil
 	}
 	if err != nil {
-		return Booted{}, fmt.Errorf("create the proxy: %w", err)
+		return Booted{}, err
 	}
 	booted.Container.ID = id
 	port := config.Publish(0)
@@ -157,11 +157,11 @@ func start(ctx context.Context, h host.Host, booted Booted, port config.Publish)
 		if errors.Is(err, engine.ErrPortTaken) {
 			err = exit.Hint(err, fmt.Sprintf("free port %d on %s (ss -ltnp 'sport = :%d' shows who has it), or set another proxy.publish", port, h.Name(), port))
 		}
-		return booted, fmt.Errorf("start the proxy: %w", err)
+		return booted, fmt.Errorf("boot the proxy: %w", err)
 	}
 	now, err := h.Engine().Inspect(ctx, booted.Container.ID)
 	if err != nil {
-		return booted, fmt.Errorf("look at the proxy: %w", err)
+		return booted, err
 	}
 	booted.Container = now
 	booted.Changed = append(booted.Changed, "started "+plan.ProxyContainer)
@@ -170,8 +170,5 @@ func start(ctx context.Context, h host.Host, booted Booted, port config.Publish)
 
 // Prepare makes the folder the proxy watches, with the catch-all in it.
 func Prepare(ctx context.Context, h host.Host, n plan.Names) error {
-	if err := h.Files().Write(ctx, path.Join(n.RouteDir(), "00-catch-all.yml"), []byte(catchAll), 0o644); err != nil {
-		return fmt.Errorf("write catch-all route: %w", err)
-	}
-	return nil
+	return h.Files().Write(ctx, path.Join(n.RouteDir(), "00-catch-all.yml"), []byte(catchAll), 0o644)
 }

@@ -8,11 +8,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
+	"slices"
 	"time"
 
 	"github.com/kstep/kstep/internal/config"
 	"github.com/kstep/kstep/internal/cord"
 	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/host"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/probe"
@@ -61,7 +64,7 @@ func (k Check) How(c engine.Container) string {
 func (k Check) Wait(ctx context.Context) (string, error) {
 	first, err := k.Host.Engine().Inspect(ctx, k.Container)
 	if err != nil {
-		return "", fmt.Errorf("look at container: %w", err)
+		return "", err
 	}
 	if err := ended(first, first.Restarts); err != nil {
 		return "", err
@@ -115,7 +118,7 @@ func (k Check) health(ctx context.Context, c engine.Container, how string) error
 			return cord.Ready(now), nil
 		}
 		if now.Health == "unhealthy" {
-			return false, fmt.Errorf("health check says unhealthy%s", last(now.HealthLog))
+			return false, unhealthy(now.HealthLog)
 		}
 		return now.Health == "healthy", nil
 	})
@@ -124,23 +127,22 @@ func (k Check) health(ctx context.Context, c engine.Container, how string) error
 // whileUp runs wait, and ends it as soon as the engine tells that the container
 // ended.
 func (k Check) whileUp(ctx context.Context, c engine.Container, wait func(context.Context) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	watched := make(chan struct{})
+	up, cancel := context.WithCancel(ctx)
+	defer cancel()
+	watched := make(chan error, 1)
 	go func() {
-		defer close(watched)
-		err := k.Host.Engine().WaitFor(ctx, c.ID, func(now engine.Container) (bool, error) {
+		err := k.Host.Engine().WaitFor(up, c.ID, func(now engine.Container) (bool, error) {
 			return false, ended(now, c.Restarts)
 		})
-		if err != nil && ctx.Err() == nil {
-			cancel(err)
+		if up.Err() != nil {
+			err = nil // The waiting was over before the container was.
 		}
+		cancel()
+		watched <- err
 	}()
-	err := wait(ctx)
-	died := context.Cause(ctx)
-	cancel(nil)
-	<-watched
-	if err != nil && died != nil && !errors.Is(died, context.DeadlineExceeded) {
+	err := wait(up)
+	cancel()
+	if died := <-watched; died != nil && err != nil {
 		return died
 	}
 	return err
@@ -162,12 +164,21 @@ func ended(c engine.Container, restarts int) error {
 	return errors.New(why)
 }
 
-func last(log []string) string {
+// unhealthy tells what the last health check said.
+func unhealthy(log []string) error {
 	if len(log) == 0 {
-		return ""
+		return errors.New("health check says unhealthy")
 	}
-	return ": " + log[len(log)-1]
+	last := log[len(log)-1]
+	if missing := noProgram.FindString(last); missing != "" {
+		return exit.Hint(fmt.Errorf("the image lacks what its health check runs: %s", missing),
+			"healthcheck.cmd as text needs a shell in the image; as a list it runs the program itself; without it kstep asks healthcheck.path over HTTP and needs neither")
+	}
+	return fmt.Errorf("health check says unhealthy: %s", last)
 }
+
+// noProgram is what engines say of a program that is not in the image.
+var noProgram = regexp.MustCompile(`exec: ".*(no such file or directory|executable file not found)`)
 
 // logLines is how much of a failed container's log is shown.
 const logLines = 50
@@ -182,7 +193,7 @@ func Diagnose(ctx context.Context, h host.Host, id string) []string {
 	}
 	lines = append(lines, fmt.Sprintf("container %s: %s, exit status %d, restarts %d, out of memory: %t",
 		c.Name, c.State, c.ExitCode, c.Restarts, c.OOMKilled))
-	for _, check := range c.HealthLog {
+	for _, check := range slices.Compact(slices.Clone(c.HealthLog)) {
 		lines = append(lines, "health check: "+check)
 	}
 	logs, err := h.Engine().Logs(ctx, id, logLines)

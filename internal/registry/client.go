@@ -86,7 +86,7 @@ func (c *Client) retry(ctx context.Context, f func() error) error {
 		if err == nil || attempt == attempts || !transient(err) {
 			return err
 		}
-		c.sink.Emit(report.Event{Kind: report.Notice, Message: "trying again in " + wait.String() + ": " + err.Error()})
+		c.sink.Emit(report.Event{Kind: report.Notice, Message: "trying again in " + wait.String() + ": " + plain(err)})
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():

@@ -15,8 +15,9 @@ import (
 	"github.com/kstep/kstep/internal/exit"
 )
 
-// explain gives an error of the registry the exit code and the remedy.
-func (c *Client) explain(err error) error {
+// explain gives an error of the registry the exit code and the remedy. what is
+// the repository or the act.
+func (c *Client) explain(what string, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -25,17 +26,47 @@ func (c *Client) explain(err error) error {
 	}
 	if errors.Is(err, errLocal) {
 		if errors.Is(err, syscall.ENOSPC) {
-			return exit.With(exit.Failed, err, "make room in the temporary folder, or point TMPDIR elsewhere")
+			return exit.With(exit.Failed, fmt.Errorf("%s: %w", what, err), "make room in the temporary folder, or point TMPDIR elsewhere")
 		}
-		return err
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	server := displayServer(c.repo)
 	// Where HTTP is tried after HTTPS, the certificate is what matters of both.
 	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
+	told := &plainError{what + ": " + plain(err), err}
 	if answer, ok := errors.AsType[*transport.Error](err); ok && !certificate {
-		return exit.With(exit.Registry, err, c.answerHints(server, answer)...)
+		return exit.With(exit.Registry, told, c.answerHints(server, answer)...)
 	}
-	return exit.With(exit.Registry, err, c.connectionHints(server, err)...)
+	return exit.With(exit.Registry, told, c.connectionHints(server, err)...)
+}
+
+// plainError says what went wrong without the library's detours: it tells
+// every address that it tried, and the URL of a digest.
+type plainError struct {
+	text string
+	err  error
+}
+
+func (e *plainError) Error() string { return e.text }
+
+func (e *plainError) Unwrap() error { return e.err }
+
+// plain is the heart of what the library says.
+func plain(err error) string {
+	if answer, ok := errors.AsType[*transport.Error](err); ok {
+		text := fmt.Sprintf("the registry answered %d %s", answer.StatusCode, http.StatusText(answer.StatusCode))
+		for _, d := range answer.Errors {
+			text += ": " + d.Message
+		}
+		return text
+	}
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		return dns.Error()
+	}
+	if dial, ok := errors.AsType[*net.OpError](err); ok {
+		return dial.Error()
+	}
+	return err.Error()
 }
 
 func (c *Client) answerHints(server string, answer *transport.Error) []string {

@@ -40,7 +40,7 @@ func (c *Client) Push(ctx context.Context, req Request) (Pushed, error) {
 		return pushed, ctx.Err()
 	}
 	if err != nil {
-		return pushed, c.explain(fmt.Errorf("push %s: %w", c.repo.Name(), err))
+		return pushed, c.explain(c.repo.Name(), err)
 	}
 	return pushed, nil
 }

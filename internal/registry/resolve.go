@@ -30,7 +30,7 @@ func Resolve(ctx context.Context, cfg *config.Config, ref string, secrets Secret
 	defer c.Close()
 	out, err := c.resolve(ctx, parsed)
 	if err != nil {
-		return state.PushOutputs{}, c.explain(fmt.Errorf("look up %s: %w", ref, err))
+		return state.PushOutputs{}, c.explain("look up "+ref, err)
 	}
 	return out, nil
 }

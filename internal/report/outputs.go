@@ -14,7 +14,7 @@ import (
 type output struct{ name, value string }
 
 // OutputNames are the outputs of the GitHub action, in order. GitLab's dotenv
-// report has the same as KSTEP_RESULT and so on.
+// report has the same as KSTEP_OUT_RESULT and so on.
 func OutputNames() []string {
 	var names []string
 	for _, o := range outputs(&Result{}) {
@@ -83,7 +83,9 @@ func guarded(variable string, env func(string) string, write func(*githubactions
 }
 
 // dotenvFile writes GitLab's dotenv report. GitLab takes up to 20 variables in
-// 5 KB, without quotes, comments or line ends in values.
+// 5 KB, without quotes, comments or line ends in values, and gives them to the
+// jobs that follow: the prefix must not make flags of them there, as
+// KSTEP_HOSTS would be.
 func dotenvFile(path string) func(*tally) error {
 	return func(t *tally) error {
 		if t.result == nil {
@@ -91,7 +93,7 @@ func dotenvFile(path string) func(*tally) error {
 		}
 		var b strings.Builder
 		for _, o := range outputs(t.result) {
-			name := "KSTEP_" + strings.ToUpper(strings.ReplaceAll(o.name, "-", "_"))
+			name := "KSTEP_OUT_" + strings.ToUpper(strings.ReplaceAll(o.name, "-", "_"))
 			fmt.Fprintf(&b, "%s=%s\n", name, oneLine(o.value))
 		}
 		return replace(path, []byte(b.String()))

@@ -88,11 +88,8 @@ func (l *layout) lines(e Event) []string {
 		return []string{s.bold(oneLine(e.Stage))}
 	case StageFinished:
 		l.inStage = false
-		line := "  " + s.status(e.Status) + s.dim(" in "+took(e.Duration))
-		if e.Message != "" {
-			line += ": " + clean(e.Message)[0] // The Failure that follows tells all.
-		}
-		return []string{line}
+		// What is wrong is told by the Failure that follows.
+		return []string{"  " + s.status(e.Status) + s.dim(" in "+took(e.Duration))}
 	case HookStarted:
 		return []string{l.indent() + s.bold("hook "+oneLine(e.Message))}
 	case HookFinished:

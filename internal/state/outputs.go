@@ -35,6 +35,12 @@ func (i Image) Has(configDigest string) bool {
 		slices.ContainsFunc(i.Variants, func(v Variant) bool { return v.ConfigDigest == configDigest })
 }
 
+// HasLayers tells whether the layers are those of this image on any platform.
+func (i Image) HasLayers(diffIDs []string) bool {
+	return slices.Equal(i.DiffIDs, diffIDs) ||
+		slices.ContainsFunc(i.Variants, func(v Variant) bool { return slices.Equal(v.DiffIDs, diffIDs) })
+}
+
 // BuildOutputs is what `build` leaves for `push`.
 type BuildOutputs struct {
 	Image

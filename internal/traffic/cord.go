@@ -26,7 +26,7 @@ func (s *cordSwitch) Live(ctx context.Context, containers []engine.Container) ([
 	}
 	var live []string
 	for _, c := range containers {
-		dir := cord.Dir(c, s.Names.CordsDir(s.Name))
+		dir := cord.Dir(c, s.Names.CordPrefix(s.Name))
 		if dir == "" || !c.Running() {
 			continue
 		}
@@ -42,7 +42,7 @@ func (s *cordSwitch) Live(ctx context.Context, containers []engine.Container) ([
 }
 
 func (s *cordSwitch) Admit(ctx context.Context, c engine.Container) error {
-	dir := cord.Dir(c, s.Names.CordsDir(s.Name))
+	dir := cord.Dir(c, s.Names.CordPrefix(s.Name))
 	if dir == "" {
 		return fmt.Errorf("container %s has no cord: it was made with another proxy.switch", c.Name)
 	}
@@ -63,7 +63,7 @@ func (s *cordSwitch) Admit(ctx context.Context, c engine.Container) error {
 
 func (s *cordSwitch) Dismiss(ctx context.Context, _ engine.Container, old []engine.Container) error {
 	for _, c := range old {
-		dir := cord.Dir(c, s.Names.CordsDir(s.Name))
+		dir := cord.Dir(c, s.Names.CordPrefix(s.Name))
 		if dir == "" {
 			continue
 		}
@@ -72,7 +72,7 @@ func (s *cordSwitch) Dismiss(ctx context.Context, _ engine.Container, old []engi
 		}
 	}
 	for _, c := range old {
-		if !c.Running() || cord.Dir(c, s.Names.CordsDir(s.Name)) == "" {
+		if !c.Running() || cord.Dir(c, s.Names.CordPrefix(s.Name)) == "" {
 			continue
 		}
 		if err := s.waitHealth(ctx, c, "unhealthy"); err != nil {
@@ -112,7 +112,7 @@ func (s *cordSwitch) writeRouter(ctx context.Context) error {
 		return err
 	}
 	if err := s.Host.Files().Write(ctx, s.Names.RouteFile(s.Name), s.router(), 0o644); err != nil {
-		return fmt.Errorf("write route: %w", err)
+		return err
 	}
 	if err := s.confirmRouter(ctx, s.Names.Route(s.Name)+"@file", s.service()); err != nil {
 		return fmt.Errorf("wait for the proxy to take the route: %w", err)
@@ -127,7 +127,7 @@ func (s *cordSwitch) routed(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("read route: %w", err)
+		return false, err
 	}
 	return bytes.Equal(now, s.router()), nil
 }

@@ -27,7 +27,7 @@ func (s *routes) Live(ctx context.Context, containers []engine.Container) ([]str
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read route: %w", err)
+		return nil, err
 	}
 	var file routeFile
 	if err := json.Unmarshal(data, &file); err != nil {
@@ -46,7 +46,7 @@ func (s *routes) Admit(ctx context.Context, c engine.Container) error {
 	route := s.Names.Route(s.Name)
 	data := routeTo(route, s.Config.Proxy, route, s.url(c))
 	if err := s.Host.Files().Write(ctx, s.Names.RouteFile(s.Name), data, 0o644); err != nil {
-		return fmt.Errorf("write route: %w", err)
+		return err
 	}
 	only := func(urls []string) bool { return slices.Equal(urls, []string{s.url(c)}) }
 	if err := s.confirm(ctx, route+"@file", only); err != nil {

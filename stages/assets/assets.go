@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/kstep/kstep/internal/asset"
@@ -72,12 +71,12 @@ func image(ctx context.Context, in stages.Input, w *stages.Work, push state.Push
 	if err != nil {
 		return err
 	}
-	if !slices.Equal(have.DiffIDs, push.DiffIDs) {
+	if !push.HasLayers(have.DiffIDs) {
 		return fmt.Errorf("the layers of %s are not those that push recorded", push.Reference())
 	}
-	if !slices.Contains(have.Tags, tag) {
+	if !have.Tagged(tag) {
 		if err := w.Host.Engine().Tag(ctx, push.Reference(), tag); err != nil {
-			return fmt.Errorf("tag image: %w", err)
+			return err
 		}
 		w.Did("tagged %s", tag)
 	}
@@ -99,8 +98,7 @@ func pull(ctx context.Context, in stages.Input, w *stages.Work, push state.PushO
 		})
 	})
 	if err != nil {
-		err = fmt.Errorf("pull image: %w", err)
-		if push.Insecure {
+		if push.Insecure && errors.Is(err, engine.ErrRegistry) {
 			err = exit.Hint(err, fmt.Sprintf("the registry speaks plain HTTP: does the engine on %s list it under insecure-registries?", w.Target.Host))
 		}
 		return engine.Image{}, err
@@ -118,11 +116,11 @@ func bridge(ctx context.Context, in stages.Input, w *stages.Work, push state.Pus
 	}
 	running, err := w.Host.Engine().Containers(ctx, engine.Filter{Labels: stages.RoleLabels(in.Config, w.Target.Role.Name)})
 	if err != nil {
-		return state.AssetsTarget{}, fmt.Errorf("list containers: %w", err)
+		return state.AssetsTarget{}, err
 	}
 	bridge := asset.Bridge{
 		Host: w.Host, Sudo: in.Config.SSH.Sudo, Image: push.Reference(), Paths: paths,
-		Root:   w.Names.AssetsDir(w.Target.Role.Name),
+		Prefix: w.Names.AssetPrefix(w.Target.Role.Name),
 		Dir:    w.Names.AssetDir(w.Target.Role.Name, in.Version, push.ConfigDigest),
 		Helper: w.Names.Container(w.Target.Role.Name, in.Version) + "_assets",
 		Labels: stages.RoleLabels(in.Config, ""),

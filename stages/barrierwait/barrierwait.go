@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/kstep/kstep/internal/barrier"
-	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/host"
 	"github.com/kstep/kstep/internal/plan"
@@ -66,7 +65,7 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 	}
 	closed := fmt.Errorf("barrier closed: %s", g.verdict.Reason)
 	err = exit.With(exit.BarrierClosed, errors.Join(closed, stopAll(ctx, in, boot)),
-		"the old version serves on; mend the cause and deploy again")
+		append(slices.Compact(g.hints), "the old version serves on; mend the cause and deploy again")...)
 	return stages.Result{Targets: records, Outputs: outputs, Changed: true}, err
 }
 
@@ -84,7 +83,8 @@ type gate struct {
 	verdict state.Verdict
 	settled chan struct{} // Closed when verdict is final.
 	decided bool          // This process made the verdict.
-	reasons []string
+	reasons []reason
+	hints   []string
 	err     error
 }
 
@@ -144,7 +144,7 @@ func (g *gate) wait(ctx context.Context, w *stages.Work) (state.BarrierTarget, e
 		how, err = g.ready(ctx, w, booted, &out)
 	}
 	if err != nil && ctx.Err() == nil {
-		g.tell(ctx, w, booted, err)
+		g.show(ctx, w, booted)
 	}
 	if w.Target.Primary {
 		g.tally(ctx, w, err)
@@ -165,7 +165,7 @@ func (g *gate) known(ctx context.Context, w *stages.Work, booted state.BootTarge
 	}
 	c, err := w.Host.Engine().Inspect(ctx, booted.Container)
 	if err != nil {
-		return "", fmt.Errorf("look at container: %w", err)
+		return "", err
 	}
 	if !c.Running() {
 		return "", nil
@@ -198,8 +198,8 @@ func (g *gate) ready(ctx context.Context, w *stages.Work, booted state.BootTarge
 		Cord:   g.boot.Switch == "cord" && w.Target.Proxied,
 	}.Wait(ctx)
 	out.Took = time.Since(began).Milliseconds()
-	if err != nil && ctx.Err() != nil {
-		return how, fmt.Errorf("%w (%w)", context.Cause(ctx), err)
+	if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(err, cause) {
+		err = fmt.Errorf("%w (%w)", cause, err)
 	}
 	if err == nil {
 		w.Say("%s ready by %s after %s", booted.Name, how, time.Since(began).Round(time.Millisecond))
@@ -207,13 +207,31 @@ func (g *gate) ready(ctx context.Context, w *stages.Work, booted state.BootTarge
 	return how, err
 }
 
-// tell shows a person what a failed container had to say.
-func (g *gate) tell(ctx context.Context, w *stages.Work, booted state.BootTarget, err error) {
+// show lets a person read what a failed container had to say.
+func (g *gate) show(ctx context.Context, w *stages.Work, booted state.BootTarget) {
 	g.in.Report.Emit(report.Event{
-		Kind: report.Warning, Host: w.Target.Host, Role: w.Target.Role.Name,
-		Message: fmt.Sprintf("%s is not ready: %s", booted.Name, err),
+		Kind: report.Notice, Host: w.Target.Host, Role: w.Target.Role.Name,
+		Message: fmt.Sprintf("%s is not ready on %s:", booted.Name, w.Target.Host),
 		Detail:  ready.Diagnose(ctx, w.Host, booted.Container),
 	})
+}
+
+// reason is why a primary container is not ready.
+type reason struct{ target, why string }
+
+// tell says each reason once, with all targets that have it.
+func tell(reasons []reason) string {
+	targets := map[string][]string{}
+	for _, r := range reasons {
+		targets[r.why] = append(targets[r.why], r.target)
+	}
+	var parts []string
+	for why, keys := range targets {
+		slices.Sort(keys)
+		parts = append(parts, strings.Join(keys, ", ")+": "+why)
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, "; ")
 }
 
 // tally counts a primary container, and makes the verdict when it is clear.
@@ -224,7 +242,8 @@ func (g *gate) tally(ctx context.Context, w *stages.Work, failed error) {
 		g.count.Ready++
 	} else {
 		g.count.Sick++
-		g.reasons = append(g.reasons, w.Target.Key()+": "+failed.Error())
+		g.reasons = append(g.reasons, reason{w.Target.Key(), failed.Error()})
+		g.hints = append(g.hints, exit.Hints(failed)...)
 	}
 	select {
 	case <-g.settled:
@@ -237,7 +256,7 @@ func (g *gate) tally(ctx context.Context, w *stages.Work, failed error) {
 	}
 	g.verdict, g.err = barrier.Settle(ctx, g.files, g.path, state.Verdict{
 		Release: g.in.Release, Open: open, Ready: g.count.Ready, Total: g.count.Total,
-		Needed: g.count.Needed, Reason: strings.Join(g.reasons, "; "), At: time.Now().UTC(),
+		Needed: g.count.Needed, Reason: tell(g.reasons), At: time.Now().UTC(),
 	})
 	g.decided = true
 	close(g.settled)
@@ -268,50 +287,4 @@ func own(targets []plan.Target, records []state.Target, results map[string]state
 		mine[t.Key()] = results[t.Key()]
 	}
 	return records[:len(targets)], mine
-}
-
-// stopAll takes the stage's new containers down after the barrier closed. A
-// container that already serves is left alone: it is the old version.
-func stopAll(ctx context.Context, in stages.Input, boot state.BootOutputs) error {
-	_, _, err := stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
-		return struct{}{}, stop(ctx, in, w, boot.Targets[w.Target.Key()].Container)
-	})
-	return err
-}
-
-// stopSick takes down the containers that failed although the barrier opened.
-func stopSick(ctx context.Context, in stages.Input, records []state.Target, results map[string]state.BarrierTarget) error {
-	var sick []plan.Target
-	for i, t := range in.Targets {
-		if records[i].Status == state.Failed {
-			sick = append(sick, t)
-		}
-	}
-	_, _, err := stages.Each(ctx, in, sick, func(ctx context.Context, w *stages.Work) (struct{}, error) {
-		return struct{}{}, stop(ctx, in, w, results[w.Target.Key()].Container)
-	})
-	return err
-}
-
-func stop(ctx context.Context, in stages.Input, w *stages.Work, id string) error {
-	c, err := w.Host.Engine().Inspect(ctx, id)
-	if errors.Is(err, engine.ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("look at new container: %w", err)
-	}
-	serving, err := stages.Serving(ctx, in, w, c)
-	if err != nil {
-		return err
-	}
-	if serving || c.State == "exited" || c.State == "created" {
-		return nil
-	}
-	grace := in.Config.EffectiveStop(w.Target.Role)
-	if err := w.Host.Engine().Stop(ctx, c.ID, engine.Stop{Signal: grace.Signal, Timeout: grace.Timeout.D()}); err != nil {
-		return fmt.Errorf("stop new container: %w", err)
-	}
-	w.Did("stopped %s", c.Name)
-	return nil
 }

@@ -81,7 +81,7 @@ func prepare(ctx context.Context, in stages.Input, w *stages.Work) error {
 	if !proxied {
 		made, err := w.Host.Engine().EnsureNetwork(ctx, plan.Network, map[string]string{engine.LabelProxy: "network"})
 		if err != nil {
-			return fmt.Errorf("make network: %w", err)
+			return err
 		}
 		if made {
 			w.Did("made network %s", plan.Network)
@@ -111,7 +111,7 @@ func target(ctx context.Context, in stages.Input, w *stages.Work, from inputs) (
 	case errors.Is(err, engine.ErrNotFound):
 		err = create(ctx, w, want, env, &out)
 	case err != nil:
-		err = fmt.Errorf("look for container: %w", err)
+		return out, err
 	case have.Labels[engine.LabelSpec] != out.Spec:
 		out.Replaced = plan.Replaced(have.Name, have.ID)
 		if err = w.Host.Engine().Rename(ctx, have.ID, out.Replaced); err != nil {
@@ -147,7 +147,7 @@ func start(ctx context.Context, in stages.Input, w *stages.Work, out state.BootT
 		return err
 	}
 	if err := w.Host.Engine().Start(ctx, out.Container); err != nil {
-		return fmt.Errorf("start container: %w", err)
+		return err
 	}
 	w.Did("started %s", out.Name)
 	return nil
@@ -172,7 +172,7 @@ func create(ctx context.Context, w *stages.Work, want plan.Wanted, env state.Env
 		err = exit.Hint(err, fmt.Sprintf("the image is not on %s any more: run kstep assets again", w.Target.Host))
 	}
 	if err != nil {
-		return fmt.Errorf("create container: %w", err)
+		return err
 	}
 	out.Container, w.Container = id, id
 	w.Did("created %s", want.Spec.Name)
@@ -188,7 +188,7 @@ func environment(ctx context.Context, w *stages.Work, env state.EnvTarget) (map[
 		return nil, exit.With(exit.BadState, fmt.Errorf("env file %s is gone", env.File), again)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read env file: %w", err)
+		return nil, err
 	}
 	key, err := envfile.Key(ctx, w.Host.Files(), w.Names.EnvKey())
 	if err != nil {

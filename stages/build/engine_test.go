@@ -50,6 +50,8 @@ func main() {
 }
 `
 
+func kinds() []builder.Kind { return []builder.Kind{builder.Buildx, builder.BuildKit, builder.Legacy} }
+
 // withBuilder makes only builders of one kind be found, or skips.
 func withBuilder(t *testing.T, kind builder.Kind) {
 	t.Helper()
@@ -152,7 +154,7 @@ func removeImage(t *testing.T, reference string) {
 }
 
 func TestBuild_WithEveryRealBuilder(t *testing.T) {
-	for _, kind := range []builder.Kind{builder.Buildx, builder.BuildKit, builder.Legacy} {
+	for _, kind := range kinds() {
 		t.Run(string(kind), func(t *testing.T) {
 			withBuilder(t, kind)
 			_, in := realProject(t, kind != builder.Legacy)
@@ -264,7 +266,7 @@ func filesOf(t *testing.T, path string) map[string]string {
 }
 
 func TestBuild_OfSeveralPlatformsSaysWhatItNeeds(t *testing.T) {
-	for _, kind := range []builder.Kind{builder.Buildx, builder.BuildKit, builder.Legacy} {
+	for _, kind := range kinds() {
 		t.Run(string(kind), func(t *testing.T) {
 			withBuilder(t, kind)
 			_, in := realProject(t, false)
@@ -287,7 +289,7 @@ func TestBuild_OfSeveralPlatformsSaysWhatItNeeds(t *testing.T) {
 }
 
 func TestBuild_ThatFailsShowsTheCause(t *testing.T) {
-	for _, kind := range []builder.Kind{builder.Buildx, builder.BuildKit, builder.Legacy} {
+	for _, kind := range kinds() {
 		t.Run(string(kind), func(t *testing.T) {
 			withBuilder(t, kind)
 			dir, in := realProject(t, false)

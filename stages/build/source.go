@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/kstep/kstep/internal/builder"
 	"github.com/kstep/kstep/internal/exit"
@@ -91,7 +92,7 @@ func fromTree(ctx context.Context, in stages.Input, dir string) (source, error) 
 }
 
 // within gives do the folder to build, and takes a clean copy away again.
-func (s source) within(ctx context.Context, in stages.Input, do func(dir string) (*state.BuildOutputs, error)) (*state.BuildOutputs, error) {
+func (s *source) within(ctx context.Context, in stages.Input, do func(dir string) (*state.BuildOutputs, error)) (*state.BuildOutputs, error) {
 	if s.context != "" {
 		return do(s.context)
 	}
@@ -102,13 +103,14 @@ func (s source) within(ctx context.Context, in stages.Input, do func(dir string)
 	defer os.RemoveAll(tmp)
 	warnings, err := git.Export(ctx, s.git.Root, s.commit, tmp)
 	if err != nil {
-		if ctx.Err() == nil && strings.Contains(err.Error(), "No space left on device") {
+		if errors.Is(err, syscall.ENOSPC) {
 			return nil, exit.Hint(err, "make room in the temporary folder, or point TMPDIR elsewhere")
 		}
 		return nil, err
 	}
 	for _, warning := range warnings {
 		in.Warn("%s", warning)
+		s.inputs = "" // What is missing may be there the next time.
 	}
 	return do(filepath.Join(tmp, filepath.FromSlash(s.git.Prefix)))
 }

@@ -77,7 +77,7 @@ func target(ctx context.Context, in stages.Input, w *stages.Work, id string) (st
 		Labels: stages.RoleLabels(in.Config, w.Target.Role.Name), All: true,
 	})
 	if err != nil {
-		return out, fmt.Errorf("list containers: %w", err)
+		return out, err
 	}
 	fresh, old, err := split(containers, id)
 	if err != nil {
@@ -121,14 +121,20 @@ type move struct {
 func (m *move) stop(ctx context.Context) error {
 	errs := make(chan error, len(m.old))
 	for _, c := range m.old {
-		go func() { errs <- m.w.Host.Engine().Stop(ctx, c.ID, engine.Stop{}) }()
+		go func() {
+			err := m.w.Host.Engine().Stop(ctx, c.ID, engine.Stop{})
+			if err != nil {
+				err = fmt.Errorf("old container %s: %w", c.Name, err)
+			}
+			errs <- err
+		}()
 	}
 	var failed []error
 	for range m.old {
 		failed = append(failed, <-errs)
 	}
 	if err := errors.Join(failed...); err != nil {
-		return fmt.Errorf("stop old container: %w", err)
+		return err
 	}
 	for _, c := range m.old {
 		m.out.Stopped = append(m.out.Stopped, c.ID)
@@ -165,13 +171,13 @@ func note(ctx context.Context, in stages.Input, w *stages.Work, push state.PushO
 	latest := push.Repository + ":" + stages.LatestTag(in.Config)
 	image, err := w.Host.Engine().Image(ctx, push.Reference())
 	if err != nil {
-		return fmt.Errorf("look at image: %w", err)
+		return err
 	}
-	if slices.Contains(image.Tags, latest) {
+	if image.Tagged(latest) {
 		return nil
 	}
 	if err := w.Host.Engine().Tag(ctx, push.Reference(), latest); err != nil {
-		return fmt.Errorf("tag image: %w", err)
+		return err
 	}
 	return nil
 }

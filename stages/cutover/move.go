@@ -175,7 +175,7 @@ func (m *move) plain(ctx context.Context) error {
 // start lets a container run that waited for the barrier, and sees it ready.
 func (m *move) start(ctx context.Context) error {
 	if err := m.w.Host.Engine().Start(ctx, m.fresh.ID); err != nil {
-		return fmt.Errorf("start new container: %w", err)
+		return fmt.Errorf("new container %s: %w", m.fresh.Name, err)
 	}
 	limit := m.in.Config.Barrier.Timeout.D()
 	waiting, cancel := context.WithTimeoutCause(ctx, limit, exit.Errorf(exit.Deadline, "not ready within %s", limit))

@@ -113,10 +113,10 @@ func write(ctx context.Context, w *stages.Work, data []byte) (state.EnvTarget, e
 		return out, nil
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return out, fmt.Errorf("read env file: %w", err)
+		return out, err
 	}
 	if err := w.Host.Files().Write(ctx, out.File, data, 0o600); err != nil {
-		return out, fmt.Errorf("write env file: %w", err)
+		return out, err
 	}
 	w.Did("wrote env file")
 	return out, nil

@@ -7,7 +7,6 @@ package prune
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"path"
 	"slices"
@@ -50,12 +49,12 @@ func host(ctx context.Context, in stages.Input, w *stages.Work) (state.Pruned, e
 	}
 	containers, err := w.Host.Engine().Containers(ctx, engine.Filter{Labels: stages.RoleLabels(in.Config, ""), All: true})
 	if err != nil {
-		return out, fmt.Errorf("list containers: %w", err)
+		return out, err
 	}
 	kept, removed := retained(containers, in.Config.Retain)
 	for _, c := range removed {
 		if err := w.Host.Engine().Remove(ctx, c.ID); err != nil && !errors.Is(err, engine.ErrNotFound) {
-			return out, fmt.Errorf("remove container %s: %w", c.Name, err)
+			return out, err
 		}
 		out.Containers = append(out.Containers, c.Name)
 		w.Did("removed container %s", c.Name)
@@ -129,7 +128,7 @@ func images(ctx context.Context, in stages.Input, w *stages.Work, book ledger.Le
 	if len(gone) > 0 {
 		all, err := w.Host.Engine().Containers(ctx, engine.Filter{All: true})
 		if err != nil {
-			return fmt.Errorf("list containers: %w", err)
+			return err
 		}
 		for _, r := range gone {
 			if err := forget(ctx, w, r, book, kept, all, out); err != nil {
@@ -145,7 +144,7 @@ func images(ctx context.Context, in stages.Input, w *stages.Work, book ledger.Le
 	}
 	dangling, err := w.Host.Engine().PruneDangling(ctx, map[string]string{engine.LabelService: in.Config.Service})
 	if err != nil {
-		return fmt.Errorf("prune dangling images: %w", err)
+		return err
 	}
 	for _, id := range dangling {
 		out.Images = append(out.Images, id)
@@ -169,7 +168,7 @@ func forget(ctx context.Context, w *stages.Work, r ledger.Release, book ledger.L
 		case errors.Is(err, engine.ErrNotFound):
 		case errors.Is(err, engine.ErrConflict): // In use after all: another job's container.
 		case err != nil:
-			return fmt.Errorf("remove image %s: %w", ref, err)
+			return err
 		default:
 			out.Images = append(out.Images, ref)
 			w.Did("removed image %s", ref)
@@ -187,15 +186,8 @@ func folders(ctx context.Context, w *stages.Work, kept []engine.Container, out *
 		}
 	}
 	for _, kind := range []string{"assets", "cords"} {
-		base := path.Join(w.Names.Folder(), kind)
-		roles, err := w.Host.Files().List(ctx, base)
-		if err != nil {
-			return fmt.Errorf("list %s: %w", kind, err)
-		}
-		for _, role := range roles {
-			if err := unused(ctx, w, path.Join(base, role.Name), mounted, out); err != nil {
-				return err
-			}
+		if err := unused(ctx, w, path.Join(w.Names.Folder(), kind), mounted, out); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -204,7 +196,7 @@ func folders(ctx context.Context, w *stages.Work, kept []engine.Container, out *
 func unused(ctx context.Context, w *stages.Work, dir string, mounted []string, out *state.Pruned) error {
 	entries, err := w.Host.Files().List(ctx, dir)
 	if err != nil {
-		return fmt.Errorf("list %s: %w", dir, err)
+		return err
 	}
 	for _, e := range entries {
 		folder := path.Join(dir, e.Name)
@@ -213,7 +205,7 @@ func unused(ctx context.Context, w *stages.Work, dir string, mounted []string, o
 			continue
 		}
 		if err := w.Host.Files().Remove(ctx, folder); err != nil {
-			return fmt.Errorf("remove %s: %w", folder, err)
+			return err
 		}
 		out.Folders = append(out.Folders, folder)
 		w.Did("removed %s", strings.TrimPrefix(folder, w.Names.Run+"/"))

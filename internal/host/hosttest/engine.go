@@ -2,11 +2,7 @@ package hosttest
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -45,17 +41,6 @@ type network struct {
 	ID, Name string
 	Labels   map[string]string
 	Created  time.Time
-}
-
-type event struct {
-	Type, Action string
-	Actor        struct {
-		ID         string
-		Attributes map[string]string
-	}
-	Scope    string `json:"scope"`
-	Time     int64  `json:"time"`
-	TimeNano int64  `json:"timeNano"`
 }
 
 func newEngine(f *Fake) *Engine {
@@ -220,138 +205,6 @@ func (e *Engine) serveNetworks(w http.ResponseWriter, r *http.Request, parts []s
 	default:
 		refuse(w, 404, "page not found")
 	}
-}
-
-// emit appends an event; the engine is locked.
-func (e *Engine) emit(c *container, action string, more map[string]string) {
-	now := time.Now()
-	one := event{Type: "container", Action: action, Scope: "local", Time: now.Unix(), TimeNano: now.UnixNano()}
-	one.Actor.ID = c.ID
-	one.Actor.Attributes = map[string]string{"name": c.Name, "image": c.Config.Image}
-	for _, m := range []map[string]string{c.Config.Labels, more} {
-		for k, v := range m {
-			one.Actor.Attributes[k] = v
-		}
-	}
-	e.events = append(e.events, one)
-	close(e.changed)
-	e.changed = make(chan struct{})
-}
-
-func (e *Engine) serveEvents(w http.ResponseWriter, r *http.Request) {
-	filters := filtersOf(r)
-	e.mu.Lock()
-	next := len(e.events)
-	if since := r.URL.Query().Get("since"); since != "" {
-		seconds, nanos, _ := strings.Cut(since, ".")
-		s, _ := strconv.ParseInt(seconds, 10, 64)
-		n, _ := strconv.ParseInt(nanos, 10, 64)
-		from := time.Unix(s, n).UnixNano()
-		next = slices.IndexFunc(e.events, func(one event) bool { return one.TimeNano >= from })
-		if next < 0 {
-			next = len(e.events)
-		}
-	}
-	e.mu.Unlock()
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	flush(w)
-	encoder := json.NewEncoder(w)
-	for {
-		e.mu.Lock()
-		fresh, changed, down := slices.Clone(e.events[next:]), e.changed, e.down
-		next = len(e.events)
-		e.mu.Unlock()
-		for _, one := range fresh {
-			if matchesEvent(one, filters) && encoder.Encode(one) != nil {
-				return
-			}
-		}
-		flush(w)
-		if down {
-			return
-		}
-		select {
-		case <-changed:
-		case <-r.Context().Done():
-			return
-		}
-	}
-}
-
-func matchesEvent(one event, filters map[string][]string) bool {
-	if want := filters["container"]; len(want) > 0 && !slices.ContainsFunc(want, func(id string) bool {
-		return strings.HasPrefix(one.Actor.ID, id) || one.Actor.Attributes["name"] == id
-	}) {
-		return false
-	}
-	return matchesLabels(one.Actor.Attributes, filters["label"])
-}
-
-func matchesLabels(labels map[string]string, want []string) bool {
-	for _, term := range want {
-		name, value, exact := strings.Cut(term, "=")
-		have, ok := labels[name]
-		if !ok || exact && have != value {
-			return false
-		}
-	}
-	return true
-}
-
-// filtersOf reads both forms: lists of values, and sets.
-func filtersOf(r *http.Request) map[string][]string {
-	found := map[string][]string{}
-	var sets map[string]map[string]bool
-	text := []byte(r.URL.Query().Get("filters"))
-	if json.Unmarshal(text, &sets) != nil {
-		json.Unmarshal(text, &found) //nolint:errcheck // No filters, then.
-		return found
-	}
-	for term, values := range sets {
-		for value := range values {
-			found[term] = append(found[term], value)
-		}
-		slices.Sort(found[term])
-	}
-	return found
-}
-
-func newID() string {
-	id := make([]byte, 32)
-	rand.Read(id) //nolint:errcheck // Never fails.
-	return hex.EncodeToString(id)
-}
-
-func flush(w http.ResponseWriter) { http.NewResponseController(w).Flush() } //nolint:errcheck // The client notices.
-
-func answer(w http.ResponseWriter, status int, body any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(body) //nolint:errcheck // The client notices.
-}
-
-func answerList[T any](w http.ResponseWriter, list []T, one func(T) any) {
-	out := []any{}
-	for _, item := range list {
-		out = append(out, one(item))
-	}
-	answer(w, 200, out)
-}
-
-func refuse(w http.ResponseWriter, status int, message string) {
-	answer(w, status, map[string]string{"message": message})
-}
-
-func read(w http.ResponseWriter, r *http.Request, into any) bool {
-	data, err := io.ReadAll(r.Body)
-	if err == nil {
-		err = json.Unmarshal(data, into)
-	}
-	if err != nil {
-		refuse(w, 400, "invalid JSON: "+err.Error())
-	}
-	return err == nil
 }
 
 // hostPath is where a path in a container lies in the fake, by its bind

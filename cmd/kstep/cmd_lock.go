@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/lease"
+	"github.com/kstep/kstep/internal/state"
+	"github.com/kstep/kstep/stages"
+)
+
+// configureLock declares `kstep lock …`: the lease, by hand.
+func configureLock(p *program, app *kingpin.Application, actions map[string]action) {
+	cmd := app.Command("lock", "The lease that lets one release at a time touch the hosts.")
+	cmd.Command("status", "Tell who holds the lease.")
+	actions["lock status"] = p.withLease(p.lockStatus)
+
+	acquire := cmd.Command("acquire", "Hold the lease by hand, so that nobody deploys.")
+	message := acquire.Flag("message", "Why, for those who meet it.").Short('m').Required().String()
+	hold := acquire.Flag("for", "How long; it expires by itself.").Default("1h").Duration()
+	actions["lock acquire"] = p.withLease(func(ctx context.Context, s *stages.Session, store lease.Store) error {
+		_, err := store.Acquire(ctx, lease.Holder{
+			Release: state.NewRelease(time.Now()), By: s.By, RunURL: s.Actor.RunURL, Message: *message, TTL: *hold,
+		})
+		if err == nil {
+			p.result("you hold the lease of %s for %s", s.Config.Service, *hold)
+		}
+		return err
+	})
+
+	release := cmd.Command("release", "Free the lease.")
+	force := release.Flag("force", "Also a lease that somebody else holds.").Bool()
+	actions["lock release"] = p.withLease(func(ctx context.Context, s *stages.Session, store lease.Store) error {
+		return p.lockRelease(ctx, s, store, *force)
+	})
+}
+
+// withLease makes an action of work on the lease.
+func (p *program) withLease(work func(context.Context, *stages.Session, lease.Store) error) action {
+	return func(ctx context.Context) error {
+		return p.withSession(ctx, "lock", "", stages.Options{}, func(ctx context.Context, s *stages.Session) error {
+			store, err := s.LeaseStore(ctx)
+			if err != nil {
+				return err
+			}
+			return work(ctx, s, store)
+		})
+	}
+}
+
+func (p *program) lockStatus(ctx context.Context, _ *stages.Session, store lease.Store) error {
+	now, err := store.Current(ctx)
+	if err != nil {
+		return err
+	}
+	if p.global.output == "json" {
+		return json.NewEncoder(p.stdout).Encode(struct {
+			Held   bool         `json:"held"`
+			Token  int          `json:"token"`
+			Holder lease.Holder `json:"holder,omitzero"`
+			LeftMs int64        `json:"leftMs"`
+		}{!now.Free(), now.Token, now.Holder, now.Left.Milliseconds()})
+	}
+	switch {
+	case !now.Free():
+		p.result("held by %s; expires in %s", now.Holder, now.Left.Round(time.Second))
+	case now.Token == 0 || now.Holder.Released:
+		p.result("free")
+	default:
+		p.result("free: the lease of %s expired %s ago", now.Holder, (-now.Left).Round(time.Second))
+	}
+	return nil
+}
+
+// lockRelease frees what is the user's own by hand, or anything with force.
+func (p *program) lockRelease(ctx context.Context, s *stages.Session, store lease.Store, force bool) error {
+	now, err := store.Current(ctx)
+	if err != nil && !force {
+		return err
+	}
+	if now.Token == 0 || now.Holder.Released {
+		p.result("free already")
+		return nil
+	}
+	if mine := now.Holder.Message != "" && now.Holder.By == s.By; !mine && !now.Free() && !force {
+		return exit.With(exit.LeaseHeld, fmt.Errorf("the lease is held by %s; it expires in %s", now.Holder, now.Left.Round(time.Second)),
+			"if its holder is gone for good: kstep lock release --force")
+	}
+	if err := store.Release(ctx, now); err != nil {
+		return err
+	}
+	p.result("freed the lease of %s", now.Holder)
+	return nil
+}

@@ -1,0 +1,259 @@
+package host_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/skeema/knownhosts"
+	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
+
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/host"
+	"github.com/kstep/kstep/internal/host/hosttest"
+)
+
+// wantError checks the code and that all parts are in message and hints.
+func wantError(t *testing.T, err error, code exit.Code, parts ...string) {
+	t.Helper()
+	if err == nil {
+		t.Fatal("got no error")
+	}
+	if exit.CodeOf(err) != code {
+		t.Errorf("got exit code %d, want %d: %v", exit.CodeOf(err), code, err)
+	}
+	text := err.Error() + "\n" + strings.Join(exit.Hints(err), "\n")
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			t.Errorf("got %s\nwant %q in it", text, part)
+		}
+	}
+}
+
+func get(t *testing.T, opts host.Options, name string) (host.Host, error) {
+	t.Helper()
+	return hosttest.NewPool(t, opts).Get(t.Context(), name)
+}
+
+func TestGet_UnknownHostKeyPrintsFingerprintAndLine(t *testing.T) {
+	fake := hosttest.NewFake(t, "vm1")
+	opts := hosttest.Options(t, fake)
+	opts.KnownHosts = nil
+	_, err := get(t, opts, "vm1")
+	wantError(t, err, exit.Unreachable, "host key of vm1 is unknown", fake.Fingerprint(), fake.KnownHosts(), "KSTEP_KNOWN_HOSTS")
+}
+
+func TestGet_ChangedHostKeyNamesFileAndLine(t *testing.T) {
+	fake := hosttest.NewFake(t, "vm1")
+	opts := hosttest.Options(t, fake)
+	file := filepath.Join(t.TempDir(), "known_hosts")
+	opts.KnownHosts = []host.KnownHosts{{Name: file, Text: "# mine\n\n" + fake.KnownHosts() + "\n"}}
+	old := fake.Fingerprint()
+	fake.ChangeHostKey()
+	_, err := get(t, opts, "vm1")
+	wantError(t, err, exit.Unreachable, "HOST KEY OF VM1 HAS CHANGED", fake.Fingerprint(), file+":3", old)
+}
+
+func TestGet_HashedKnownHostsAreFound(t *testing.T) {
+	fake := hosttest.NewFake(t, "vm1")
+	opts := hosttest.Options(t, fake)
+	_, key, _ := strings.Cut(fake.KnownHosts(), " ")
+	opts.KnownHosts = []host.KnownHosts{{Name: "hashed", Text: xknownhosts.HashHostname(knownhosts.Normalize(fake.Address())) + " " + key, Strict: true}}
+	if _, err := get(t, opts, "vm1"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestGet_KeyOfAnotherTypeInKnownHostsIsNotTakenForTheHosts(t *testing.T) {
+	fake := hosttest.NewFake(t, "vm1")
+	opts := hosttest.Options(t, fake)
+	rsa := "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBEmKSENjQEezOmxkZMy7opKgwFB9nkt5YRrYMjNuG5N87uRgg6CLrbo5wAdT/y6v0mKV0U2w0WZ2YB/++Tpockg="
+	opts.KnownHosts = []host.KnownHosts{{Name: "typed", Text: knownhosts.Normalize(fake.Address()) + " " + rsa, Strict: true}}
+	_, err := get(t, opts, "vm1")
+	wantError(t, err, exit.Unreachable, "lists only ecdsa-sha2-nistp256", "ssh-keyscan")
+}
+
+func TestGet_PinnedFingerprintDecides(t *testing.T) {
+	fake := hosttest.NewFake(t, "vm1")
+	opts := hosttest.Options(t, fake)
+	opts.KnownHosts = nil
+	opts.HostKeys = map[string]string{"vm1": fake.Fingerprint()}
+	if _, err := get(t, opts, "vm1"); err != nil {
+		t.Fatal(err)
+	}
+	opts.HostKeys = map[string]string{"vm1": "SHA256:other"}
+	_, err := get(t, opts, "vm1")
+	wantError(t, err, exit.Unreachable, "host key of vm1 is not the pinned one", fake.Fingerprint(), "SHA256:other")
+}
+
+func TestGet_UnreachableHostIsTriedAgainAndNamed(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener.Close()
+	opts := hosttest.Options(t, hosttest.NewFake(t, "vm1"))
+	opts.ConnectRetries = 2
+	_, err = get(t, opts, listener.Addr().String())
+	wantError(t, err, exit.Unreachable, "connect to "+listener.Addr().String()+" (3 attempts)", "refused", "sshd")
+}
+
+func TestGet_NameWithoutAddressIsAboutDNS(t *testing.T) {
+	opts := hosttest.Options(t, hosttest.NewFake(t, "vm1"))
+	_, err := get(t, opts, "kstep-no-such-host.invalid")
+	wantError(t, err, exit.Unreachable, "connect to kstep-no-such-host.invalid", "DNS")
+}
+
+func TestGet_DeafHostEndsWithTheTimeout(t *testing.T) {
+	fake := hosttest.NewFake(t, "vm1")
+	fake.Set(hosttest.Mood{Deaf: true})
+	opts := hosttest.Options(t, fake)
+	opts.ConnectTimeout = 50 * time.Millisecond
+	_, err := get(t, opts, "vm1")
+	wantError(t, err, exit.Unreachable, "connect to vm1", "no answer within 50ms")
+}
+
+func TestGet_EndOfTheContextIsNoMatterOfTheHost(t *testing.T) {
+	fake := hosttest.NewFake(t, "vm1")
+	fake.Set(hosttest.Mood{Deaf: true})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	_, err := hosttest.Pool(t, fake).Get(ctx, "vm1")
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want context.DeadlineExceeded", err)
+	}
+}
+
+func TestGet_WrongEntriesAreAboutTheConfig(t *testing.T) {
+	opts := hosttest.Options(t, hosttest.NewFake(t, "vm1"))
+	for _, entry := range []string{"vm1:port", "root@", "vm1:99999"} {
+		_, err := get(t, opts, entry)
+		wantError(t, err, exit.Config, entry)
+	}
+}
+
+func TestEngine_SaysWhyItCannotBeReached(t *testing.T) {
+	tests := map[string]struct {
+		mood  hosttest.Mood
+		down  bool
+		sudo  bool
+		force string
+		parts []string
+	}{
+		"engine not running": {
+			down: true, parts: []string{"engine not running on vm1", "systemctl status docker"},
+		},
+		"socket not permitted, and the fallback was tried": {
+			mood: hosttest.Mood{SocketDenied: true}, parts: []string{"engine socket not permitted on vm1", "group docker", "ssh.sudo: true"},
+		},
+		"sudo wants a password": {
+			mood: hosttest.Mood{SocketDenied: true, SudoDenied: true}, sudo: true,
+			parts: []string{"reach engine on vm1 with sudo", "a password is required", "NOPASSWD"},
+		},
+		"no forwarding and no docker program": {
+			mood:  hosttest.Mood{NoForwarding: true, NoDockerClient: true},
+			parts: []string{"the SSH server did not open", "command not found", "AllowStreamLocalForwarding"},
+		},
+		"engine not running, forced over stdio": {
+			down: true, force: host.EngineStdio, parts: []string{"engine not running on vm1", "systemctl status docker"},
+		},
+		"no forwarding, forced over the socket": {
+			mood: hosttest.Mood{NoForwarding: true}, force: host.EngineSocket, parts: []string{"vm1", "AllowStreamLocalForwarding"},
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			fake := hosttest.NewFake(t, "vm1")
+			fake.Set(test.mood)
+			fake.Engine.SetDown(test.down)
+			opts := hosttest.Options(t, fake)
+			opts.Sudo, opts.EngineTransport = test.sudo, test.force
+			h, err := get(t, opts, "vm1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = h.Engine().Ping(t.Context())
+			wantError(t, err, exit.Unreachable, test.parts...)
+		})
+	}
+}
+
+func TestEngine_FallsBackToDialStdio(t *testing.T) {
+	tests := map[string]struct {
+		mood hosttest.Mood
+		sudo bool
+	}{
+		"when forwarding is forbidden":          {mood: hosttest.Mood{NoForwarding: true}},
+		"with sudo when the socket is not ours": {mood: hosttest.Mood{SocketDenied: true}, sudo: true},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			fake := hosttest.NewFake(t, "vm1")
+			fake.Set(test.mood)
+			opts := hosttest.Options(t, fake)
+			opts.Sudo = test.sudo
+			h, err := get(t, opts, "vm1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 3 {
+				if _, err := h.Engine().Info(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func TestFiles_FullDiskIsTold(t *testing.T) {
+	fake := hosttest.NewFake(t, "vm1")
+	h := fake.Connect(t)
+	if err := h.Files().Mkdir(t.Context(), "dir", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	fake.Set(hosttest.Mood{DiskFull: true})
+	err := h.Files().Write(t.Context(), "dir/file", []byte("x"), 0o600)
+	wantError(t, err, exit.Failed, "write dir/file on vm1", "df -h")
+	if !errors.Is(err, host.ErrDiskFull) {
+		t.Errorf("got %v, want ErrDiskFull", err)
+	}
+	if err := h.Files().Create(t.Context(), "dir/file", []byte("x"), 0o600); !errors.Is(err, host.ErrDiskFull) {
+		t.Errorf("create: got %v, want ErrDiskFull", err)
+	}
+	fake.Set(hosttest.Mood{})
+	left, err := os.ReadDir(filepath.Join(fake.Home, "dir"))
+	if err != nil || len(left) != 0 {
+		t.Errorf("got %v, %v, want nothing left behind", left, err)
+	}
+}
+
+func TestFiles_RefusedPathIsErrPermission(t *testing.T) {
+	h := hosttest.NewFake(t, "vm1").Connect(t)
+	_, err := h.Files().Read(t.Context(), "/etc/passwd")
+	if !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("got %v, want fs.ErrPermission", err)
+	}
+}
+
+func TestFiles_HostWithoutSFTPSaysSo(t *testing.T) {
+	fake := hosttest.NewFake(t, "vm1")
+	fake.Set(hosttest.Mood{NoSFTP: true})
+	_, err := fake.Connect(t).Files().Home(t.Context())
+	wantError(t, err, exit.Unreachable, "open SFTP on vm1", "Subsystem sftp")
+}
+
+func TestDial_ForbiddenForwardingIsTold(t *testing.T) {
+	fake := hosttest.NewFake(t, "vm1")
+	fake.Set(hosttest.Mood{NoTCP: true})
+	_, err := fake.Connect(t).Dial(t.Context(), "tcp", "172.18.0.2:3000")
+	wantError(t, err, exit.Unreachable, "reach 172.18.0.2:3000 from vm1", "AllowTcpForwarding")
+	if !errors.Is(err, host.ErrForwardingForbidden) {
+		t.Errorf("got %v, want ErrForwardingForbidden", err)
+	}
+}

@@ -1,0 +1,77 @@
+package hosttest
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+func matchesLabels(labels map[string]string, want []string) bool {
+	for _, term := range want {
+		name, value, exact := strings.Cut(term, "=")
+		have, ok := labels[name]
+		if !ok || exact && have != value {
+			return false
+		}
+	}
+	return true
+}
+
+// filtersOf reads both forms: lists of values, and sets.
+func filtersOf(r *http.Request) map[string][]string {
+	found := map[string][]string{}
+	var sets map[string]map[string]bool
+	text := []byte(r.URL.Query().Get("filters"))
+	if json.Unmarshal(text, &sets) != nil {
+		json.Unmarshal(text, &found) //nolint:errcheck // No filters, then.
+		return found
+	}
+	for term, values := range sets {
+		for value := range values {
+			found[term] = append(found[term], value)
+		}
+		slices.Sort(found[term])
+	}
+	return found
+}
+
+func newID() string {
+	id := make([]byte, 32)
+	rand.Read(id) //nolint:errcheck // Never fails.
+	return hex.EncodeToString(id)
+}
+
+func flush(w http.ResponseWriter) { http.NewResponseController(w).Flush() } //nolint:errcheck // The client notices.
+
+func answer(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(body) //nolint:errcheck // The client notices.
+}
+
+func answerList[T any](w http.ResponseWriter, list []T, one func(T) any) {
+	out := []any{}
+	for _, item := range list {
+		out = append(out, one(item))
+	}
+	answer(w, 200, out)
+}
+
+func refuse(w http.ResponseWriter, status int, message string) {
+	answer(w, status, map[string]string{"message": message})
+}
+
+func read(w http.ResponseWriter, r *http.Request, into any) bool {
+	data, err := io.ReadAll(r.Body)
+	if err == nil {
+		err = json.Unmarshal(data, into)
+	}
+	if err != nil {
+		refuse(w, 400, "invalid JSON: "+err.Error())
+	}
+	return err == nil
+}

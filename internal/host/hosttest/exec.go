@@ -1,0 +1,141 @@
+package hosttest
+
+import (
+	"archive/tar"
+	"bytes"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"io/fs"
+	"net/http"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+)
+
+func (c *container) writeLogs(w http.ResponseWriter, tail string) {
+	lines := c.logs
+	if n, err := strconv.Atoi(tail); err == nil && n < len(lines) {
+		lines = lines[len(lines)-n:]
+	}
+	w.Header().Set("Content-Type", "application/vnd.docker.multiplexed-stream")
+	w.WriteHeader(200)
+	for _, l := range lines {
+		w.Write(frame(l.stderr, l.text+"\n")) //nolint:errcheck // The client notices.
+	}
+}
+
+func frame(stderr bool, text string) []byte {
+	head := make([]byte, 8)
+	head[0] = 1
+	if stderr {
+		head[0] = 2
+	}
+	binary.BigEndian.PutUint32(head[4:], uint32(len(text)))
+	return append(head, text...)
+}
+
+// execution is a program that was run in a container.
+type execution struct {
+	container *container
+	argv      []string
+	exit      int
+	running   bool
+}
+
+func (e *Engine) serveExecCreate(w http.ResponseWriter, r *http.Request, c *container) {
+	var asked struct{ Cmd []string }
+	if !read(w, r, &asked) {
+		return
+	}
+	if c.state != "running" {
+		refuse(w, 409, "Container "+c.ID+" is not running")
+		return
+	}
+	id := newID()
+	e.execs[id] = &execution{container: c, argv: asked.Cmd}
+	answer(w, 201, map[string]any{"Id": id})
+}
+
+func (e *Engine) serveExec(w http.ResponseWriter, _ *http.Request, parts []string) {
+	e.mu.Lock()
+	run := e.execs[parts[0]]
+	if run == nil {
+		e.mu.Unlock()
+		refuse(w, 404, "No such exec instance: "+parts[0])
+		return
+	}
+	if parts[1] == "json" {
+		defer e.mu.Unlock()
+		answer(w, 200, map[string]any{"ID": parts[0], "ContainerID": run.container.ID, "Running": run.running, "ExitCode": run.exit})
+		return
+	}
+	run.running = true
+	cmd := run.container.command(run.argv)
+	e.mu.Unlock()
+	if run.argv[0] != "sh" && run.argv[0] != "/bin/sh" {
+		e.finish(run, 126)
+		refuse(w, 400, "OCI runtime exec failed: exec failed: unable to start container process: exec: \""+run.argv[0]+"\": executable file not found in $PATH: unknown")
+		return
+	}
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	cmd.Run() //nolint:errcheck // The status is looked at.
+	e.finish(run, cmd.ProcessState.ExitCode())
+	w.Header().Set("Content-Type", "application/vnd.docker.raw-stream")
+	w.WriteHeader(200)
+	for i, text := range []string{out.String(), errs.String()} {
+		if text != "" {
+			w.Write(frame(i == 1, text)) //nolint:errcheck // The client notices.
+		}
+	}
+}
+
+func (e *Engine) finish(run *execution, status int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	run.running, run.exit = false, status
+}
+
+// archive answers with a part of the image's files.
+func (c *container) archive(w http.ResponseWriter, r *http.Request) {
+	asked := path.Clean("/" + r.URL.Query().Get("path"))
+	files := c.image.tree()
+	found := map[string]string{}
+	for name, data := range files {
+		if name == asked || strings.HasPrefix(name, asked+"/") {
+			found[name] = data
+		}
+	}
+	if len(found) == 0 {
+		refuse(w, 404, "Could not find the file "+asked+" in container "+c.ID)
+		return
+	}
+	data, isFile := files[asked]
+	mode := fs.ModeDir | 0o755
+	if isFile {
+		mode = 0o644
+	}
+	stat, err := json.Marshal(map[string]any{"name": path.Base(asked), "size": len(data), "mode": mode, "mtime": time.Unix(0, 0)})
+	if err != nil {
+		refuse(w, 500, err.Error())
+		return
+	}
+	w.Header().Set("X-Docker-Container-Path-Stat", base64.StdEncoding.EncodeToString(stat))
+	w.Header().Set("Content-Type", "application/x-tar")
+	w.WriteHeader(200)
+	if r.Method == http.MethodHead {
+		return
+	}
+	writer := tar.NewWriter(w)
+	if !isFile {
+		writer.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: path.Base(asked) + "/", Mode: 0o755}) //nolint:errcheck // The client notices.
+	}
+	for _, name := range sortedKeys(found) {
+		inside := path.Join(path.Base(asked), strings.TrimPrefix(name, asked))
+		writer.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: inside, Mode: 0o644, Size: int64(len(found[name]))}) //nolint:errcheck // The client notices.
+		writer.Write([]byte(found[name]))                                                                                //nolint:errcheck // The client notices.
+	}
+	writer.Close() //nolint:errcheck // The client notices.
+}

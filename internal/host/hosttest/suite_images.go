@@ -1,0 +1,138 @@
+package hosttest
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"io"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/kstep/kstep/internal/engine"
+)
+
+func (s suite) mounts() {
+	spec := s.spec()
+	spec.Mounts = []engine.Mount{{Source: path.Join(suiteDir(s.T, s.h), "missing"), Target: "/x"}}
+	if id, err := s.e.Create(s.Context(), spec); err == nil {
+		err = s.e.Remove(s.Context(), id)
+		s.Errorf("created with a missing folder (removed: %v)", err)
+	}
+}
+
+func (s suite) images() {
+	have, err := s.e.Image(s.Context(), s.image)
+	must(s, err)
+	if have.ID == "" || len(have.DiffIDs) == 0 {
+		s.Errorf("got %+v, want id and layers", have)
+	}
+	repository := "kstep.invalid/" + suiteName()
+	for _, tag := range []string{":1", ":2"} {
+		must(s, s.e.Tag(s.Context(), s.image, repository+tag))
+	}
+	list, err := s.e.Images(s.Context(), engine.Filter{Reference: repository})
+	must(s, err)
+	if len(list) != 1 || list[0].ID != have.ID || !slices.Contains(list[0].Tags, repository+":1") {
+		s.Errorf("got %+v, want the image once with its new tags", list)
+	}
+	for _, tag := range []string{":1", ":2", ":2"} {
+		must(s, s.e.RemoveImage(s.Context(), repository+tag))
+	}
+	if _, err := s.e.Image(s.Context(), repository+":1"); !errors.Is(err, engine.ErrNotFound) {
+		s.Errorf("after the tag went: got %v, want ErrNotFound", err)
+	}
+	_, err = s.e.Image(s.Context(), s.image)
+	must(s, err)
+}
+
+func (s suite) extracts() {
+	id := s.create(s.spec())
+	stream, err := s.e.CopyFrom(s.Context(), id, "/www")
+	must(s, err)
+	defer stream.Close()
+	reader := tar.NewReader(stream)
+	var names []string
+	for {
+		head, err := reader.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		must(s, err)
+		names = append(names, head.Name)
+	}
+	if !slices.Contains(names, "www/index.html") {
+		s.Errorf("got %q, want www/index.html", names)
+	}
+	if _, err := s.e.CopyFrom(s.Context(), id, "/missing"); !errors.Is(err, engine.ErrNotFound) {
+		s.Errorf("a missing folder: got %v, want ErrNotFound", err)
+	}
+	above := suiteDir(s.T, s.h)
+	dir := path.Join(above, "own")
+	must(s, s.h.Files().Mkdir(s.Context(), dir, 0o755))
+	s.Cleanup(func() { s.clear(above) })
+	x := engine.Extract{Image: s.image, Name: suiteName(), Folders: map[string]string{"/www": dir}}
+	must(s, s.e.Extract(s.Context(), x))
+	wantList(s.T, s.h.Files(), dir, "index.html")
+	if _, err := s.e.Inspect(s.Context(), x.Name); !errors.Is(err, engine.ErrNotFound) {
+		s.Errorf("the helper container: got %v, want it gone", err)
+	}
+	x.Folders = map[string]string{"/missing": dir}
+	if err := s.e.Extract(s.Context(), x); !errors.Is(err, engine.ErrNotFound) {
+		s.Errorf("extract a missing folder: got %v, want ErrNotFound", err)
+	}
+}
+
+// clear empties a folder from within a container: what the engine put there
+// belongs to root, and the SSH user may be somebody else.
+func (s suite) clear(dir string) {
+	ctx := context.WithoutCancel(s.Context())
+	spec := s.spec()
+	spec.Cmd = []string{"sh", "-c", "busybox rm -rf /above/own"}
+	spec.Mounts = []engine.Mount{{Source: dir, Target: "/above"}}
+	id, err := s.e.Create(ctx, spec)
+	must(s, err)
+	must(s, s.e.Start(ctx, id))
+	must(s, s.e.WaitFor(ctx, id, func(c engine.Container) (bool, error) { return c.State == "exited", nil }))
+	must(s, s.e.Remove(ctx, id))
+}
+
+func (s suite) networks() {
+	name := suiteName()
+	s.Cleanup(func() { removeNetwork(s.T, s.h, name) })
+	var wg sync.WaitGroup
+	for range 5 {
+		wg.Go(func() {
+			if _, err := s.e.EnsureNetwork(s.Context(), name, nil); err != nil {
+				s.Errorf("ensure: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	have, err := s.e.Networks(s.Context(), name)
+	must(s, err)
+	if len(have) != 1 {
+		s.Errorf("got %d networks of one name, want 1", len(have))
+	}
+	if created, err := s.e.EnsureNetwork(s.Context(), name, nil); err != nil || created {
+		s.Errorf("again: got %v, %v, want it there", created, err)
+	}
+}
+
+func (s suite) missing() {
+	spec := s.spec()
+	spec.Image = "kstep.invalid/missing:1"
+	_, createErr := s.e.Create(s.Context(), spec)
+	_, imageErr := s.e.Image(s.Context(), spec.Image)
+	_, inspectErr := s.e.Inspect(s.Context(), spec.Name)
+	for what, err := range map[string]error{
+		"create from a missing image": createErr, "inspect a missing image": imageErr,
+		"inspect a missing container": inspectErr, "start one": s.e.Start(s.Context(), spec.Name),
+		"stop one": s.e.Stop(s.Context(), spec.Name, engine.Stop{}),
+	} {
+		if !errors.Is(err, engine.ErrNotFound) || !strings.Contains(err.Error(), s.h.Name()) {
+			s.Errorf("%s: got %v, want ErrNotFound with the host", what, err)
+		}
+	}
+}

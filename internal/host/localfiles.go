@@ -1,0 +1,163 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/kstep/kstep/internal/engine"
+)
+
+func (l *local) Files() Files { return localFiles{l} }
+
+// localFiles are this machine's files.
+type localFiles struct{ l *local }
+
+var _ Files = localFiles{}
+
+func (f localFiles) do(ctx context.Context, name, path string, safe bool, call func(path string) error) error {
+	abs := path
+	if !filepath.IsAbs(abs) {
+		abs = filepath.Join(f.l.home, path)
+	}
+	err := f.l.do(ctx, Op{Kind: KindSFTP, Name: name}, safe, func(context.Context) error { return call(abs) })
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		err = fmt.Errorf("%w: %w", ErrDiskFull, err)
+	}
+	return fileError(Local, name, path, err)
+}
+
+func (f localFiles) Home(ctx context.Context) (string, error) { return f.l.home, engine.Ended(ctx) }
+
+func (f localFiles) Read(ctx context.Context, path string) (data []byte, err error) {
+	err = f.do(ctx, "read", path, true, func(abs string) error {
+		data, err = os.ReadFile(abs)
+		return err
+	})
+	return data, err
+}
+
+func (f localFiles) Write(ctx context.Context, path string, data []byte, perm fs.FileMode) error {
+	return f.do(ctx, "write", path, true, func(abs string) error {
+		tmp, err := f.temporary(abs, data, perm)
+		if err != nil {
+			return err
+		}
+		if err := os.Rename(tmp, abs); err != nil {
+			return errors.Join(err, os.Remove(tmp))
+		}
+		return nil
+	})
+}
+
+func (f localFiles) Create(ctx context.Context, path string, data []byte, perm fs.FileMode) error {
+	return f.do(ctx, "create", path, false, func(abs string) error {
+		tmp, err := f.temporary(abs, data, perm)
+		if err != nil {
+			return err
+		}
+		defer os.Remove(tmp)
+		return os.Link(tmp, abs)
+	})
+}
+
+// temporary writes a complete file beside its final name.
+func (f localFiles) temporary(abs string, data []byte, perm fs.FileMode) (_ string, err error) {
+	if err := mkdirLocal(filepath.Dir(abs), parentPerm(perm)); err != nil {
+		return "", err
+	}
+	tmp := temporaryName(abs)
+	file, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return "", err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(tmp)
+		}
+	}()
+	steps := []func() error{
+		func() error { return file.Chmod(perm.Perm()) },
+		func() error { _, err := file.Write(data); return err },
+		file.Sync,
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return "", errors.Join(err, file.Close())
+		}
+	}
+	return tmp, file.Close()
+}
+
+func (f localFiles) Remove(ctx context.Context, path string) error {
+	return f.do(ctx, "remove", path, true, os.RemoveAll)
+}
+
+func (f localFiles) List(ctx context.Context, path string) (entries []Entry, err error) {
+	err = f.do(ctx, "list", path, true, func(abs string) error {
+		entries = nil
+		found, err := os.ReadDir(abs)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, one := range found {
+			info, err := one.Info()
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // Went away meanwhile.
+			}
+			if err != nil {
+				return err
+			}
+			entries = append(entries, entry(info))
+		}
+		entries = visible(entries)
+		return nil
+	})
+	return entries, err
+}
+
+func (f localFiles) Stat(ctx context.Context, path string) (found Entry, err error) {
+	err = f.do(ctx, "stat", path, true, func(abs string) error {
+		info, err := os.Stat(abs)
+		if err == nil {
+			found = entry(info)
+		}
+		return err
+	})
+	return found, err
+}
+
+func (f localFiles) Mkdir(ctx context.Context, path string, perm fs.FileMode) error {
+	return f.do(ctx, "mkdir", path, true, func(abs string) error { return mkdirLocal(abs, perm) })
+}
+
+// mkdirLocal gives new folders exactly the mode, whatever the umask is.
+func mkdirLocal(abs string, perm fs.FileMode) error {
+	info, err := os.Stat(abs)
+	if err == nil {
+		if !info.IsDir() {
+			return fmt.Errorf("%w: it is a file", fs.ErrExist)
+		}
+		return nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := mkdirLocal(filepath.Dir(abs), perm); err != nil {
+		return err
+	}
+	if err := os.Mkdir(abs, perm.Perm()); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return nil // Somebody else was first.
+		}
+		return err
+	}
+	return os.Chmod(abs, perm.Perm())
+}

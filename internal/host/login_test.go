@@ -1,0 +1,70 @@
+package host_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/host"
+	"github.com/kstep/kstep/internal/host/hosttest"
+)
+
+func TestGet_RefusedKeyNamesTheKeysThatWereTried(t *testing.T) {
+	fake := hosttest.NewFake(t, "vm1")
+	fake.Set(hosttest.Mood{RefuseKeys: true})
+	opts := hosttest.Options(t, fake)
+	opts.ConnectRetries = 3
+	_, err := get(t, opts, "vm1")
+	wantError(t, err, exit.Unreachable, "log in to vm1 as root", fake.KeyFile(), "authorized_keys")
+}
+
+func TestGet_KeyWithPassphraseIsSkippedWithAHint(t *testing.T) {
+	fake := hosttest.NewFake(t, "vm1")
+	opts := hosttest.Options(t, fake)
+	raw, err := os.ReadFile(fake.KeyFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := ssh.ParseRawPrivateKey(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	locked := lock(t, private)
+	opts.Keys, opts.ConfigFiles = []string{locked}, nil
+	_, err = get(t, opts, "root@"+fake.Address())
+	wantError(t, err, exit.Unreachable, "no SSH key to try", locked+" has a passphrase", "ssh-add")
+}
+
+func TestGet_KeyDataSurvivesACIsSettings(t *testing.T) {
+	fake := hosttest.NewFake(t, "vm1")
+	raw, err := os.ReadFile(fake.KeyFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := map[string]string{
+		"as it is":                    string(raw),
+		"without the last line break": strings.TrimSpace(string(raw)),
+		"with carriage returns":       strings.ReplaceAll(string(raw), "\n", "\r\n"),
+		"with escaped breaks":         strings.ReplaceAll(string(raw), "\n", `\n`),
+	}
+	for name, pem := range tests {
+		t.Run(name, func(t *testing.T) {
+			opts := hosttest.Options(t, fake)
+			opts.Keys, opts.ConfigFiles = nil, nil
+			opts.KeyData = []host.KeyData{{Name: "SSH_KEY", PEM: pem}}
+			if _, err := get(t, opts, fake.Address()); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	opts := hosttest.Options(t, fake)
+	opts.KeyData = []host.KeyData{{Name: "SSH_KEY", PEM: "-----BEGIN nonsense"}}
+	_, err = get(t, opts, "vm1")
+	wantError(t, err, exit.Config, "secret SSH_KEY is not a private key")
+	if strings.Contains(err.Error(), "nonsense") {
+		t.Errorf("got %v, which quotes the key", err)
+	}
+}

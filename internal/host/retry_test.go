@@ -1,0 +1,149 @@
+package host_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/host"
+	"github.com/kstep/kstep/internal/host/hosttest"
+)
+
+func TestConnection_ThatBrokeIsMadeAgainForWhatMayBeRepeated(t *testing.T) {
+	fake := hosttest.NewFake(t, "vm1")
+	h, r := recorded(t, fake)
+	if err := h.Files().Write(t.Context(), "file", []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		fake.Sever()
+		if data, err := h.Files().Read(t.Context(), "file"); err != nil || string(data) != "x" {
+			t.Fatalf("got %q, %v", data, err)
+		}
+		fake.Sever()
+		if _, err := h.Engine().Containers(t.Context(), engine.Filter{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := len(r.names(host.KindConnect)); got != 7 {
+		t.Errorf("got %d connections, want 7", got)
+	}
+}
+
+func TestConnection_ThatBreaksUnderWhatMayNotBeRepeatedIsAnError(t *testing.T) {
+	fake := hosttest.NewFake(t, "vm1")
+	fake.Engine.AddImage("app:1", hosttest.Image{})
+	operations := map[string]func(host.Host) error{
+		"create a file": func(h host.Host) error { return h.Files().Create(t.Context(), "once", nil, 0o600) },
+		"run":           func(h host.Host) error { _, err := h.Run(t.Context(), []string{"true"}, nil); return err },
+		"create a container": func(h host.Host) error {
+			_, err := h.Engine().Create(t.Context(), engine.Spec{Image: "app:1"})
+			return err
+		},
+	}
+	for name, operation := range operations {
+		t.Run(name, func(t *testing.T) {
+			h, r := recorded(t, fake)
+			if _, err := h.Engine().Ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			tries := 0
+			r.fail = func(_ int, op host.Op, next func() error) error {
+				if op.Kind == host.KindConnect {
+					return next()
+				}
+				tries++
+				if err := next(); err != nil {
+					return err
+				}
+				return host.ErrConnectionLost // The answer does not arrive.
+			}
+			err := operation(h)
+			wantError(t, err, exit.Unreachable, "vm1")
+			if tries != 1 {
+				t.Errorf("got %d tries, want 1", tries)
+			}
+			r.fail = nil
+			if _, err := h.Files().Home(t.Context()); err != nil {
+				t.Errorf("afterwards: %v", err)
+			}
+		})
+	}
+}
+
+func TestConnection_LostBeforeOrAfterARequestIsRepeated(t *testing.T) {
+	for name, after := range map[string]bool{"before": false, "after": true} {
+		t.Run(name, func(t *testing.T) {
+			h, r := recorded(t, hosttest.NewFake(t, "vm1"))
+			lost := map[host.Op]bool{}
+			r.fail = func(_ int, op host.Op, next func() error) error {
+				if lost[op] || op.Kind == host.KindConnect {
+					return next()
+				}
+				lost[op] = true
+				if after {
+					if err := next(); err != nil {
+						return err
+					}
+				}
+				return host.ErrConnectionLost
+			}
+			for range 2 {
+				if err := h.Files().Write(t.Context(), "file", []byte("x"), 0o600); err != nil {
+					t.Error(err)
+				}
+				if _, err := h.Engine().Containers(t.Context(), engine.Filter{}); err != nil {
+					t.Error(err)
+				}
+			}
+			if got := len(r.names(host.KindConnect)); got != 4 {
+				t.Errorf("got %d connections, want 4: %q", got, r.names())
+			}
+		})
+	}
+}
+
+func TestConnection_ToAVanishedPeerIsNoticed(t *testing.T) {
+	fake := hosttest.NewFake(t, "vm1")
+	fake.Engine.AddImage("app:1", hosttest.Image{Cmd: []string{"serve"}})
+	opts := hosttest.Options(t, fake)
+	opts.Keepalive = 20 * time.Millisecond
+	h, err := get(t, opts, "vm1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Engine().Create(t.Context(), engine.Spec{Name: "app", Image: "app:1"}); err != nil {
+		t.Fatal(err)
+	}
+	stop := time.AfterFunc(50*time.Millisecond, fake.Sever)
+	defer stop.Stop()
+	// The wait outlives the connection.
+	started := time.AfterFunc(200*time.Millisecond, func() {
+		if err := h.Engine().Start(t.Context(), "app"); err != nil {
+			t.Errorf("start: %v", err)
+		}
+	})
+	defer started.Stop()
+	if err := h.Engine().WaitFor(t.Context(), "app", func(c engine.Container) (bool, error) { return c.Running(), nil }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestEngine_ThatRestartsIsAskedAgainOnTheSameConnection(t *testing.T) {
+	fake := hosttest.NewFake(t, "vm1")
+	h, r := recorded(t, fake)
+	if _, err := h.Engine().Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	fake.Engine.SetDown(true)
+	_, err := h.Engine().Containers(t.Context(), engine.Filter{})
+	wantError(t, err, exit.Unreachable, "list containers", "vm1")
+	fake.Engine.SetDown(false)
+	if _, err := h.Engine().Containers(t.Context(), engine.Filter{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(r.names(host.KindConnect)); got != 1 {
+		t.Errorf("got %d connections, want 1", got)
+	}
+}
