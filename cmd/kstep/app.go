@@ -46,29 +46,32 @@ type action func(ctx context.Context) error
 // run reads the command line, runs the command, and tells the exit code.
 func (p *program) run(ctx context.Context, args []string) exit.Code {
 	var ended bool
-	app, actions := application(p, func(int) { ended = true })
+	app, actions := application(p)
 	app.Writer(p.stdout)
+	// --help and --completion-script-… end the program, in kingpin's eyes. It
+	// must return instead, and then kingpin goes on parsing: in silence.
+	app.Terminate(func(int) { ended = true; app.Writer(io.Discard) })
 	if len(args) == 0 {
 		app.Writer(p.stderr)
-		_, _ = app.Parse([]string{"--help"})
+		app.Usage(nil)
 		return exit.Usage
 	}
 	name, err := app.Parse(args)
-	if ended { // --help or --completion-script-… has been printed; parsing went on.
+	if ended {
 		return exit.OK
 	}
 	if err != nil {
-		return p.usage(err, args)
+		return p.usage(app, err, args)
 	}
 	return p.conclude(actions[name](ctx))
 }
 
 // application declares all commands. The second result has a body for each.
-func application(p *program, terminate func(int)) (*kingpin.Application, map[string]action) {
+func application(p *program) (*kingpin.Application, map[string]action) {
 	app := kingpin.New("kstep", "Zero-downtime Docker deploys to your own servers, in stages.")
-	app.Terminate(terminate)
-	app.HelpFlag.Short('h')
+	app.HelpFlag.Short('h').Help("Show this help.")
 	app.UsageTemplate(usageTemplate())
+	app.UsageFuncs(usageFuncs())
 	p.global.declare(app)
 
 	actions := map[string]action{}
@@ -114,15 +117,6 @@ func list(values []string) []string {
 		}
 	}
 	return all
-}
-
-// usage tells what is wrong with the command line.
-func (p *program) usage(err error, args []string) exit.Code {
-	hint := "kstep --help lists the commands and flags"
-	if len(args) > 0 && !strings.HasPrefix(args[0], "-") && !strings.Contains(err.Error(), "expected command") {
-		hint = "kstep " + args[0] + " --help shows what it takes"
-	}
-	return p.conclude(exit.With(exit.Usage, err, hint))
 }
 
 // told marks an error that has been shown already, by the report of its stage.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -30,11 +31,16 @@ func (f *stageFlags) options() stages.Options {
 	return stages.Options{Image: f.image, NewRelease: f.newRelease}
 }
 
+// sentence makes one of a summary.
+func sentence(summary string) string {
+	return strings.ToUpper(summary[:1]) + summary[1:] + "."
+}
+
 // configureStages declares one command for each stage of the pipeline.
 func configureStages(p *program, app *kingpin.Application, actions map[string]action) {
 	for _, stage := range pipeline() {
 		info := stage.Info()
-		cmd := app.Command(info.Name, info.Summary+".")
+		cmd := app.Command(info.Name, sentence(info.Summary))
 		flags := &stageFlags{}
 		if info.Name == "build" || info.Name == "push" {
 			flags.first(cmd)

@@ -19,7 +19,7 @@ var update = flag.Bool("update", false, "write docs/cli.md instead of comparing 
 const cliReference = "../../docs/cli.md"
 
 func TestCLIReference_IsWhatTheParserTakes(t *testing.T) {
-	app, _ := application(&program{}, func(int) {})
+	app, _ := application(&program{})
 	want := reference(app.Model())
 	if *update {
 		if err := os.WriteFile(cliReference, []byte(want), 0o600); err != nil {
@@ -37,7 +37,7 @@ func TestCLIReference_IsWhatTheParserTakes(t *testing.T) {
 }
 
 func TestApplication_HasABodyForEveryCommand(t *testing.T) {
-	app, actions := application(&program{}, func(int) {})
+	app, actions := application(&program{})
 	for _, command := range leaves(app.Model().Commands) {
 		if actions[command.FullCommand] == nil {
 			t.Errorf("command %q has no body", command.FullCommand)

@@ -38,6 +38,17 @@ func (p *program) stateDir(secrets *secret.Store) (*state.Dir, error) {
 	return state.Open(p.global.stateDir, options)
 }
 
+// learn makes the store know every secret of the configuration that this
+// process has, before anything prints it: hooks see the whole environment. What
+// is missing is told by whoever needs it.
+func learn(secrets *secret.Store, cfg *config.Config) {
+	for _, use := range cfg.SecretNames() {
+		if use.Name != cfg.Registry.Username.Secret { // Part of image names.
+			_, _ = secrets.Get(use.Name, secret.AllowEmpty)
+		}
+	}
+}
+
 // mask tells GitHub's runner of a secret before anybody can print it. It goes
 // around the redaction, which would mask the command itself.
 func (p *program) mask(v secret.Value) {
@@ -69,6 +80,7 @@ func (p *program) withSession(ctx context.Context, command, flagVersion string, 
 	secrets := secret.NewStore(secret.Options{
 		Env: p.env, Dir: filepath.Dir(cfg.Path), Destination: cfg.Destination, OnReveal: p.mask,
 	})
+	learn(secrets, cfg)
 	stdout, stderr := secrets.Redactor(p.stdout), secrets.Redactor(p.stderr)
 	defer func() { err = errors.Join(err, stdout.Close(), stderr.Close()) }()
 
