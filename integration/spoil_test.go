@@ -5,10 +5,13 @@ package integration
 import (
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"testing"
 
 	"github.com/kstep/kstep/integration/rig"
 )
@@ -143,4 +146,31 @@ func noise(n int) string {
 		text[i] = byte(random.IntN(256))
 	}
 	return string(text)
+}
+
+// beginWith is begin with a version that has a kstep.yml of its own.
+func beginWith(t *testing.T, v rig.AppVersion) *world {
+	t.Helper()
+	w := begin(t, settings{})
+	app, err := w.rig.NewApp("app", v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.app = app
+	return w
+}
+
+// do sends one request.
+func (w *world) do(req *http.Request) (int, string) {
+	w.t.Helper()
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, err.Error()
+	}
+	return resp.StatusCode, string(body)
 }

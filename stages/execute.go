@@ -72,6 +72,14 @@ func Execute(ctx context.Context, stage Stage, s *Session) (*state.File, error) 
 	return file, err
 }
 
+// Warm begins to connect to the hosts that the filters leave.
+func (s *Session) Warm(ctx context.Context) {
+	targets, err := plan.Filter(plan.Targets(s.Config), s.Roles, s.HostGlobs)
+	if err == nil { // Else the stage tells.
+		s.Hosts.Warm(ctx, plan.HostNames(targets))
+	}
+}
+
 // run is one stage's execution.
 type run struct {
 	*Session

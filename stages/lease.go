@@ -31,7 +31,7 @@ func (r *run) enter(ctx context.Context) (context.Context, leaveFunc, error) {
 	}
 	if r.lease == nil {
 		// All hosts at once, not the lease's first and then the others.
-		r.Hosts.Warm(ctx, plan.HostNames(r.in.Targets))
+		r.Warm(ctx)
 		h, err := r.acquire(ctx)
 		if err != nil {
 			return ctx, nil, err

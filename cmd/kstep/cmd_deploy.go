@@ -55,7 +55,10 @@ func (p *program) deploy(ctx context.Context, command string, flags *stageFlags)
 	return p.withSession(ctx, command, flags.version, flags.options(), func(ctx context.Context, s *stages.Session) (err error) {
 		s.KeepLease = true
 		defer func() { err = errors.Join(err, s.FreeLease(ctx)) }()
-		for _, stage := range chain {
+		for i, stage := range chain {
+			if chain[min(i+1, len(chain)-1)].Info().Hosts {
+				s.Warm(ctx) // The connections are there when the next stage begins.
+			}
 			if _, err := stages.Execute(ctx, stage, s); err != nil {
 				return err
 			}

@@ -75,7 +75,7 @@ func validateState(data []byte) error {
 func (p *program) withSession(ctx context.Context, command, flagVersion string, options stages.Options, work func(context.Context, *stages.Session) error) (err error) {
 	cfg, err := p.loadConfig()
 	if err != nil {
-		return err
+		return p.refuse(err)
 	}
 	secrets := secret.NewStore(secret.Options{
 		Env: p.env, Dir: filepath.Dir(cfg.Path), Destination: cfg.Destination, OnReveal: p.mask,
@@ -92,18 +92,10 @@ func (p *program) withSession(ctx context.Context, command, flagVersion string, 
 	var session *stages.Session
 	defer func() { err = p.close(sink, session, err) }()
 
-	connect, err := host.OptionsFrom(cfg.SSH, secretText(secrets), p.getenv)
-	if err != nil {
-		return err
-	}
-	connect.Intercept = p.around
-	hosts := host.NewPool(connect)
-	defer hosts.Close()
-
 	who := actor.Detect(p.getenv, func() string { return actor.GitUser(ctx, filepath.Dir(cfg.Path)) })
 	session = &stages.Session{
 		Config: cfg, Roles: list(p.global.roles), HostGlobs: list(p.global.hosts),
-		Dir: dir, Hosts: hosts, Secrets: secrets, Report: sink,
+		Dir: dir, Secrets: secrets, Report: sink,
 		Hooks: &hook.Runner{
 			Dirs: hookDirs(cfg, p.getenv("HOME")), WorkDir: filepath.Dir(cfg.Path), Env: os.Environ(),
 			Timeout: cfg.HookTimeout.D(), Skip: p.global.skipHooks, Sink: sink, Redact: secrets.Redact,
@@ -112,18 +104,49 @@ func (p *program) withSession(ctx context.Context, command, flagVersion string, 
 		Resume: p.global.resume, Options: options,
 	}
 	session.Resolve = p.resolver(cfg, flagVersion, sink)
+	if session.Hosts, err = p.pool(cfg, secrets, command); err != nil {
+		return err
+	}
+	defer session.Hosts.Close()
 	return work(ctx, session)
 }
 
-// close tells the sink how the command ended, and ends it.
+// refuse tells what is wrong with the configuration, where a CI system shows it
+// at its line.
+func (p *program) refuse(err error) error {
+	secrets := secret.NewStore(secret.Options{})
+	stdout, stderr := secrets.Redactor(p.stdout), secrets.Redactor(p.stderr)
+	err = p.close(report.New(p.reportOptions(stdout, stderr, secrets)), nil, err)
+	return errors.Join(err, stdout.Close(), stderr.Close())
+}
+
+// pool makes the connections, none of which is opened yet. The job of a stage
+// that touches no hosts need not have the SSH key.
+func (p *program) pool(cfg *config.Config, secrets *secret.Store, command string) (*host.Pool, error) {
+	for _, stage := range pipeline() {
+		if info := stage.Info(); info.Name == command && !info.Hosts {
+			return host.NewPool(host.Options{}), nil
+		}
+	}
+	connect, err := host.OptionsFrom(cfg.SSH, secretText(secrets), p.getenv)
+	if err != nil {
+		return nil, err
+	}
+	connect.Intercept = p.around
+	return host.NewPool(connect), nil
+}
+
+// close tells the sink how the command ended, and ends it. There is no session
+// when the command ended before it had one.
 func (p *program) close(sink report.Sink, s *stages.Session, err error) error {
 	if err != nil {
 		sink.Emit(failure(err))
 	}
+	result := report.Result{Status: string(state.Failed), ExitCode: int(exit.CodeOf(err))}
 	if s != nil {
-		result := s.Result(err)
-		sink.Emit(report.Event{Time: time.Now().UTC(), Kind: report.Finished, Result: &result})
+		result = s.Result(err)
 	}
+	sink.Emit(report.Event{Time: time.Now().UTC(), Kind: report.Finished, Result: &result})
 	if err != nil {
 		err = told{err}
 	}

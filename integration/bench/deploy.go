@@ -27,7 +27,18 @@ type deploy struct {
 	host   time.Duration
 	stages map[string]time.Duration
 
+	// What became of the traffic during this deploy and the floor beside it.
 	requests, failed int
+	slowest          time.Duration
+}
+
+// list tells what each stage took, in one line.
+func (d deploy) list() string {
+	var parts []string
+	for _, stage := range allStages() {
+		parts = append(parts, stage+" "+number(d.stages[stage]))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // bench is the rig, set up for one shape.

@@ -125,7 +125,7 @@ func measure(ctx context.Context, r *rig.Rig, s shape, rounds int) ([]measured, 
 			if err != nil {
 				return nil, err
 			}
-			fmt.Fprintf(os.Stderr, "bench: %s: %d: host part %s, floor %s\n", c.name(), round, ms(d.host), ms(f.total))
+			fmt.Fprintf(os.Stderr, "bench: %s: %d: host part %s (%s), floor %s\n", c.name(), round, ms(d.host), d.list(), ms(f.total))
 			if round > 0 {
 				c.runs, c.floors = append(c.runs, d), append(c.floors, f)
 			}
@@ -146,7 +146,7 @@ func (b *bench) pair(ctx context.Context, loaded, floorFirst bool) (d deploy, f 
 	}
 	defer func() {
 		sum := load.stop()
-		d.requests, d.failed = sum.Total, sum.Failed
+		d.requests, d.failed, d.slowest = sum.Total, sum.Failed, sum.Slowest
 	}()
 	steps := []func() error{
 		func() (err error) { d, err = b.deploy(ctx, version); return err },

@@ -20,18 +20,19 @@ type report struct {
 func write(w io.Writer, r report) {
 	fmt.Fprintf(w, "%s, %d CPUs, %d rounds, medians (smallest to largest). `kstep version`: %s.\n\n",
 		r.at.Format(time.DateOnly), runtime.NumCPU(), r.rounds, ms(r.start))
-	rows := [][]string{{"case", "floor", "host part", "ratio", "whole deploy", "ratio", "requests", "failed"}}
+	rows := [][]string{{"case", "floor", "host part", "ratio", "whole deploy", "ratio", "requests", "failed", "slowest"}}
 	for _, c := range r.cases {
 		floor := spread(c.floors, func(f floor) time.Duration { return f.total })
 		host := spread(c.runs, func(d deploy) time.Duration { return d.host })
 		whole := spread(c.runs, func(d deploy) time.Duration { return d.whole })
-		requests := 0
+		requests, slowest := 0, time.Duration(0)
 		for _, d := range c.runs {
-			requests += d.requests
+			requests, slowest = requests+d.requests, max(slowest, d.slowest)
 		}
 		rows = append(rows, []string{
-			c.name(), floor.String(), host.String(), host.over(floor), whole.String(), whole.over(floor),
-			fmt.Sprint(requests), fmt.Sprint(c.lost()),
+			c.name(), floor.String(), host.String(), c.ratio(func(d deploy) time.Duration { return d.host }),
+			whole.String(), c.ratio(func(d deploy) time.Duration { return d.whole }),
+			fmt.Sprint(requests), fmt.Sprint(c.lost()), ms(slowest),
 		})
 	}
 	table(w, rows)
@@ -71,7 +72,7 @@ func spread[T any](runs []T, of func(T) time.Duration) times {
 	return times{median(all), slices.Min(all), slices.Max(all)}
 }
 
-func median(all []time.Duration) time.Duration {
+func median[T time.Duration | float64](all []T) T {
 	sorted := slices.Sorted(slices.Values(all))
 	middle := len(sorted) / 2
 	if len(sorted)%2 == 1 {
@@ -84,11 +85,17 @@ func (t times) String() string {
 	return fmt.Sprintf("%s (%s–%s)", ms(t.median), number(t.least), number(t.most))
 }
 
-func (t times) over(floor times) string {
-	if floor.median == 0 {
+// ratio is the median of each run's ratio to the floor beside it: on a noisy
+// machine neighbours in time are the only fair comparison.
+func (m measured) ratio(of func(deploy) time.Duration) string {
+	var all []float64
+	for i, d := range m.runs {
+		all = append(all, float64(of(d))/float64(m.floors[i].total))
+	}
+	if len(all) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%.2f", float64(t.median)/float64(floor.median))
+	return fmt.Sprintf("%.2f", median(all))
 }
 
 func ms(d time.Duration) string     { return number(d) + " ms" }

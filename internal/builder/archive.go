@@ -31,7 +31,7 @@ func WriteArchive(dir, name string, produce func(io.Writer) error) (File, error)
 	tmp := temporary(dir, name)
 	file, err := lock(tmp)
 	if err != nil {
-		return File{}, exit.With(exit.Failed, fmt.Errorf("write image archive %s: %w", tmp, err))
+		return File{}, exit.With(exit.Failed, fmt.Errorf("image archive %s: %w", tmp, err))
 	}
 	written, err := fill(file, produce)
 	if err == nil {
@@ -74,7 +74,7 @@ func (r *remembering) Write(p []byte) (int, error) {
 
 func archiveError(name string, err error) error {
 	if errors.Is(err, syscall.ENOSPC) {
-		return exit.With(exit.Failed, fmt.Errorf("write image archive %s: %w", name, err), "make room on the disk of the state folder")
+		return exit.With(exit.Failed, fmt.Errorf("image archive %s: %w", name, err), "make room on the disk of the state folder")
 	}
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -175,9 +176,9 @@ func explain(err error, tail []string) error {
 }
 
 func telling(tail []string) string {
-	for i := len(tail) - 1; i >= 0; i-- {
-		if strings.Contains(tail[i], "ERROR:") || strings.Contains(tail[i], "failed to solve") {
-			return strings.TrimPrefix(strings.TrimSpace(tail[i]), "ERROR: ")
+	for _, t := range slices.Backward(tail) {
+		if strings.Contains(t, "ERROR:") || strings.Contains(t, "failed to solve") {
+			return strings.TrimPrefix(strings.TrimSpace(t), "ERROR: ")
 		}
 	}
 	if len(tail) > 0 {

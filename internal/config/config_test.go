@@ -158,7 +158,7 @@ func TestDefaults_AreThoseThatTheTagsTell(t *testing.T) {
 				}
 				continue
 			}
-			_, union := v.Field(i).Interface().(json.Marshaler)
+			_, union := reflect.TypeAssert[json.Marshaler](v.Field(i))
 			if f.Type.Kind() == reflect.Struct && !union {
 				down(at, v.Field(i))
 			} else if !v.Field(i).IsZero() {
@@ -196,7 +196,6 @@ func TestPaths_KnowEveryMapOfTextInTheTypes(t *testing.T) {
 			down(segs, typ.Elem())
 		case typ.Kind() == reflect.Struct:
 			for f := range typ.Fields() {
-				f := f
 				key, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 				if f.Anonymous {
 					down(segs, f.Type)

@@ -57,7 +57,7 @@ func New(opts Options) *Client {
 		CheckRedirect: client.CheckRedirect,
 	}), client.WithUserAgent("kstep"))
 	if err != nil {
-		panic(fmt.Sprintf("make engine client: %v", err))
+		panic(fmt.Sprintf("make engine client: %v", err)) //nolint:forbidigo // These options cannot fail.
 	}
 	return &Client{api: api, seam: through, transport: base, host: opts.Host}
 }
@@ -144,7 +144,7 @@ func (s *seam) RoundTrip(req *http.Request) (*http.Response, error) {
 			again = req.Clone(req.Context())
 			again.Body = body
 		}
-		answer, err := s.base.RoundTrip(again)
+		answer, err := s.base.RoundTrip(again) //nolint:bodyclose // The caller closes it.
 		if err == nil && !streams(req) {
 			answer.Body, err = whole(answer.Body)
 		}
@@ -215,7 +215,7 @@ type transportError struct{ err error }
 
 func (e *transportError) Error() string { return "no answer" }
 
-func transportCause(err error) (error, bool) {
+func transportCause(err error) (cause error, ok bool) { //nolint:revive // The cause is the result, not a failure.
 	if t, ok := errors.AsType[*transportError](err); ok {
 		return t.err, true
 	}

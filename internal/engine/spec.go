@@ -26,7 +26,7 @@ func (s Spec) Digest() string {
 	delete(s.Labels, LabelSpec)
 	data, err := json.Marshal(s) // Maps are written with sorted keys.
 	if err != nil {
-		panic(fmt.Sprintf("spec cannot be written as JSON: %v", err)) // Plain data only: cannot fail.
+		panic(fmt.Sprintf("spec cannot be written as JSON: %v", err)) //nolint:forbidigo // Plain data only: cannot fail.
 	}
 	sum := sha256.Sum256(data)
 	return "sha256:" + hex.EncodeToString(sum[:])

@@ -46,7 +46,7 @@ func (c capability) since() version {
 	case listHealth:
 		return version{1, 52}
 	default:
-		panic(fmt.Sprintf("capability %d has no version", c))
+		panic(fmt.Sprintf("capability %d has no version", c)) //nolint:forbidigo // A mistake in this file.
 	}
 }
 

@@ -48,7 +48,7 @@ func full(dir string) bool {
 	if err := syscall.Statfs(dir, &disk); err != nil {
 		return false
 	}
-	return disk.Bavail*uint64(disk.Bsize) < 64<<10 //nolint:unconvert // The types differ between systems.
+	return disk.Bavail*uint64(disk.Bsize) < 64<<10 // The types differ between systems.
 }
 
 func (r repository) export(ctx context.Context, commit, dest string) (warnings []string, err error) {

@@ -205,7 +205,7 @@ func startStdio(ctx context.Context, c *conn, line string) (*stdioConn, error) {
 		return nil, err
 	}
 	go func() {
-		session.Wait() //nolint:errcheck // Its complaint says more than its status.
+		session.Wait() // Its complaint says more than its status.
 		close(bridge.ended)
 	}()
 	return bridge, nil
@@ -234,7 +234,7 @@ func (s *stdioConn) complaint() string {
 func (s *stdioConn) Read(p []byte) (int, error) { return s.out.Read(p) }
 
 func (s *stdioConn) Close() error {
-	s.WriteCloser.Close() //nolint:errcheck // The session's end follows.
+	s.WriteCloser.Close() // The session's end follows.
 	s.done()
 	return nil
 }

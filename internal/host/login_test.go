@@ -1,11 +1,14 @@
 package host_test
 
 import (
+	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
 
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/host"
@@ -67,4 +70,43 @@ func TestGet_KeyDataSurvivesACIsSettings(t *testing.T) {
 	if strings.Contains(err.Error(), "nonsense") {
 		t.Errorf("got %v, which quotes the key", err)
 	}
+}
+
+func TestGet_KeyOfTheAgentLogsIn(t *testing.T) {
+	fake := hosttest.NewFake(t, "vm1")
+	raw, err := os.ReadFile(fake.KeyFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := ssh.ParseRawPrivateKey(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring := agent.NewKeyring()
+	if err := ring.Add(agent.AddedKey{PrivateKey: private}); err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(t.TempDir(), "agent")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go agent.ServeAgent(ring, conn) // Ends with the connection.
+		}
+	}()
+	opts := hosttest.Options(t, fake)
+	opts.AgentSocket, opts.Keys, opts.ConfigFiles = socket, []string{lock(t, private)}, nil
+	if _, err := get(t, opts, "root@"+fake.Address()); err != nil {
+		t.Fatal(err)
+	}
+	fake.Set(hosttest.Mood{RefuseKeys: true})
+	_, err = get(t, opts, "root@"+fake.Address())
+	wantError(t, err, exit.Unreachable, "tried agent: SHA256:")
 }

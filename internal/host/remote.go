@@ -101,7 +101,7 @@ func (r *remote) warm(ctx context.Context) {
 		c, a.err = r.conn(ctx)
 		close(a.done)
 		if a.err == nil {
-			c.files(ctx) //nolint:errcheck // Whoever needs it tries again.
+			c.files(ctx) // Whoever needs it tries again.
 		}
 	}()
 }
@@ -135,7 +135,7 @@ func (r *remote) drop(op Op, err error) {
 		return
 	}
 	if errors.Is(err, ErrConnectionLost) || !c.alive() || !c.answers(aliveWithin) {
-		c.close() //nolint:errcheck // It is broken.
+		c.close() // It is broken.
 		<-c.dead
 		return // The next operation connects, and drops the engine's connections then.
 	}
@@ -233,7 +233,7 @@ func (c *conn) run(ctx context.Context, program, line string, stdin []byte) ([]b
 	case err = <-ended:
 		go afterwards(session, done)
 	case <-ctx.Done():
-		session.Signal(ssh.SIGTERM) //nolint:errcheck // A courtesy; closing follows.
+		session.Signal(ssh.SIGTERM) // A courtesy; closing follows.
 		done()
 		return nil, engine.Ended(ctx)
 	}

@@ -85,8 +85,7 @@ func Ready(ctx context.Context, client *http.Client, url string, limits Limits) 
 			return nil
 		}
 		pause := refusedPause
-		var status *StatusError
-		if errors.As(err, &status) {
+		if _, answered := errors.AsType[*StatusError](err); answered {
 			pause = limits.Interval
 			if time.Since(start) > limits.StartPeriod {
 				failures++

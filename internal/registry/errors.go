@@ -54,11 +54,12 @@ func (e *plainError) Unwrap() error { return e.err }
 // plain is the heart of what the library says.
 func plain(err error) string {
 	if answer, ok := errors.AsType[*transport.Error](err); ok {
-		text := fmt.Sprintf("the registry answered %d %s", answer.StatusCode, http.StatusText(answer.StatusCode))
+		var text strings.Builder
+		text.WriteString(fmt.Sprintf("the registry answered %d %s", answer.StatusCode, http.StatusText(answer.StatusCode)))
 		for _, d := range answer.Errors {
-			text += ": " + d.Message
+			text.WriteString(": " + d.Message)
 		}
-		return text
+		return text.String()
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		return dns.Error()

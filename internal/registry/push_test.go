@@ -167,7 +167,7 @@ func TestPack_KeepsLayersThatAreCompressedAlready(t *testing.T) {
 func TestPush_TriesAgainWhenTheRegistryStumbles(t *testing.T) {
 	s := registrytest.New(t)
 	var failures atomic.Int64
-	s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+	s.Intercept(func(w http.ResponseWriter, _ *http.Request) bool {
 		switch n := failures.Add(1); {
 		case n%14 == 7:
 			w.WriteHeader(http.StatusServiceUnavailable)

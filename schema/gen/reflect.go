@@ -61,7 +61,6 @@ func types(t reflect.Type, found map[string]reflect.Type) {
 func fields(t reflect.Type) map[string]reflect.StructField {
 	all := map[string]reflect.StructField{}
 	for f := range t.Fields() {
-		f := f
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		switch {
 		case f.Anonymous && name == "":

@@ -27,7 +27,7 @@ func filtersOf(r *http.Request) map[string][]string {
 	var sets map[string]map[string]bool
 	text := []byte(r.URL.Query().Get("filters"))
 	if json.Unmarshal(text, &sets) != nil {
-		json.Unmarshal(text, &found) //nolint:errcheck // No filters, then.
+		json.Unmarshal(text, &found) // No filters, then.
 		return found
 	}
 	for term, values := range sets {
@@ -41,16 +41,16 @@ func filtersOf(r *http.Request) map[string][]string {
 
 func newID() string {
 	id := make([]byte, 32)
-	rand.Read(id) //nolint:errcheck // Never fails.
+	rand.Read(id) // Never fails.
 	return hex.EncodeToString(id)
 }
 
-func flush(w http.ResponseWriter) { http.NewResponseController(w).Flush() } //nolint:errcheck // The client notices.
+func flush(w http.ResponseWriter) { http.NewResponseController(w).Flush() } // The client notices.
 
 func answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(body) //nolint:errcheck // The client notices.
+	json.NewEncoder(w).Encode(body) // The client notices.
 }
 
 func answerList[T any](w http.ResponseWriter, list []T, one func(T) any) {

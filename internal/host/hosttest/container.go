@@ -3,6 +3,7 @@ package hosttest
 import (
 	"context"
 	"fmt"
+	maps0 "maps"
 	"net"
 	"net/http"
 	"os"
@@ -163,9 +164,7 @@ func (e *Engine) create(name string, config containerConfig, hostConfig hostConf
 func merged(maps ...map[string]string) map[string]string {
 	all := map[string]string{}
 	for _, m := range maps {
-		for k, v := range m {
-			all[k] = v
-		}
+		maps0.Copy(all, m)
 	}
 	return all
 }

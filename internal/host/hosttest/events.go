@@ -2,6 +2,7 @@ package hosttest
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -27,9 +28,7 @@ func (e *Engine) emit(c *container, action string, more map[string]string) {
 	one.Actor.ID = c.ID
 	one.Actor.Attributes = map[string]string{"name": c.Name, "image": c.Config.Image}
 	for _, m := range []map[string]string{c.Config.Labels, more} {
-		for k, v := range m {
-			one.Actor.Attributes[k] = v
-		}
+		maps.Copy(one.Actor.Attributes, m)
 	}
 	e.events = append(e.events, one)
 	close(e.changed)

@@ -22,7 +22,7 @@ func (c *container) writeLogs(w http.ResponseWriter, tail string) {
 	w.Header().Set("Content-Type", "application/vnd.docker.multiplexed-stream")
 	w.WriteHeader(200)
 	for _, l := range lines {
-		w.Write(frame(l.stderr, l.text+"\n")) //nolint:errcheck // The client notices.
+		w.Write(frame(l.stderr, l.text+"\n")) // The client notices.
 	}
 }
 
@@ -81,13 +81,13 @@ func (e *Engine) serveExec(w http.ResponseWriter, _ *http.Request, parts []strin
 	}
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	cmd.Run() //nolint:errcheck // The status is looked at.
+	cmd.Run() // The status is looked at.
 	e.finish(run, cmd.ProcessState.ExitCode())
 	w.Header().Set("Content-Type", "application/vnd.docker.raw-stream")
 	w.WriteHeader(200)
 	for i, text := range []string{out.String(), errs.String()} {
 		if text != "" {
-			w.Write(frame(i == 1, text)) //nolint:errcheck // The client notices.
+			w.Write(frame(i == 1, text)) // The client notices.
 		}
 	}
 }
@@ -130,12 +130,12 @@ func (c *container) archive(w http.ResponseWriter, r *http.Request) {
 	}
 	writer := tar.NewWriter(w)
 	if !isFile {
-		writer.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: path.Base(asked) + "/", Mode: 0o755}) //nolint:errcheck // The client notices.
+		writer.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: path.Base(asked) + "/", Mode: 0o755}) // The client notices.
 	}
 	for _, name := range sortedKeys(found) {
 		inside := path.Join(path.Base(asked), strings.TrimPrefix(name, asked))
-		writer.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: inside, Mode: 0o644, Size: int64(len(found[name]))}) //nolint:errcheck // The client notices.
-		writer.Write([]byte(found[name]))                                                                                //nolint:errcheck // The client notices.
+		writer.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: inside, Mode: 0o644, Size: int64(len(found[name]))}) // The client notices.
+		writer.Write([]byte(found[name]))                                                                                // The client notices.
 	}
-	writer.Close() //nolint:errcheck // The client notices.
+	writer.Close() // The client notices.
 }

@@ -135,7 +135,7 @@ func TestFake_ContainersBehaveAsTheirImageIsTold(t *testing.T) {
 		"exits":   {Exit: &three, Log: []string{"cannot read config"}},
 		"slow":    {Slow: 50 * time.Millisecond},
 		"deaf":    {IgnoreStop: true},
-		"handled": {Handler: func(p hosttest.Process) http.Handler { return http.NotFoundHandler() }},
+		"handled": {Handler: func(hosttest.Process) http.Handler { return http.NotFoundHandler() }},
 	}
 	for name, b := range behaviours {
 		fake.Engine.AddImage(name+":1", hosttest.Image{})

@@ -43,6 +43,7 @@ type Fake struct {
 
 	mu    sync.Mutex
 	mood  Mood
+	peers []*Fake // Hosts that can be reached from this one, for jumps.
 	conns map[net.Conn]bool
 }
 
@@ -155,6 +156,11 @@ func SSH(t testing.TB, fakes ...*Fake) config.SSH {
 		cfg.KnownHosts = append(cfg.KnownHosts, f.KnownHosts())
 		cfg.Keys = []string{f.keyFile}
 		cfg.DockerSocket = f.Socket
+	}
+	for _, f := range fakes {
+		f.mu.Lock()
+		f.peers = fakes
+		f.mu.Unlock()
 	}
 	if len(fakes) > 1 {
 		cfg.Keys = nil // Each has its own, by the ssh_config.

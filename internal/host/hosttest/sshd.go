@@ -9,6 +9,7 @@ import (
 	"net"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -119,14 +120,19 @@ func (f *Fake) channel(ctx context.Context, asked ssh.NewChannel) {
 }
 
 // reach dials as the host would: containers by address only, for the host does
-// not know their names, and its own published ports. Every other address of
-// this machine is another host.
+// not know their names, its own published ports, and other fakes.
 func (f *Fake) reach(name string, port int) (net.Conn, error) {
 	if c, err := f.Engine.dialFromHost(name, port); c != nil || err != nil {
 		return c, err
 	}
-	if name == "127.0.0.1" {
-		return net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port)) // Another fake, for jumps.
+	f.mu.Lock()
+	peers := f.peers
+	f.mu.Unlock()
+	address := net.JoinHostPort(name, strconv.Itoa(port))
+	for _, peer := range peers {
+		if peer.Address() == address {
+			return net.Dial("tcp", address)
+		}
 	}
 	return nil, fmt.Errorf("connect to %s: no route to host", name)
 }
@@ -231,7 +237,7 @@ func (f *Fake) command(ctx context.Context, line string, channel ssh.Channel) in
 		bridge(channel, to)
 		return 0
 	}
-	for _, word := range strings.Fields(rest) {
+	for word := range strings.FieldsSeq(rest) {
 		word = strings.Trim(word, `'"`)
 		if filepath.IsAbs(word) && !f.inside(word) && !isProgram(word) {
 			return complain(126, "hosttest: "+word+" is outside of the fake host")

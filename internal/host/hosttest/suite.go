@@ -52,12 +52,12 @@ func suiteCommands(t *testing.T, h host.Host) {
 		args := []string{"", " ", "a b", "it's", `"`, `\`, "$HOME", "`id`", "*", "~", "-n", "a=b", "new\nline", "grüße", "!", "#x", ";", "&&", "\t", `\n`}
 		out, err := h.Run(t.Context(), append([]string{"sh", "-c", `for a; do printf '<%s>' "$a"; done`, "sh"}, args...), nil)
 		must(t, err)
-		want := ""
+		var want strings.Builder
 		for _, a := range args {
-			want += "<" + a + ">"
+			want.WriteString("<" + a + ">")
 		}
-		if string(out) != want {
-			t.Errorf("got %q, want %q", out, want)
+		if string(out) != want.String() {
+			t.Errorf("got %q, want %q", out, want.String())
 		}
 	})
 	t.Run("standard input goes in, standard output comes out", func(t *testing.T) {
