@@ -50,7 +50,8 @@ type Session struct {
 	// Done are the files of the stages that ran, in order.
 	Done []*state.File
 
-	lease *held // Once a stage that touches hosts has run.
+	lease     *held // Once a stage that touches hosts has run.
+	connected bool  // The pre-connect hook has run.
 }
 
 // Execute runs one stage with everything that surrounds every stage: state in,
@@ -72,14 +73,6 @@ func Execute(ctx context.Context, stage Stage, s *Session) (*state.File, error) 
 	return file, err
 }
 
-// Warm begins to connect to the hosts that the filters leave.
-func (s *Session) Warm(ctx context.Context) {
-	targets, err := plan.Filter(plan.Targets(s.Config), s.Roles, s.HostGlobs)
-	if err == nil { // Else the stage tells.
-		s.Hosts.Warm(ctx, plan.HostNames(targets))
-	}
-}
-
 // run is one stage's execution.
 type run struct {
 	*Session
@@ -93,26 +86,47 @@ func (r *run) execute(ctx context.Context) (*state.File, error) {
 	if err := r.gather(ctx); err != nil {
 		return nil, err
 	}
-	leased, leave, err := r.enter(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := r.before(leased); err != nil {
-		return nil, leave(false, err)
-	}
-	result, err := r.stage.Run(leased, r.in)
-	if err == nil {
-		err = r.after(leased, result)
-	}
-	err = leave(changed(result), err)
+	result, began, err := r.work(ctx)
 	file, err := r.file(ctx, result, err)
 	if err != nil && ctx.Err() == nil {
 		r.failed(ctx, err)
+	}
+	if !began && r.in.Own != nil && r.in.Own.Status.Done() {
+		return file, err // What an earlier run did still holds, and so does its file.
 	}
 	if _, writeErr := r.Dir.Write(file); writeErr != nil {
 		return file, errors.Join(err, writeErr)
 	}
 	return file, err
+}
+
+// work runs the stage in its lease and between its hooks. began tells that it
+// got as far as to run.
+func (r *run) work(ctx context.Context) (result Result, began bool, err error) {
+	if err := r.connect(ctx); err != nil {
+		return result, false, err
+	}
+	leased, leave, err := r.enter(ctx)
+	if err != nil {
+		return result, false, err
+	}
+	if err := r.before(leased); err != nil {
+		return result, false, leave(false, err)
+	}
+	result, err = r.stage.Run(leased, r.in)
+	if err == nil {
+		err = r.after(leased, result)
+	}
+	return result, true, leave(changed(result), err)
+}
+
+// connect runs the pre-connect hook, once in a process that touches hosts.
+func (r *run) connect(ctx context.Context) error {
+	if !r.info.Hosts || r.connected {
+		return nil
+	}
+	r.connected = true
+	return r.hooks(ctx, hook.Details{}, "pre-connect")
 }
 
 // gather reads and checks everything the stage needs, before anything is

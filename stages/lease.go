@@ -56,6 +56,14 @@ func (r *run) enter(ctx context.Context) (context.Context, leaveFunc, error) {
 	}, nil
 }
 
+// Warm begins to connect to the hosts that the filters leave.
+func (s *Session) Warm(ctx context.Context) {
+	targets, err := plan.Filter(plan.Targets(s.Config), s.Roles, s.HostGlobs)
+	if err == nil { // Else the stage tells.
+		s.Hosts.Warm(ctx, plan.HostNames(targets))
+	}
+}
+
 func (r *run) acquire(ctx context.Context) (*held, error) {
 	store, err := r.LeaseStore(ctx)
 	if err != nil {

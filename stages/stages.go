@@ -36,6 +36,9 @@ type Info struct {
 	Reads []string
 	// Hosts tells that it touches hosts, and so needs the lease.
 	Hosts bool
+	// Enough tells that a partial success lets the next stage go on: the
+	// barrier's quorum has decided so.
+	Enough bool
 	// Moves tells that users see which targets are done: a failure on some is
 	// then a partial success of its own (exit 12).
 	Moves bool

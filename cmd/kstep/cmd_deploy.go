@@ -5,10 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/hook"
+	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/report"
+	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
 )
 
@@ -52,6 +58,7 @@ func (p *program) deploy(ctx context.Context, command string, flags *stageFlags)
 	if flags.image != "" { // A ready image: nothing to build.
 		chain = slices.DeleteFunc(chain, func(s stages.Stage) bool { return s.Info().Name == "build" })
 	}
+	began := time.Now()
 	return p.withSession(ctx, command, flags.version, flags.options(), func(ctx context.Context, s *stages.Session) (err error) {
 		s.KeepLease = true
 		defer func() { err = errors.Join(err, s.FreeLease(ctx)) }()
@@ -59,10 +66,21 @@ func (p *program) deploy(ctx context.Context, command string, flags *stageFlags)
 			if chain[min(i+1, len(chain)-1)].Info().Hosts {
 				s.Warm(ctx) // The connections are there when the next stage begins.
 			}
-			if _, err := stages.Execute(ctx, stage, s); err != nil {
-				return err
+			file, failed := stages.Execute(ctx, stage, s)
+			if failed == nil {
+				continue
 			}
+			err = errors.Join(err, failed)
+			if !stage.Info().Enough || file == nil || file.Status != state.Partial {
+				return exit.With(exit.CodeOf(failed), err)
+			}
+			s.Resume = true // What is ready goes on; the end tells of the rest.
 		}
-		return nil
+		if err == nil {
+			s.Report.Emit(report.Event{Time: time.Now().UTC(), Kind: report.Notice, Message: fmt.Sprintf(
+				"%s is live on %s after %s", hook.ServiceVersion(s.Config.Service, s.Version),
+				strings.Join(plan.HostNames(plan.Targets(s.Config)), ", "), time.Since(began).Round(100*time.Millisecond))})
+		}
+		return err
 	})
 }

@@ -108,7 +108,24 @@ func (p *program) withSession(ctx context.Context, command, flagVersion string, 
 		return err
 	}
 	defer session.Hosts.Close()
-	return work(ctx, session)
+	return aroundCommand(ctx, session, work)
+}
+
+// aroundCommand runs the hooks that surround a whole command. The one after it
+// runs whatever the result, and cannot change it for the better.
+func aroundCommand(ctx context.Context, s *stages.Session, work func(context.Context, *stages.Session) error) error {
+	details := hook.Details{
+		Performer: s.By, Service: s.Config.Service, Destination: s.Config.Destination, Version: s.Version,
+		Hosts: s.Config.Hosts(), Command: s.Command, StateDir: s.Dir.Path(),
+	}
+	if err := s.Hooks.Run(ctx, "pre-command", details); err != nil {
+		return err
+	}
+	began := time.Now()
+	err := work(ctx, s)
+	details.Version, details.Release, details.Runtime = s.Version, s.Release, time.Since(began)
+	details.Status, details.ExitCode = s.Result(err).Status, int(exit.CodeOf(err))
+	return errors.Join(err, s.Hooks.Run(context.WithoutCancel(ctx), "post-command", details))
 }
 
 // refuse tells what is wrong with the configuration, where a CI system shows it

@@ -1,5 +1,7 @@
 package hook
 
+//go:generate go test . -run TestDocs -update
+
 import (
 	"context"
 	"errors"

@@ -126,11 +126,8 @@ func Hooks(stages ...string) []Hook {
 		{"pre-connect", "once, before the first connection to a host"},
 		{"pre-build", "before the image is built"},
 		{"post-push", "after the image is in the registry"},
-		{"docker-setup", "after Docker was set up on hosts, before any container exists"},
 		{"pre-deploy", "once for each release, before the first stage that touches hosts: the place to ask whether CI is green"},
 		{"post-deploy", "once for each release, after its last stage succeeded; `KSTEP_RUNTIME` is set"},
-		{"pre-traefik-reboot", "before the proxy restarts, for each group of hosts"},
-		{"post-traefik-reboot", "after the proxy restarted, for each group of hosts"},
 	}
 	for _, stage := range stages {
 		for _, h := range []Hook{{"pre-" + stage, "before the stage"}, {"post-" + stage, "after the stage succeeded"}} {

@@ -168,6 +168,12 @@ func start(ctx context.Context, h host.Host, booted Booted, port config.Publish)
 	return booted, nil
 }
 
+// WatchesDocker tells whether the proxy has the engine's socket, without which
+// it cannot follow the containers' health.
+func WatchesDocker(c engine.Container) bool {
+	return slices.ContainsFunc(c.Mounts, func(m engine.Mount) bool { return m.Target == "/var/run/docker.sock" })
+}
+
 // Prepare makes the folder the proxy watches, with the catch-all in it.
 func Prepare(ctx context.Context, h host.Host, n plan.Names) error {
 	return h.Files().Write(ctx, path.Join(n.RouteDir(), "00-catch-all.yml"), []byte(catchAll), 0o644)

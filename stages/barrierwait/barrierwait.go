@@ -35,6 +35,7 @@ func (Stage) Info() stages.Info {
 		Summary: "wait until the new containers are ready, or stop them all",
 		Reads:   []string{"boot"},
 		Hosts:   true,
+		Enough:  true,
 	}
 }
 
@@ -59,7 +60,8 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 	}
 	if g.verdict.Open {
 		if err != nil {
-			err = errors.Join(err, stopSick(ctx, in, records, results))
+			err = exit.Hint(errors.Join(err, stopSick(ctx, in, records, results)),
+				"the barrier is open: kstep cutover --resume moves what is ready, and the rest keeps the old version")
 		}
 		return stages.Result{Targets: records, Outputs: outputs, Changed: g.decided}, err
 	}

@@ -92,6 +92,10 @@ func prepare(ctx context.Context, in stages.Input, w *stages.Work) error {
 	for _, what := range booted.Changed {
 		w.Did("%s", what)
 	}
+	if err == nil && in.Config.Proxy.Switch == "cord" && !proxy.WatchesDocker(booted.Container) {
+		return exit.With(exit.Failed, fmt.Errorf("the proxy on %s does not watch Docker, as proxy.switch: cord needs", w.Target.Host),
+			"kstep proxy reboot starts it anew with what the config asks for")
+	}
 	if err == nil && booted.Differs {
 		in.Warn("the proxy on %s runs with other settings than the config asks for: kstep proxy reboot", w.Target.Host)
 	}

@@ -44,9 +44,15 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 	if err != nil {
 		return stages.Result{}, err
 	}
+	waited, err := state.Outputs[state.BarrierWaitOutputs](in.Upstream, "barrier-wait")
+	if err != nil {
+		return stages.Result{}, err
+	}
 	guards, _, err := stages.EachHost(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
-		_, err := w.Guarded(ctx)
-		return struct{}{}, err
+		if _, err := w.Guarded(ctx); err != nil {
+			return struct{}{}, err
+		}
+		return struct{}{}, survived(ctx, in, w, waited)
 	})
 	if err != nil {
 		return stages.Result{Targets: guards}, err
@@ -57,6 +63,9 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 			booted, ok := boot.Targets[w.Target.Key()]
 			if !ok {
 				return state.CutoverTarget{}, exit.With(exit.MissingState, errors.New("boot has not started it"), "run kstep boot for it")
+			}
+			if !booted.Waiting && !waited.Targets[w.Target.Key()].Ready {
+				return state.CutoverTarget{}, errors.New("was not ready at the barrier: the old version serves on here")
 			}
 			return target(ctx, in, w, booted.Container)
 		})

@@ -1,0 +1,20 @@
+package hosttest
+
+import (
+	"context"
+	"net"
+
+	"github.com/kstep/kstep/internal/engine"
+)
+
+// Dial reaches a port that the host publishes, as its users do: not through
+// SSH, so it works whatever became of that.
+func (f *Fake) Dial(port int) (net.Conn, error) { return f.Engine.dialFromHost("127.0.0.1", port) }
+
+// Look is a client of the host's engine for tests that look at what became of
+// it. It does not go through SSH, and nobody counts its requests.
+func (f *Fake) Look() *engine.Client {
+	return engine.New(engine.Options{
+		Host: f.Name, Dial: func(context.Context) (net.Conn, error) { return f.Engine.dial() },
+	})
+}

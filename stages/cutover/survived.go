@@ -1,0 +1,52 @@
+package cutover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/state"
+	"github.com/kstep/kstep/stages"
+)
+
+// survived looks at all of a host's new containers before the first one gets
+// traffic anywhere: one that was ready and has crashed since is stopped, and
+// the old version serves on. What an earlier run of the stage moved is left
+// alone.
+func survived(ctx context.Context, in stages.Input, w *stages.Work, waited state.BarrierWaitOutputs) error {
+	var done state.CutoverOutputs
+	if in.Own != nil && len(in.Own.Outputs) > 0 {
+		var err error
+		if done, err = state.Outputs[state.CutoverOutputs](state.NewSet(in.Own), in.Own.Stage); err != nil {
+			return err
+		}
+	}
+	var errs []error
+	for _, t := range in.Targets {
+		ready := waited.Targets[t.Key()]
+		if t.Host == w.Target.Host && ready.Ready && !done.Targets[t.Key()].Done {
+			errs = append(errs, up(ctx, in, w, t, ready.Container))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func up(ctx context.Context, in stages.Input, w *stages.Work, t plan.Target, id string) error {
+	c, err := w.Host.Engine().Inspect(ctx, id)
+	if errors.Is(err, engine.ErrNotFound) {
+		return exit.With(exit.BadState, errors.New("the container that boot started is gone"), "run kstep boot again")
+	}
+	if err != nil || (c.Running() && c.Restarts == 0) {
+		return err
+	}
+	serving, err := stages.Serving(ctx, in, &stages.Work{Host: w.Host, Target: t, Names: w.Names}, c)
+	if err != nil || serving { // Moved by a run that was killed before it could note it.
+		return err
+	}
+	crashed := fmt.Errorf("%s crashed after it was ready (%s, restarts %d): the old version serves on", c.Name, c.State, c.Restarts)
+	return exit.Hint(errors.Join(crashed, w.Host.Engine().Stop(ctx, c.ID, engine.Stop{})),
+		fmt.Sprintf("docker logs %s on %s shows its last words", c.Name, t.Host))
+}
