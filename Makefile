@@ -32,7 +32,7 @@ unit: ## Run the tests of the packages (seconds).
 	go test ./...
 
 .PHONY: integration
-integration: rig ## Run the integration tests on the rig.
+integration: rig ci-tools ## Run the integration tests on the rig.
 	go test -tags integration -p 1 -count=1 -timeout 30m ./integration/...
 
 .PHONY: test
@@ -51,15 +51,15 @@ rig-down: ## Take the rig down, with all it holds.
 	integration/rig/down --purge
 
 .PHONY: demo
-demo: rig ## Deploy two versions to the rig under traffic, and show what happened.
-	go run -tags integration ./integration/demo
+demo: build ## Bring up the rig, deploy two versions under traffic, and show what happened.
+	@go run ./integration/demo
 
 .PHONY: demo-down
 demo-down: rig-down ## Remove the demo and the rig.
 
 .PHONY: bench
-bench: rig ## Measure a deploy beside its floor on the same hosts.
-	go run -tags integration ./integration/bench
+bench: build ## Measure deploys beside their floor on the rig: five rounds, some minutes.
+	@go run ./integration/bench
 
 .PHONY: fmt
 fmt: tools ## Format the code.
@@ -96,5 +96,18 @@ TOOLS := $(CACHE)/.built-$(shell sha256sum tools/go.sum 2>/dev/null | cut -c1-12
 .PHONY: tools
 tools: $(TOOLS)
 $(TOOLS):
-	@mkdir -p $(CACHE) && cd tools && go build -o $(CACHE)/ github.com/golangci/golangci-lint/v2/cmd/golangci-lint github.com/rhysd/actionlint/cmd/actionlint
+	@mkdir -p $(CACHE) && cd tools && go build -o $(CACHE)/ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 	@rm -f $(CACHE)/.built-* && touch $@
+
+# What runs the CI definitions: the deployer of the rig has this folder too.
+CI_TOOLS := $(CACHE)/ci/.built-$(shell cat tools/act/go.sum tools/gitlab-ci-local/package-lock.json 2>/dev/null | sha256sum | cut -c1-12)
+
+.PHONY: ci-tools
+ci-tools: $(CI_TOOLS) ## Build what runs GitHub's and GitLab's definitions here: act, actionlint, gitlab-ci-local.
+$(CI_TOOLS):
+	@mkdir -p $(CACHE)/ci/gitlab-ci-local
+	cd tools/act && go build -trimpath -ldflags '-s -w' -o $(CACHE)/ci/ github.com/nektos/act github.com/rhysd/actionlint/cmd/actionlint
+	@command -v npm >/dev/null || { apt-get update && apt-get install -y --no-install-recommends npm; }
+	cp tools/gitlab-ci-local/*.json $(CACHE)/ci/gitlab-ci-local/
+	npm ci --prefix $(CACHE)/ci/gitlab-ci-local --ignore-scripts --no-audit --no-fund
+	@rm -f $(CACHE)/ci/.built-* && touch $@

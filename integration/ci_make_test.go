@@ -9,47 +9,27 @@ import (
 	"testing"
 )
 
-func TestMake_DeploysWhatIsMissingAndNothingElse(t *testing.T) {
+func TestMake_DeploysWhatIsMissingAndTriesAgainWhatFailed(t *testing.T) {
 	w := beginCI(t)
 	if log, code := w.make("-j2", "--output-sync"); code != 0 {
 		t.Fatalf("make exits with %d:\n%s", code, log)
 	}
 	w.serves("v1")
 	w.hasDatabase("vm1")
+	w.makes(0)
 
-	if log, code := w.make(); code != 0 || len(stagesRun(log)) > 0 {
-		t.Errorf("make again: exit status %d, runs %v, want nothing:\n%s", code, stagesRun(log), log)
-	}
 	if err := os.Remove(w.app.Dir + "/kstep-state/cutover.json"); err != nil {
 		t.Fatal(err)
 	}
-	log, code := w.make()
-	if got, want := stagesRun(log), []string{"cutover", "prune"}; code != 0 || !slices.Equal(got, want) {
-		t.Errorf("make without cutover.json: exit status %d, runs %v, want %v:\n%s", code, got, want, log)
-	}
+	w.makes(0, "cutover", "prune")
 	if got := w.state("cutover")["status"]; got != "unchanged" {
 		t.Errorf("cutover says %v, want unchanged", got)
 	}
-}
 
-func TestMake_StopsAtAFailedStageAndTriesItAgainNextTime(t *testing.T) {
-	w := beginCI(t)
-	if log, code := w.make(); code != 0 {
-		t.Fatalf("make exits with %d:\n%s", code, log)
-	}
 	w.commit(ciVersion(t, "v2", "exit"))
-	for _, want := range [][]string{allStages()[:6], {"barrier-wait"}} {
-		log, code := w.make()
-		if got := stagesRun(log); code != 2 || !slices.Equal(got, want) {
-			t.Errorf("make of a broken image: exit status %d, runs %v, want %v:\n%s", code, got, want, log)
-		}
-		w.serves("v1")
-	}
-	w.commit(ciVersion(t, "v3", ""))
-	if log, code := w.make(); code != 0 {
-		t.Errorf("make of the next commit exits with %d:\n%s", code, log)
-	}
-	w.serves("v3")
+	w.makes(2, allStages()[:6]...)
+	w.makes(2, "barrier-wait")
+	w.serves("v1")
 }
 
 // make runs kstep.mk with the secrets in its environment.
@@ -64,13 +44,17 @@ func (w *world) make(args ...string) (log string, code int) {
 	return log, code
 }
 
-// stagesRun are the commands that make has told, in order.
-func stagesRun(log string) []string {
-	var stages []string
+// makes expects make to run these stages, in order, and to end so.
+func (w *world) makes(exit int, want ...string) {
+	w.t.Helper()
+	log, code := w.make()
+	var got []string
 	for line := range strings.Lines(log) {
 		if stage, ok := strings.CutPrefix(strings.TrimSpace(line), "kstep "); ok && slices.Contains(allStages(), stage) {
-			stages = append(stages, stage)
+			got = append(got, stage)
 		}
 	}
-	return stages
+	if code != exit || !slices.Equal(got, want) {
+		w.t.Errorf("make runs %v and exits with %d, want %v and %d:\n%s", got, code, want, exit, log)
+	}
 }

@@ -16,9 +16,10 @@ func TestPrune_KeepsWhatRollbackNeedsAndLeavesOthersAlone(t *testing.T) {
 	v := s.version("v1", "")
 	v.Files["kstep.staging.yml"] = "proxy: {hosts: [staging.test]}\n"
 	w := beginWith(t, v)
+	w.ignore("/staging-state/")
 	commits := []string{w.head()}
 	w.must("deploy")
-	w.must("-d", "staging", "deploy") // Stays at v1: production must not prune its image.
+	w.must("-d", "staging", "--state-dir", "staging-state", "deploy") // Stays at v1: production must not prune its image.
 	blog := w.beside("blog", "proxy: {image: \""+rig.TraefikImage+"\", hosts: [blog.test]}")
 	blog.must("deploy")
 	for _, version := range []string{"v2", "v3", "v4"} {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/host"
+	"github.com/kstep/kstep/internal/lease"
 	"github.com/kstep/kstep/internal/ledger"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/report"
@@ -39,6 +40,9 @@ func (w *Work) Did(format string, args ...any) {
 	w.changed = append(w.changed, what)
 	w.Say("%s", what)
 }
+
+// Changes are the notes of what was made so far.
+func (w *Work) Changes() []string { return slices.Clone(w.changed) }
 
 // Say tells people what is observed.
 func (w *Work) Say(format string, args ...any) {
@@ -90,8 +94,10 @@ func (w *Work) connect(ctx context.Context) error {
 		return err
 	}
 	w.Host = h
-	w.Names, err = Names(ctx, w.in, h)
-	return err
+	if w.Names, err = Names(ctx, w.in, h); err != nil || w.in.hold == nil {
+		return err
+	}
+	return w.in.hold.Check(ctx, h.Name(), lease.Fence{Files: h.Files(), Dir: w.Names.Fence()})
 }
 
 // Names are the names on one host, where the run directory is absolute.
@@ -191,6 +197,13 @@ func (w *Work) Guarded(ctx context.Context) (ledger.Ledger, error) {
 		return l, err
 	}
 	return l, l.Guard(w.Target.Host, w.in.Release)
+}
+
+// Note changes the host's ledger, beside whatever other shards change there at
+// the same time. change tells whether it changed anything.
+func (w *Work) Note(ctx context.Context, change func(*ledger.Ledger) bool) error {
+	_, err := ledger.Update(ctx, w.Host.Files(), w.Names.Ledger(), change)
+	return err
 }
 
 // Merge puts the records of a host-wide first part under those of its targets:

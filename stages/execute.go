@@ -12,6 +12,7 @@ import (
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/hook"
 	"github.com/kstep/kstep/internal/host"
+	"github.com/kstep/kstep/internal/lease"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/report"
 	"github.com/kstep/kstep/internal/secret"
@@ -34,9 +35,17 @@ type Session struct {
 	By string
 	// Command is what the user called, for hooks.
 	Command string
+	// StateFrom is where state comes from that the folder does not have:
+	// FromHosts, or nowhere.
+	StateFrom string
 	// Resume builds upon stages that failed or were interrupted.
 	Resume  bool
 	Options Options
+	// Guard stands around all that the session does on hosts, and lets nothing
+	// be changed there without the lease.
+	Guard *lease.Guard
+	// Wait is how long to queue for the lease; 0 means what the config says.
+	Wait time.Duration
 	// Release, Version and Source are set by the first stage, or read from the
 	// state by the first that needs them.
 	Release string
@@ -50,8 +59,9 @@ type Session struct {
 	// Done are the files of the stages that ran, in order.
 	Done []*state.File
 
-	lease     *held // Once a stage that touches hosts has run.
-	connected bool  // The pre-connect hook has run.
+	lease     *lease.Hold // Once a stage that touches hosts has run.
+	connected bool        // The pre-connect hook has run.
+	fetched   bool        // The state has been fetched from the hosts.
 }
 
 // Execute runs one stage with everything that surrounds every stage: state in,
@@ -96,6 +106,9 @@ func (r *run) execute(ctx context.Context) (*state.File, error) {
 	}
 	if _, writeErr := r.Dir.Write(file); writeErr != nil {
 		return file, errors.Join(err, writeErr)
+	}
+	if began {
+		r.mirror(ctx, file)
 	}
 	return file, err
 }
@@ -148,9 +161,18 @@ func (r *run) gather(ctx context.Context) error {
 	if r.Options.Image != "" && r.info.Name == "push" {
 		reads = nil
 	}
+	r.in.Targets = targets
+	if err := r.fetch(ctx, expect); err != nil {
+		return err
+	}
 	upstream, err := r.Dir.ReadSet(reads, expect)
 	if err != nil {
 		return err
+	}
+	if len(r.info.Optional) > 0 {
+		if helpful, err := r.Dir.ReadSet(r.info.Optional, resumed(expect)); err == nil {
+			upstream = helpful
+		}
 	}
 	if err := r.identify(ctx, upstream, expect, len(reads) == 0); err != nil {
 		return err
@@ -174,6 +196,12 @@ func (r *run) gather(ctx context.Context) error {
 		Source: r.Source,
 	}
 	return nil
+}
+
+// resumed expects files of stages that failed, too.
+func resumed(expect state.Expect) state.Expect {
+	expect.Resume = true
+	return expect
 }
 
 func (r *run) shard() string { return plan.Shard(r.Roles, r.HostGlobs) }
@@ -288,7 +316,7 @@ func (r *run) judge(ctx context.Context, result Result, err error) (state.Status
 	if !done {
 		return state.Failed, err
 	}
-	if r.info.Moves {
+	if r.info.Moves && exit.CodeOf(err) != exit.LeaseHeld { // What was overtaken must not be repeated.
 		err = exit.With(exit.Partial, err)
 	}
 	return state.Partial, err

@@ -4,20 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
+	"path"
+	"slices"
 	"time"
 
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/host"
 	"github.com/kstep/kstep/internal/lease"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/report"
+	"github.com/kstep/kstep/internal/state"
 )
-
-// held is the lease that this process is in.
-type held struct {
-	store   lease.Store
-	lease   lease.Lease
-	entered bool // The release had it before this process.
-}
 
 // leaveFunc ends a stage's stay in the lease. It returns the stage's error,
 // with its own joined.
@@ -30,19 +28,16 @@ func (r *run) enter(ctx context.Context) (context.Context, leaveFunc, error) {
 		return ctx, func(_ bool, err error) error { return err }, nil
 	}
 	if r.lease == nil {
-		// All hosts at once, not the lease's first and then the others.
-		r.Warm(ctx)
-		h, err := r.acquire(ctx)
-		if err != nil {
+		if err := r.acquire(ctx); err != nil {
 			return ctx, nil, err
 		}
-		r.lease = h
 	}
+	r.in.hold = r.lease
 	beating, stop := context.WithCancelCause(ctx)
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
-		if err := r.lease.beat(beating); err != nil {
+		if err := r.lease.Beat(beating); err != nil {
 			stop(err)
 		}
 	}()
@@ -56,22 +51,32 @@ func (r *run) enter(ctx context.Context) (context.Context, leaveFunc, error) {
 	}, nil
 }
 
-// Warm begins to connect to the hosts that the filters leave.
+// Warm begins to connect to the hosts that the filters leave. Where a hook has
+// to run before the first connection, it waits for the stage that runs it.
 func (s *Session) Warm(ctx context.Context) {
+	if !s.connected && !s.Hooks.Skip {
+		if hook, err := s.Hooks.Find("pre-connect"); hook != "" || err != nil {
+			return
+		}
+	}
 	targets, err := plan.Filter(plan.Targets(s.Config), s.Roles, s.HostGlobs)
 	if err == nil { // Else the stage tells.
 		s.Hosts.Warm(ctx, plan.HostNames(targets))
 	}
 }
 
-func (r *run) acquire(ctx context.Context) (*held, error) {
+// acquire takes the lease and hands it to the guard, so that from here on no
+// host is changed without it.
+func (r *run) acquire(ctx context.Context) error {
+	// All hosts at once, not the lease's first and then the others.
+	r.Warm(ctx)
 	store, err := r.LeaseStore(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	got, err := r.queue(ctx, store)
+	hold, got, err := r.queue(ctx, store)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if got.Taken != nil {
 		r.Report.Emit(report.Event{
@@ -79,7 +84,22 @@ func (r *run) acquire(ctx context.Context) (*held, error) {
 			Message: "took over the expired lease of " + got.Taken.Holder.String(),
 		})
 	}
-	return &held{store: store, lease: got.Lease, entered: got.Entered}, nil
+	r.lease = hold
+	if r.Guard != nil {
+		r.Guard.Hold(hold, func(ctx context.Context, name string) (lease.Fence, error) {
+			h, err := r.Hosts.Get(ctx, name)
+			if err != nil {
+				return lease.Fence{}, err
+			}
+			return fence(ctx, Input{Config: r.Config}, h)
+		})
+	}
+	return nil
+}
+
+func fence(ctx context.Context, in Input, h host.Host) (lease.Fence, error) {
+	names, err := Names(ctx, in, h)
+	return lease.Fence{Files: h.Files(), Dir: names.Fence()}, err
 }
 
 // LeaseStore is the lease of the session's service and destination.
@@ -89,48 +109,32 @@ func (s *Session) LeaseStore(ctx context.Context) (lease.Store, error) {
 		return lease.Store{}, err
 	}
 	names, err := Names(ctx, Input{Config: s.Config}, host)
-	return lease.Store{Files: host.Files(), Dir: names.Lease()}, err
+	return lease.Store{Host: host.Name(), Files: host.Files(), Dir: names.Lease()}, err
 }
 
-// ask is the pause between two looks at a lease that another release holds.
-const ask = 2 * time.Second
-
-// queue waits for another release's lease as long as lease.wait says.
-func (r *run) queue(ctx context.Context, store lease.Store) (lease.Acquired, error) {
-	limit := time.Now().Add(r.Config.Lease.Wait.D())
-	for told := false; ; told = true {
-		got, err := store.Acquire(ctx, lease.Holder{
-			Release: r.Release, Version: r.Version, By: r.By, RunURL: r.Actor.RunURL,
-			Stage: r.info.Name, TTL: r.Config.Lease.TTL.D(),
-		})
-		if err == nil || exit.CodeOf(err) != exit.LeaseHeld || time.Now().After(limit) {
-			return got, err
-		}
-		if !told {
-			r.Report.Emit(report.Event{Time: time.Now().UTC(), Kind: report.Notice, Stage: r.info.Name, Message: "waiting: " + err.Error()})
-		}
-		select {
-		case <-ctx.Done():
-			return got, context.Cause(ctx)
-		case <-time.After(ask):
-		}
+// LeaseWait is how long the session queues for a lease that another release
+// holds.
+func (s *Session) LeaseWait() time.Duration {
+	if s.Wait > 0 {
+		return s.Wait
 	}
+	return s.Config.Lease.Wait.D()
 }
 
-// beat renews the lease until ctx ends or another release has it.
-func (h *held) beat(ctx context.Context) error {
-	tick := time.NewTicker(h.lease.Holder.TTL / 3)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			if err := h.store.Renew(ctx, h.lease); exit.CodeOf(err) == exit.LeaseHeld {
-				return err
-			}
-		}
+// queue takes the lease, behind those who came before.
+func (r *run) queue(ctx context.Context, store lease.Store) (*lease.Hold, lease.Acquired, error) {
+	began := time.Now()
+	got, err := store.Wait(ctx, lease.Holder{
+		Release: r.Release, Version: r.Version, By: r.By, RunURL: r.Actor.RunURL,
+		Stage: r.info.Name, TTL: r.Config.Lease.TTL.D(), Ended: r.info.Ends,
+	}, r.LeaseWait(), func(reason error) {
+		r.Report.Emit(report.Event{Time: time.Now().UTC(), Kind: report.Notice, Stage: r.info.Name, Message: "waiting: " + reason.Error()})
+		began = time.Now()
+	})
+	if err != nil {
+		return nil, got, err
 	}
+	return lease.NewHold(store, got, began), got, nil
 }
 
 // leave frees the lease when the release is over: its last stage is done, or
@@ -138,11 +142,49 @@ func (h *held) beat(ctx context.Context) error {
 // over already frees what it took to look. Otherwise the lease stays for the
 // release's next job.
 func (r *run) leave(ctx context.Context, changed bool, err error) error {
-	over := (err == nil && r.info.Name == LastStage) || exit.CodeOf(err) == exit.BarrierClosed
-	if !over && (changed || err != nil || r.lease.entered || r.KeepLease) {
+	over := exit.CodeOf(err) == exit.BarrierClosed
+	if err == nil && r.info.Name == LastStage {
+		if over, err = r.last(ctx); err != nil {
+			return err
+		}
+	}
+	if r.info.Ends && err == nil {
+		return r.EndLease(ctx)
+	}
+	if !over && (changed || err != nil || r.lease.Entered() || r.KeepLease) {
 		return err
 	}
 	return errors.Join(err, r.FreeLease(ctx))
+}
+
+// last tells whether the last stage is over with this shard: every other one of
+// the release has been here. Each leaves a mark for each of its targets before
+// it looks, so that of several that end at once one finds them all.
+func (r *run) last(ctx context.Context) (bool, error) {
+	if r.shard() == "" || r.KeepLease {
+		return true, nil
+	}
+	store, err := r.LeaseStore(ctx)
+	if err != nil {
+		return false, err
+	}
+	marks := path.Join(store.Dir, "done", r.Release)
+	for _, t := range r.in.Targets {
+		if err := store.Files.Write(ctx, path.Join(marks, url.PathEscape(t.Key())), nil, 0o644); err != nil {
+			return false, fmt.Errorf("mark %s as done: %w", t.Key(), err)
+		}
+	}
+	done, err := store.Files.List(ctx, marks)
+	if err != nil {
+		return false, err
+	}
+	for _, t := range r.in.Upstream.File(r.info.Reads[0]).Targets {
+		name := url.PathEscape(state.Key(t.Role, t.Host))
+		if !slices.ContainsFunc(done, func(e host.Entry) bool { return e.Name == name }) {
+			return false, nil
+		}
+	}
+	return true, store.Files.Remove(ctx, marks)
 }
 
 // releaseTime bounds the freeing of a lease after an interruption.
@@ -150,14 +192,23 @@ const releaseTime = 3 * time.Second
 
 // FreeLease lets another release in. It does nothing if this process holds no
 // lease.
-func (s *Session) FreeLease(ctx context.Context) error {
+func (s *Session) FreeLease(ctx context.Context) error { return s.freeLease(ctx, false) }
+
+// EndLease is FreeLease for a release that is given up: jobs of it that are
+// still at work somewhere stop at their next change.
+func (s *Session) EndLease(ctx context.Context) error { return s.freeLease(ctx, true) }
+
+func (s *Session) freeLease(ctx context.Context, end bool) error {
 	if s.lease == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
 	defer cancel()
-	err := s.lease.store.Release(ctx, s.lease.lease)
+	err := s.lease.Free(ctx, end)
 	s.lease = nil
+	if s.Guard != nil {
+		s.Guard.Hold(nil, nil)
+	}
 	if err != nil {
 		return fmt.Errorf("free the lease: %w", err)
 	}

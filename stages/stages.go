@@ -9,6 +9,7 @@ import (
 
 	"github.com/kstep/kstep/internal/config"
 	"github.com/kstep/kstep/internal/host"
+	"github.com/kstep/kstep/internal/lease"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/report"
 	"github.com/kstep/kstep/internal/secret"
@@ -34,6 +35,11 @@ type Info struct {
 	Summary string
 	// Reads are the stages whose state files it needs, in pipeline order.
 	Reads []string
+	// Optional are stages whose state files help if they are there and good.
+	Optional []string
+	// Ends tells that it ends its release: jobs of the release that are still
+	// at work lose the lease when it begins, and it is free when it is done.
+	Ends bool
 	// Hosts tells that it touches hosts, and so needs the lease.
 	Hosts bool
 	// Enough tells that a partial success lets the next stage go on: the
@@ -44,9 +50,10 @@ type Info struct {
 	Moves bool
 }
 
-// FirstHostStage is the first stage that touches hosts: the pre-deploy hook
-// runs before it. LastStage ends a deploy: the post-deploy hook runs after it.
+// LastHostless is the last stage that touches no hosts. FirstHostStage is the
+// first one that does: the pre-deploy hook runs before it. LastStage ends a deploy: the post-deploy hook runs after it.
 const (
+	LastHostless   = "push"
 	FirstHostStage = "assets"
 	LastStage      = "prune"
 )
@@ -87,6 +94,8 @@ type Input struct {
 	Report report.Sink
 	// Options are the stage's own flags.
 	Options Options
+
+	hold *lease.Hold // The lease that the stage runs in.
 }
 
 // Options are flags that single stages have.

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/host"
+	"github.com/kstep/kstep/stages"
 )
 
 // program is what every command may use of its process. stdout is for results,
@@ -30,11 +33,13 @@ type globals struct {
 	config      string
 	destination string
 	stateDir    string
+	stateFrom   string
 	output      string
 	roles       []string
 	hosts       []string
 	adopt       bool
 	resume      bool
+	wait        time.Duration
 	skipHooks   bool
 	dotenv      string
 	junit       string
@@ -56,6 +61,7 @@ func (p *program) run(ctx context.Context, args []string) exit.Code {
 		app.Usage(nil)
 		return exit.Usage
 	}
+	args = withTime(args)
 	name, err := app.Parse(args)
 	if ended {
 		return exit.OK
@@ -79,7 +85,10 @@ func application(p *program) (*kingpin.Application, map[string]action) {
 		configureStages,
 		configureDeploy,
 		configureRollback,
+		configureAbort,
+
 		configureLock,
+		configureMatrix,
 		configureProxy,
 		configureState,
 		configureInit,
@@ -96,14 +105,42 @@ func (g *globals) declare(app *kingpin.Application) {
 	app.Flag("config", "The configuration file.").Short('c').Envar("KSTEP_CONFIG").Default("kstep.yml").StringVar(&g.config)
 	app.Flag("destination", "Merge kstep.<destination>.yml over the configuration.").Short('d').Envar("KSTEP_DESTINATION").StringVar(&g.destination)
 	app.Flag("state-dir", "The folder of the state files.").Envar("KSTEP_STATE_DIR").Default("kstep-state").StringVar(&g.stateDir)
+	app.Flag("state-from", "Where state comes from that the folder does not have: dir (nowhere), or hosts (their copy of it).").Envar("KSTEP_STATE_FROM").Default("dir").EnumVar(&g.stateFrom, "dir", stages.FromHosts)
 	app.Flag("output", "How to tell what happens: text, or json for one event a line on stdout.").Envar("KSTEP_OUTPUT").Default("text").EnumVar(&g.output, "text", "json")
 	app.Flag("roles", "Only these roles (globs, by comma or repeated).").Envar("KSTEP_ROLES").StringsVar(&g.roles)
 	app.Flag("hosts", "Only these hosts (globs, by comma or repeated).").Envar("KSTEP_HOSTS").StringsVar(&g.hosts)
 	app.Flag("adopt", "Take, and replace, state files of another service, destination or release.").BoolVar(&g.adopt)
 	app.Flag("resume", "Build upon stages that failed or were interrupted.").BoolVar(&g.resume)
+	app.Flag("wait", "Queue this long for the lease when another release holds it; an hour, if no time is given. Default: lease.wait of the configuration.").Envar("KSTEP_WAIT").PlaceHolder("[DURATION]").DurationVar(&g.wait)
 	app.Flag("dotenv-file", "Also write the results as a dotenv file (GitLab: artifacts:reports:dotenv).").Envar("KSTEP_DOTENV_FILE").StringVar(&g.dotenv)
 	app.Flag("junit-file", "Also write a JUnit report, one case for each target.").Envar("KSTEP_JUNIT_FILE").StringVar(&g.junit)
 	app.Flag("skip-hooks", "Run no hooks.").Envar("KSTEP_SKIP_HOOKS").BoolVar(&g.skipHooks)
+}
+
+// waitTime is how long a plain --wait queues.
+const waitTime = time.Hour
+
+// withTime gives a plain --wait its time: the parser knows no flag with a value
+// that may be left out.
+func withTime(args []string) []string {
+	args = slices.Clone(args)
+	for i, arg := range args {
+		if arg == "--" {
+			break
+		}
+		if arg != "--wait" {
+			continue
+		}
+		timed := false
+		if i+1 < len(args) {
+			_, err := time.ParseDuration(args[i+1])
+			timed = err == nil
+		}
+		if !timed {
+			args[i] = "--wait=" + waitTime.String()
+		}
+	}
+	return args
 }
 
 // list splits a repeatable flag's values at commas.

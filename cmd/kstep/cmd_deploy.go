@@ -12,7 +12,6 @@ import (
 
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/hook"
-	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/report"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
@@ -79,7 +78,7 @@ func (p *program) deploy(ctx context.Context, command string, flags *stageFlags)
 		if err == nil {
 			s.Report.Emit(report.Event{Time: time.Now().UTC(), Kind: report.Notice, Message: fmt.Sprintf(
 				"%s is live on %s after %s", hook.ServiceVersion(s.Config.Service, s.Version),
-				strings.Join(plan.HostNames(plan.Targets(s.Config)), ", "), time.Since(began).Round(100*time.Millisecond))})
+				strings.Join(s.Result(nil).Hosts, ", "), time.Since(began).Round(100*time.Millisecond))})
 		}
 		return err
 	})

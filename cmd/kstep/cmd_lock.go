@@ -10,6 +10,7 @@ import (
 
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/lease"
+	"github.com/kstep/kstep/internal/report"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
 )
@@ -24,8 +25,13 @@ func configureLock(p *program, app *kingpin.Application, actions map[string]acti
 	message := acquire.Flag("message", "Why, for those who meet it.").Short('m').Required().String()
 	hold := acquire.Flag("for", "How long; it expires by itself.").Default("1h").Duration()
 	actions["lock acquire"] = p.withLease(func(ctx context.Context, s *stages.Session, store lease.Store) error {
-		_, err := store.Acquire(ctx, lease.Holder{
+		if *hold < lease.MinTTL {
+			return exit.Errorf(exit.Usage, "--for %s: must be at least %s", *hold, lease.MinTTL)
+		}
+		_, err := store.Wait(ctx, lease.Holder{
 			Release: state.NewRelease(time.Now()), By: s.By, RunURL: s.Actor.RunURL, Message: *message, TTL: *hold,
+		}, s.LeaseWait(), func(reason error) {
+			s.Report.Emit(report.Event{Time: time.Now().UTC(), Kind: report.Notice, Message: "waiting: " + reason.Error()})
 		})
 		if err == nil {
 			p.result("you hold the lease of %s for %s", s.Config.Service, *hold)
@@ -58,13 +64,18 @@ func (p *program) lockStatus(ctx context.Context, _ *stages.Session, store lease
 	if err != nil {
 		return err
 	}
+	waiting, err := store.Waiting(ctx)
+	if err != nil {
+		return err
+	}
 	if p.global.output == "json" {
 		return json.NewEncoder(p.stdout).Encode(struct {
-			Held   bool         `json:"held"`
-			Token  int          `json:"token"`
-			Holder lease.Holder `json:"holder,omitzero"`
-			LeftMs int64        `json:"leftMs"`
-		}{!now.Free(), now.Token, now.Holder, now.Left.Milliseconds()})
+			Held    bool           `json:"held"`
+			Token   int            `json:"token"`
+			Holder  lease.Holder   `json:"holder,omitzero"`
+			LeftMs  int64          `json:"leftMs"`
+			Waiting []lease.Holder `json:"waiting,omitempty"`
+		}{!now.Free(), now.Token, now.Holder, now.Left.Milliseconds(), waiting})
 	}
 	switch {
 	case !now.Free():
@@ -74,24 +85,36 @@ func (p *program) lockStatus(ctx context.Context, _ *stages.Session, store lease
 	default:
 		p.result("free: the lease of %s expired %s ago", now.Holder, (-now.Left).Round(time.Second))
 	}
+	for i, w := range waiting {
+		p.result("%d. in the queue: %s", i+1, w)
+	}
 	return nil
 }
 
 // lockRelease frees what is the user's own by hand, or anything with force.
 func (p *program) lockRelease(ctx context.Context, s *stages.Session, store lease.Store, force bool) error {
 	now, err := store.Current(ctx)
-	if err != nil && !force {
-		return err
-	}
-	if now.Token == 0 || now.Holder.Released {
-		p.result("free already")
+	if force && exit.CodeOf(err) == exit.BadState {
+		if err := store.Repair(ctx, s.By); err != nil {
+			return err
+		}
+		p.result("freed a lease that was not kstep's")
 		return nil
 	}
-	if mine := now.Holder.Message != "" && now.Holder.By == s.By; !mine && !now.Free() && !force {
+	if err != nil {
+		return err
+	}
+	mine := now.Holder.Message != "" && now.Holder.By == s.By
+	switch {
+	case now.Token == 0 || now.Holder.Released:
+		p.result("free already")
+		return nil
+	case !mine && !now.Free() && !force:
 		return exit.With(exit.LeaseHeld, fmt.Errorf("the lease is held by %s; it expires in %s", now.Holder, now.Left.Round(time.Second)),
 			"if its holder is gone for good: kstep lock release --force")
 	}
-	if err := store.Release(ctx, now); err != nil {
+	// Whatever still works for that release stops at its next change.
+	if err := store.End(ctx, now, s.By); err != nil {
 		return err
 	}
 	p.result("freed the lease of %s", now.Holder)

@@ -13,6 +13,7 @@ import (
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/hook"
 	"github.com/kstep/kstep/internal/host"
+	"github.com/kstep/kstep/internal/lease"
 	"github.com/kstep/kstep/internal/report"
 	"github.com/kstep/kstep/internal/secret"
 	"github.com/kstep/kstep/internal/state"
@@ -101,10 +102,11 @@ func (p *program) withSession(ctx context.Context, command, flagVersion string, 
 			Timeout: cfg.HookTimeout.D(), Skip: p.global.skipHooks, Sink: sink, Redact: secrets.Redact,
 		},
 		Tool: buildInfo(), Actor: who, By: actor.Performer(who), Command: command,
-		Resume: p.global.resume, Options: options,
+		Resume: p.global.resume, StateFrom: p.global.stateFrom, Options: options,
+		Guard: &lease.Guard{}, Wait: p.global.wait,
 	}
 	session.Resolve = p.resolver(cfg, flagVersion, sink)
-	if session.Hosts, err = p.pool(cfg, secrets, command); err != nil {
+	if session.Hosts, err = p.pool(cfg, secrets, command, session.Guard); err != nil {
 		return err
 	}
 	defer session.Hosts.Close()
@@ -139,9 +141,12 @@ func (p *program) refuse(err error) error {
 
 // pool makes the connections, none of which is opened yet. The job of a stage
 // that touches no hosts need not have the SSH key.
-func (p *program) pool(cfg *config.Config, secrets *secret.Store, command string) (*host.Pool, error) {
+func (p *program) pool(cfg *config.Config, secrets *secret.Store, command string, guard *lease.Guard) (*host.Pool, error) {
 	for _, stage := range pipeline() {
 		if info := stage.Info(); info.Name == command && !info.Hosts {
+			if p.global.stateFrom == stages.FromHosts && info.Name == stages.LastHostless {
+				break // It leaves its state there.
+			}
 			return host.NewPool(host.Options{}), nil
 		}
 	}
@@ -149,7 +154,7 @@ func (p *program) pool(cfg *config.Config, secrets *secret.Store, command string
 	if err != nil {
 		return nil, err
 	}
-	connect.Intercept = p.around
+	connect.Intercept = guard.Around(p.around)
 	return host.NewPool(connect), nil
 }
 

@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"strings"
 	"time"
 
 	"github.com/kstep/kstep/integration/rig"
@@ -23,7 +22,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	rounds := flag.Int("rounds", 5, "how often each case is measured")
-	only := flag.String("only", "", "measure only cases whose name contains this")
+	only := flag.String("only", "", "measure only this way of deploying, such as `cord`")
 	flag.Parse()
 	if err := run(ctx, *rounds, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -66,7 +65,7 @@ func run(ctx context.Context, rounds int, only string) error {
 	}
 	var cases []measured
 	for _, s := range shapes() {
-		if !strings.Contains(s.name, only) {
+		if only != "" && s.name != only {
 			continue
 		}
 		some, err := measure(ctx, r, s, rounds)

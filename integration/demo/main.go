@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
 	"slices"
@@ -59,7 +60,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\nversion 1 deployed to vm1, vm2 and vm3 in %s; now with traffic to %s\n\n", seconds(took), rig.LoadBalancerURL)
+	fmt.Printf("\nversion 1 is deployed to vm1, vm2 and vm3 (%s); now version 2, one process a stage, under traffic\n\n", seconds(took))
 
 	load, err := rig.StartTraffic(ctx, rig.Load{})
 	if err != nil {
@@ -82,6 +83,7 @@ func run(ctx context.Context) error {
 }
 
 func begin(ctx context.Context) (*demo, error) {
+	fmt.Println("bringing up the rig: seconds, or some 20 minutes the first time, when it builds what it cannot pull")
 	r, err := rig.Up(ctx)
 	if err != nil {
 		return nil, err
@@ -106,25 +108,24 @@ func (d *demo) second(ctx context.Context, load *rig.Traffic) (rig.Summary, erro
 	if _, err := d.app.Commit(version("2")); err != nil {
 		return rig.Summary{}, err
 	}
-	row("stage", "time", "hosts", "requests", "failed", "answered by")
-	before := load.Summary()
+	row("stage", "time", "hosts", "requests", "failed", "slowest", "answered by")
+	load.Lap()
 	from := time.Now()
 	for _, stage := range allStages() {
 		took, err := d.kstep(ctx, stage)
 		if err != nil {
-			return before, err
+			return rig.Summary{}, err
 		}
 		hosts, err := d.hosts(stage)
 		if err != nil {
-			return before, err
+			return rig.Summary{}, err
 		}
-		now := load.Summary()
-		row(stage, seconds(took), strings.Join(hosts, " "), count(now.Total-before.Total), count(now.Failed-before.Failed), answered(before, now))
-		before = now
+		lap := load.Lap()
+		row(stage, seconds(took), strings.Join(hosts, " "), count(lap.Total), count(lap.Failed), ms(lap.Slowest), answered(lap))
 	}
 	took := time.Since(from)
 	sum := load.Stop()
-	row("all", seconds(took), "", count(sum.Total), count(sum.Failed), "")
+	row("all", seconds(took), "", count(sum.Total), count(sum.Failed), ms(sum.Slowest), "")
 	return sum, nil
 }
 
@@ -151,14 +152,11 @@ func (d *demo) check(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// answered tells which versions answered between two counts.
-func answered(before, now rig.Summary) string {
+// answered tells which versions answered.
+func answered(sum rig.Summary) string {
 	var names []string
-	for name, seen := range now.Versions {
-		if seen.Count > before.Versions[name].Count {
-			names = append(names, "version "+name)
-		}
+	for _, name := range slices.Sorted(maps.Keys(sum.Versions)) {
+		names = append(names, "version "+name)
 	}
-	slices.Sort(names)
 	return strings.Join(names, ", then ")
 }

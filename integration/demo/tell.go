@@ -11,8 +11,8 @@ import (
 	"github.com/kstep/kstep/integration/rig"
 )
 
-func row(stage, time, hosts, requests, failed, answered string) {
-	line := fmt.Sprintf("  %-13s %7s   %-12s %9s %7s   %s", stage, time, hosts, requests, failed, answered)
+func row(stage, time, hosts, requests, failed, slowest, answered string) {
+	line := fmt.Sprintf("  %-13s %7s   %-12s %9s %7s %8s   %s", stage, time, hosts, requests, failed, slowest, answered)
 	fmt.Println(strings.TrimRight(line, " "))
 }
 
@@ -37,10 +37,10 @@ func (d *demo) hosts(stage string) ([]string, error) {
 // verdict is what the app's users noticed.
 func verdict(sum rig.Summary) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n%s requests in %s, %s failed, the slowest took %d ms",
-		count(sum.Total), seconds(sum.Ended.Sub(sum.Started)), count(sum.Failed), sum.Slowest.Milliseconds())
+	fmt.Fprintf(&b, "\n%s requests in %s, %s failed, the slowest took %s",
+		count(sum.Total), seconds(sum.Ended.Sub(sum.Started)), count(sum.Failed), ms(sum.Slowest))
 	if slow := sum.Kinds["slow"]; slow > 0 {
-		fmt.Fprintf(&b, "\n(%s of them ask the app to take 1.5 s, which is not counted; they were under way when it was replaced)", count(slow))
+		fmt.Fprintf(&b, "\n(%s of them ask the app to take 1.5 s, which is not counted: some were in flight when traffic moved)", count(slow))
 	}
 	for _, f := range sum.Failures {
 		fmt.Fprintf(&b, "\n  failed: %s after %s: %s", f.URL, f.Took.Round(time.Millisecond), f.Reason)
@@ -50,12 +50,14 @@ func verdict(sum rig.Summary) string {
 
 const farewell = `
 Look at it:
-  curl ` + rig.LoadBalancerURL + `/                 through the load balancer, or one host: http://172.30.99.11/ http://172.30.99.12/
-  docker exec -it kstep-rig-deployer-1 bash     then: cd demo; kstep state show
-  make demo-down                                removes it all
+  curl ` + rig.LoadBalancerURL + `      the load balancer; the hosts are http://172.30.99.11 and http://172.30.99.12
+  docker exec -w /work/demo kstep-rig-deployer-1 kstep state show
+  make demo-down                removes it all
 `
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
+
+func ms(d time.Duration) string { return fmt.Sprintf("%d ms", d.Milliseconds()) }
 
 // count writes a number with its thousands apart.
 func count(n int) string {

@@ -47,6 +47,7 @@ type Traffic struct {
 
 	mu      sync.Mutex
 	sum     Summary
+	lap     Summary // Since the last Lap.
 	started int
 	changed chan struct{} // closed and replaced at each result
 }
@@ -62,6 +63,7 @@ func StartTraffic(ctx context.Context, load Load) (*Traffic, error) {
 	ctx, cancel := context.WithTimeout(ctx, load.For)
 	t := &Traffic{load: load, cancel: cancel, changed: make(chan struct{})}
 	t.sum.start()
+	t.lap.start()
 	for kind, clients := range map[string]int{kindKept: load.Kept, kindFresh: load.Fresh, kindSlow: load.Slow} {
 		for i := range max(clients, 0) {
 			t.done.Go(func() { t.loop(ctx, kind, i) })
@@ -82,6 +84,16 @@ func (t *Traffic) Summary() Summary {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.sum.copy()
+}
+
+// Lap counts the requests that ended since the last Lap, or since the start.
+func (t *Traffic) Lap() Summary {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	lap := t.lap
+	t.lap = Summary{}
+	t.lap.start()
+	return lap
 }
 
 // WaitTotal waits until n requests have ended, counted from the start.
@@ -159,6 +171,7 @@ func (t *Traffic) end(r request) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.sum.add(r)
+	t.lap.add(r)
 	close(t.changed)
 	t.changed = make(chan struct{})
 }

@@ -22,12 +22,12 @@ func layers() [][]string {
 		{"schema", "internal/secret", "internal/state"},
 		{"internal/config", "internal/actor", "internal/hook", "internal/engine", "internal/git"},
 		{"internal/host", "internal/version", "internal/scaffold", "internal/builder", "internal/registry"},
-		{"internal/fault", "internal/cord", "internal/probe", "internal/ledger", "internal/lease", "internal/envfile", "internal/asset"},
+		{"internal/fault", "internal/cord", "internal/probe", "internal/ledger", "internal/lease", "internal/envfile", "internal/asset", "internal/mirror"},
 		{"internal/plan"},
 		{"internal/barrier", "internal/traffic", "internal/ready"},
 		{"internal/proxy"},
 		{"stages"},
-		{"stages/build", "stages/push", "stages/assets", "stages/envpush", "stages/boot", "stages/barrierwait", "stages/cutover", "stages/prune"},
+		{"stages/build", "stages/push", "stages/assets", "stages/envpush", "stages/boot", "stages/barrierwait", "stages/cutover", "stages/prune", "stages/abort"},
 		{"cmd/kstep"},
 	}
 }

@@ -1,6 +1,7 @@
 // Package barrier is the verdict on a release: enough primary containers are
 // ready, or they never will be. It is a write-once file on one host, so that
-// jobs on different runners find the same one, whoever makes it.
+// jobs on different runners find the same one, whoever makes it. It observes no
+// container and stops none.
 package barrier
 
 import (
@@ -9,15 +10,58 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
 
+	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/host"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/state"
 )
 
-// Find returns the verdict that was made, or nil.
-func Find(ctx context.Context, files host.Files, path string) (*state.Verdict, error) {
-	data, err := files.Read(ctx, path)
+// Attempt is one try of a release to open the barrier. Its verdict is made
+// once; after one that closed, a rerun of boot begins the next attempt. Nothing
+// is ever removed or changed, so a slow job can spoil no newer verdict.
+type Attempt struct {
+	// Verdict is nil while there is none.
+	Verdict *state.Verdict
+
+	files  host.Files
+	dir    string
+	number int
+}
+
+// Current is the release's newest attempt, in the folder that the release has
+// for its verdicts.
+func Current(ctx context.Context, files host.Files, dir string) (Attempt, error) {
+	a := Attempt{files: files, dir: dir, number: 1}
+	entries, err := files.List(ctx, dir)
+	if err != nil {
+		return a, fmt.Errorf("read verdict: %w", err)
+	}
+	for _, e := range entries {
+		if text, ok := strings.CutSuffix(e.Name, again); ok {
+			n, _ := strconv.Atoi(text) // 0 for what is not kstep's.
+			a.number = max(a.number, n)
+		}
+	}
+	made := slices.ContainsFunc(entries, func(e host.Entry) bool { return e.Name == path.Base(a.file()) })
+	if made {
+		a.Verdict, err = a.Find(ctx)
+	}
+	return a, err
+}
+
+// again is the ending of the file that begins an attempt after the first.
+const again = ".again"
+
+func (a Attempt) file() string { return path.Join(a.dir, fmt.Sprintf("%d.json", a.number)) }
+
+// Find returns the attempt's verdict, or nil while there is none.
+func (a Attempt) Find(ctx context.Context) (*state.Verdict, error) {
+	data, err := a.files.Read(ctx, a.file())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -26,43 +70,48 @@ func Find(ctx context.Context, files host.Files, path string) (*state.Verdict, e
 	}
 	var v state.Verdict
 	if err := json.Unmarshal(data, &v); err != nil {
-		return nil, fmt.Errorf("read verdict %s: %w", path, err)
+		return nil, exit.With(exit.BadState, fmt.Errorf("read verdict %s: %w", a.file(), err),
+			"remove the file and run kstep barrier-wait again")
 	}
 	return &v, nil
 }
 
-// Settle makes the verdict the release's one, unless another was faster: then
+// Settle makes the verdict the attempt's one, unless another was faster: then
 // that one counts and is returned.
-func Settle(ctx context.Context, files host.Files, path string, v state.Verdict) (state.Verdict, error) {
+func (a Attempt) Settle(ctx context.Context, v state.Verdict) (state.Verdict, error) {
 	data, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return v, err
 	}
-	err = files.Create(ctx, path, append(data, '\n'), 0o644)
+	err = a.files.Create(ctx, a.file(), append(data, '\n'), 0o644)
 	if !errors.Is(err, fs.ErrExist) {
 		if err != nil {
 			err = fmt.Errorf("write verdict: %w", err)
 		}
 		return v, err
 	}
-	made, err := Find(ctx, files, path)
+	made, err := a.Find(ctx)
 	if err != nil {
 		return v, err
 	}
 	if made == nil {
-		return v, fmt.Errorf("verdict %s was removed while it was read", path)
+		return v, fmt.Errorf("verdict %s was removed while it was read", a.file())
 	}
 	return *made, nil
 }
 
-// Reopen forgets a verdict that closed, so that a rerun of boot may try again.
-// An open one stays: others may have built on it.
-func Reopen(ctx context.Context, files host.Files, path string) error {
-	v, err := Find(ctx, files, path)
-	if err != nil || v == nil || v.Open {
-		return err
+// Closed tells whether the verdict was made, and against the release.
+func (a Attempt) Closed() bool { return a.Verdict != nil && !a.Verdict.Open }
+
+// Again begins the next attempt after one that closed. Of several jobs that do
+// so, all begin the same one.
+func (a Attempt) Again(ctx context.Context) (Attempt, error) {
+	next := Attempt{files: a.files, dir: a.dir, number: a.number + 1}
+	err := a.files.Create(ctx, path.Join(a.dir, strconv.Itoa(next.number)+again), nil, 0o644)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return a, fmt.Errorf("open the barrier again: %w", err)
 	}
-	return files.Remove(ctx, path)
+	return next, nil
 }
 
 // Count is the running tally of the primary containers.

@@ -171,8 +171,18 @@ func (s *seam) call(req *http.Request, send func(context.Context) error) error {
 	if s.around == nil {
 		return send(req.Context())
 	}
-	safe := req.Method == http.MethodGet || req.Method == http.MethodHead
-	return s.around(req.Context(), requestName(req), safe, send)
+	name := requestName(req)
+	return s.around(req.Context(), name, repeatable(req.Method, name), send)
+}
+
+// repeatable tells requests that may be sent again when the answer was lost:
+// those that change nothing, and those whose second time finds it done. What
+// the others did is looked up by their callers.
+func repeatable(method, name string) bool {
+	return method == http.MethodGet || method == http.MethodHead || slices.Contains([]string{
+		"POST /containers/{}/start", "POST /containers/{}/stop", "DELETE /containers/{}",
+		"POST /images/{}/tag", "DELETE /images/{}", "DELETE /networks/{}", "POST /images/prune",
+	}, name)
 }
 
 // whole reads a body to its end and lets the connection be used again.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -53,17 +54,34 @@ func (c *Client) Inspect(ctx context.Context, id string) (Container, error) {
 }
 
 // Create makes a container and does not start it. ErrConflict if the name is
-// taken, ErrNotFound if the image or the network is missing.
+// taken, ErrNotFound if the image or the network is missing. An answer that was
+// lost is looked up: it may have been made.
 func (c *Client) Create(ctx context.Context, s Spec) (string, error) {
 	v, err := c.ready(ctx)
 	if err != nil {
 		return "", err
 	}
 	answer, err := c.api.ContainerCreate(ctx, createRequest(s, v))
+	if lost(ctx, err) {
+		made, look := c.Inspect(ctx, s.Name)
+		if look == nil && s.Labels[LabelSpec] != "" && made.Labels[LabelSpec] == s.Labels[LabelSpec] {
+			return made.ID, nil
+		}
+		if errors.Is(look, ErrNotFound) {
+			answer, err = c.api.ContainerCreate(ctx, createRequest(s, v))
+		}
+	}
 	if err != nil {
 		return "", c.fail("create container "+s.Name, err)
 	}
 	return answer.ID, nil
+}
+
+// lost tells that a request got no answer, and that there is time to find out
+// what became of it.
+func lost(ctx context.Context, err error) bool {
+	_, unanswered := transportCause(err)
+	return unanswered && ctx.Err() == nil
 }
 
 // Start starts a container; one that runs is fine. ErrPortTaken names the port.
@@ -135,12 +153,22 @@ func (c *Client) Remove(ctx context.Context, id string) error {
 	return c.fail("remove container "+id, err)
 }
 
-// Rename gives a container another name; ErrConflict if that is taken.
+// Rename gives a container another name; ErrConflict if that is taken. An
+// answer that was lost is looked up.
 func (c *Client) Rename(ctx context.Context, id, name string) error {
 	if _, err := c.ready(ctx); err != nil {
 		return err
 	}
 	_, err := c.api.ContainerRename(ctx, id, client.ContainerRenameOptions{NewName: name})
+	if lost(ctx, err) {
+		now, look := c.Inspect(ctx, id)
+		if look == nil && now.Name == name {
+			return nil
+		}
+		if look == nil {
+			_, err = c.api.ContainerRename(ctx, id, client.ContainerRenameOptions{NewName: name})
+		}
+	}
 	return c.fail(fmt.Sprintf("rename container %s to %s", id, name), err)
 }
 

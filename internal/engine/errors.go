@@ -138,7 +138,11 @@ func Ended(ctx context.Context) error {
 	if err == nil {
 		return nil
 	}
-	return &endedError{cause: context.Cause(ctx), err: err}
+	cause := context.Cause(ctx)
+	if cause == nil { // A context that has its own idea of its end.
+		cause = err
+	}
+	return &endedError{cause: cause, err: err}
 }
 
 type endedError struct{ cause, err error }

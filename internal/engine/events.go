@@ -36,6 +36,9 @@ func (c *Client) Events(ctx context.Context, f Filter, since time.Time) (iter.Se
 	select {
 	case err := <-stream.Err:
 		cancel()
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) { // Subscribed, and lost at once.
+			err = streamError(ctx, err)
+		}
 		return nil, c.fail("follow events", err)
 	default:
 	}
@@ -90,6 +93,9 @@ func (c *Client) follow(ctx context.Context, id string, done func(Container) (bo
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	events, err := c.Events(ctx, Filter{IDs: []string{id}}, time.Time{})
+	if errors.Is(err, ErrUnreachable) && ctx.Err() == nil {
+		return false, false, fmt.Errorf("%w: %w", errStream, err)
+	}
 	if err != nil {
 		return true, false, err
 	}

@@ -69,6 +69,12 @@ func (c *Client) withContainer(ctx context.Context, x Extract, volumes []mount.M
 		return err
 	}
 	made, err := c.api.ContainerCreate(ctx, options)
+	if lost(ctx, err) { // It may be there: out of the way again.
+		if err := c.Remove(ctx, x.Name); err != nil {
+			return err
+		}
+		made, err = c.api.ContainerCreate(ctx, options)
+	}
 	if err != nil {
 		return c.fail("create container "+x.Name, err)
 	}

@@ -68,27 +68,38 @@ func (c *Client) Pull(ctx context.Context, ref string, auth *Auth, progress func
 		}
 		options.RegistryAuth = header
 	}
-	answer, err := c.api.ImagePull(ctx, ref, options)
+	err := c.pull(ctx, ref, options, progress)
+	if lost(ctx, err) { // What was pulled already is not pulled again.
+		err = c.pull(ctx, ref, options, progress)
+	}
 	if err != nil {
 		return c.fail(what, err)
+	}
+	if ended := Ended(ctx); ended != nil {
+		return fmt.Errorf("%s on %s: %w", what, c.host, ended)
+	}
+	return nil
+}
+
+func (c *Client) pull(ctx context.Context, ref string, options client.ImagePullOptions, progress func(done, total int64, msg string)) error {
+	answer, err := c.api.ImagePull(ctx, ref, options)
+	if err != nil {
+		return err
 	}
 	defer answer.Close()
 	layers := layers{}
 	// The status was 200 long ago: what goes wrong now is a line of the stream.
 	for message, err := range answer.JSONMessages(ctx) {
 		if err != nil {
-			return c.fail(what, streamError(ctx, err))
+			return streamError(ctx, err)
 		}
 		if message.Error != nil {
-			return c.fail(what, errors.New(message.Error.Message))
+			return errors.New(message.Error.Message)
 		}
 		if progress != nil && layers.note(message) {
 			done, total := layers.sum()
 			progress(done, total, message.Status)
 		}
-	}
-	if ended := Ended(ctx); ended != nil {
-		return fmt.Errorf("%s on %s: %w", what, c.host, ended)
 	}
 	return nil
 }

@@ -18,11 +18,15 @@ func (c *Client) EnsureNetwork(ctx context.Context, name string, labels map[stri
 		return false, err
 	}
 	made, err := c.api.NetworkCreate(ctx, name, client.NetworkCreateOptions{Driver: "bridge", Labels: labels})
-	if err != nil && !cerrdefs.IsConflict(err) {
+	if err != nil && !cerrdefs.IsConflict(err) && !lost(ctx, err) {
 		return false, c.fail("create network "+name, err)
 	}
-	if have, err = c.Networks(ctx, name); err != nil || len(have) == 0 {
+	asked := err
+	if have, err = c.Networks(ctx, name); err != nil {
 		return false, err
+	}
+	if len(have) == 0 {
+		return false, c.fail("create network "+name, asked)
 	}
 	for _, n := range have[1:] {
 		_, err := c.api.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{})

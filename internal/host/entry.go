@@ -24,6 +24,10 @@ func temporaryName(final string) string {
 	return dir + "." + base + temporaryMark + strings.ToLower(rand.Text()[:10]) + temporaryEnd
 }
 
+// TemporaryPattern matches, as `find -name` does, what a Write that was killed
+// leaves behind.
+const TemporaryPattern = ".*" + temporaryMark + "*" + temporaryEnd
+
 func isTemporary(name string) bool {
 	return strings.HasPrefix(name, ".") && strings.Contains(name, temporaryMark) && strings.HasSuffix(name, temporaryEnd)
 }

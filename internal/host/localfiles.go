@@ -24,7 +24,7 @@ func (f localFiles) do(ctx context.Context, name, path string, safe bool, call f
 	if !filepath.IsAbs(abs) {
 		abs = filepath.Join(f.l.home, path)
 	}
-	err := f.l.do(ctx, Op{Kind: KindSFTP, Name: name}, safe, func(context.Context) error { return call(abs) })
+	err := f.l.do(ctx, Op{Kind: KindSFTP, Name: name, Path: path}, safe, func(context.Context) error { return call(abs) })
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		err = fmt.Errorf("%w: %w", ErrDiskFull, err)
 	}

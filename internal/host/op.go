@@ -33,10 +33,13 @@ type Op struct {
 	// Name is what is done, without what differs from call to call, such as
 	// `GET /containers/json` or `write`; for a command, the program.
 	Name string
+	// Path is the file or folder that a method of Files is about.
+	Path string
 }
 
 // Intercept stands around every attempt of every remote operation of a pool.
-// It calls next, once or not at all, and returns its error or another one:
+// It calls next, once or not at all (again only for what changed nothing or may
+// be repeated), and returns its error or another one:
 // so it can count, delay, forbid, or lose an answer. ErrConnectionLost makes
 // the host drop its connection as if it had broken.
 type Intercept func(ctx context.Context, op Op, next func(context.Context) error) error

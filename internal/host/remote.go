@@ -8,6 +8,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -85,9 +86,13 @@ func (r *remote) conn(ctx context.Context) (*conn, error) {
 
 // attempt is a connection that is being made in the background.
 type attempt struct {
-	done chan struct{}
-	err  error // Once done.
+	done  chan struct{}
+	err   error // Once done.
+	ended time.Time
 }
+
+// fresh is how long the failure of a warmed connection is the host's last word.
+const fresh = 2 * time.Second
 
 // warm begins to connect, unless that was begun before, and to open SFTP, which
 // takes as long again: the server starts a program for it.
@@ -99,6 +104,7 @@ func (r *remote) warm(ctx context.Context) {
 	go func() {
 		var c *conn
 		c, a.err = r.conn(ctx)
+		a.ended = time.Now()
 		close(a.done)
 		if a.err == nil {
 			c.files(ctx) // Whoever needs it tries again.
@@ -118,7 +124,9 @@ func (r *remote) reach(ctx context.Context) error {
 		}
 		if a.err != nil {
 			r.warming.CompareAndSwap(a, nil)
-			return a.err
+			if time.Since(a.ended) < fresh {
+				return a.err
+			}
 		}
 	}
 	_, err := r.conn(ctx)

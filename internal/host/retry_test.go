@@ -1,6 +1,8 @@
 package host_test
 
 import (
+	"errors"
+	"io/fs"
 	"testing"
 	"time"
 
@@ -35,8 +37,7 @@ func TestConnection_ThatBreaksUnderWhatMayNotBeRepeatedIsAnError(t *testing.T) {
 	fake := hosttest.NewFake(t, "vm1")
 	fake.Engine.AddImage("app:1", hosttest.Image{})
 	operations := map[string]func(host.Host) error{
-		"create a file": func(h host.Host) error { return h.Files().Create(t.Context(), "once", nil, 0o600) },
-		"run":           func(h host.Host) error { _, err := h.Run(t.Context(), []string{"true"}, nil); return err },
+		"run": func(h host.Host) error { _, err := h.Run(t.Context(), []string{"true"}, nil); return err },
 		"create a container": func(h host.Host) error {
 			_, err := h.Engine().Create(t.Context(), engine.Spec{Image: "app:1"})
 			return err
@@ -101,6 +102,46 @@ func TestConnection_LostBeforeOrAfterARequestIsRepeated(t *testing.T) {
 				t.Errorf("got %d connections, want 4: %q", got, r.names())
 			}
 		})
+	}
+}
+
+// losing loses the answer to the first operation of a name.
+func losing(r *recorder, name string) {
+	lost := false
+	r.fail = func(_ int, op host.Op, next func() error) error {
+		err := next()
+		if lost || op.Name != name || err != nil {
+			return err
+		}
+		lost = true
+		return host.ErrConnectionLost
+	}
+}
+
+func TestCreate_LooksUpWhatBecameOfALostAnswer(t *testing.T) {
+	fake := hosttest.NewFake(t, "vm1")
+	fake.Engine.AddImage("app:1", hosttest.Image{})
+	h, r := recorded(t, fake)
+	losing(r, "create")
+	if err := h.Files().Create(t.Context(), "once", []byte("mine"), 0o600); err != nil {
+		t.Errorf("a file: %v", err)
+	}
+	losing(r, "create")
+	if err := h.Files().Create(t.Context(), "once", []byte("yours"), 0o600); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a file that somebody else made: %v, want that it is there", err)
+	}
+	losing(r, "POST /containers/create")
+	spec := engine.Spec{Name: "app", Image: "app:1", Labels: map[string]string{engine.LabelSpec: "sha256:1"}}
+	id, err := h.Engine().Create(t.Context(), spec)
+	if err != nil {
+		t.Fatalf("a container: %v", err)
+	}
+	if c, err := h.Engine().Inspect(t.Context(), "app"); err != nil || c.ID != id {
+		t.Errorf("a container: got %s, %v; want %s", c.ID, err, id)
+	}
+	losing(r, "POST /containers/{}/rename")
+	if err := h.Engine().Rename(t.Context(), id, "other"); err != nil {
+		t.Errorf("a new name: %v", err)
 	}
 }
 

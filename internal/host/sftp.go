@@ -26,7 +26,7 @@ func (f remoteFiles) do(ctx context.Context, name, file string, safe bool, call 
 	if file == "" || strings.ContainsRune(file, 0) {
 		return fmt.Errorf("%s %q on %s: %w", name, file, f.r.name, fs.ErrInvalid)
 	}
-	err := f.r.do(ctx, Op{Kind: KindSFTP, Name: name}, safe, func(ctx context.Context) error {
+	err := f.r.do(ctx, Op{Kind: KindSFTP, Name: name, Path: file}, safe, func(ctx context.Context) error {
 		c, err := f.r.conn(ctx)
 		if err != nil {
 			return err
@@ -82,24 +82,28 @@ func (f remoteFiles) Home(ctx context.Context) (home string, err error) {
 
 func (f remoteFiles) Read(ctx context.Context, file string) ([]byte, error) {
 	// A call that is left behind must not share the result: each has its own.
-	var result *bytes.Buffer
+	var result *[]byte
 	err := f.do(ctx, "read", file, true, func(_ context.Context, c *sftp.Client) error {
-		opened, err := c.Open(file)
-		if err != nil {
-			return err
+		data, err := readAll(c, file)
+		if err == nil {
+			result = &data
 		}
-		var buf bytes.Buffer
-		_, err = opened.WriteTo(&buf)
-		if err := errors.Join(err, opened.Close()); err != nil {
-			return err
-		}
-		result = &buf
-		return nil
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return result.Bytes(), nil
+	return *result, nil
+}
+
+func readAll(c *sftp.Client, file string) ([]byte, error) {
+	opened, err := c.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	var buf bytes.Buffer
+	_, err = opened.WriteTo(&buf)
+	return buf.Bytes(), errors.Join(err, opened.Close())
 }
 
 func (f remoteFiles) Write(ctx context.Context, file string, data []byte, perm fs.FileMode) error {
@@ -121,33 +125,47 @@ func (f remoteFiles) Write(ctx context.Context, file string, data []byte, perm f
 	})
 }
 
+// Create looks at a file that is there after an attempt whose answer was lost:
+// with the same content it is the one that was asked for.
 func (f remoteFiles) Create(ctx context.Context, file string, data []byte, perm fs.FileMode) error {
-	return f.do(ctx, "create", file, false, func(ctx context.Context, c *sftp.Client) error {
-		tmp, err := temporary(ctx, c, file, data, perm)
-		if err != nil {
-			return err
-		}
-		defer c.Remove(tmp) //nolint:errcheck // Hidden, and List passes over it.
-		if err := engine.Ended(ctx); err != nil {
-			return err
-		}
-		if _, ok := c.HasExtension("hardlink@openssh.com"); ok {
-			// A link is made complete or not at all, and never over a file.
-			err := c.Link(tmp, file)
-			if err == nil {
+	tries := 0
+	return f.do(ctx, "create", file, true, func(ctx context.Context, c *sftp.Client) error {
+		tries++
+		err := create(ctx, c, file, data, perm)
+		if tries > 1 && errors.Is(err, fs.ErrExist) {
+			if have, look := readAll(c, file); look == nil && bytes.Equal(have, data) {
 				return nil
 			}
-			if _, look := c.Lstat(file); look == nil {
-				return fs.ErrExist
-			}
-			if failure := full(c, file, 0, err); errors.Is(failure, ErrDiskFull) || missing(err) {
-				return failure
-			}
 		}
-		// A file system without links: exclusive still, but a reader may see
-		// it half written.
-		return writeNew(ctx, c, file, file, data, perm)
+		return err
 	})
+}
+
+func create(ctx context.Context, c *sftp.Client, file string, data []byte, perm fs.FileMode) error {
+	tmp, err := temporary(ctx, c, file, data, perm)
+	if err != nil {
+		return err
+	}
+	defer c.Remove(tmp) //nolint:errcheck // Hidden, and List passes over it.
+	if err := engine.Ended(ctx); err != nil {
+		return err
+	}
+	if _, ok := c.HasExtension("hardlink@openssh.com"); ok {
+		// A link is made complete or not at all, and never over a file.
+		err := c.Link(tmp, file)
+		if err == nil {
+			return nil
+		}
+		if _, look := c.Lstat(file); look == nil {
+			return fs.ErrExist
+		}
+		if failure := full(c, file, 0, err); errors.Is(failure, ErrDiskFull) || missing(err) {
+			return failure
+		}
+	}
+	// A file system without links: exclusive still, but a reader may see
+	// it half written.
+	return writeNew(ctx, c, file, file, data, perm)
 }
 
 // Remove tries the file first: that is what it mostly is. A folder with

@@ -1,21 +1,19 @@
 // Package lease lets one release at a time touch the hosts of a service and
 // destination, across processes and runners. It lives on one host as a folder
 // of files named by a rising number, the fencing token: the highest one is the
-// lease. Taking it is the exclusive creation of the next number, so of several
-// takers exactly one wins, and a holder that was overtaken cannot get back in
-// by writing to its own file. All times are the host's: runners' clocks differ.
+// lease. Taking it is the exclusive creation of the next number, and so is
+// freeing it: of several processes exactly one wins, and a holder that was
+// overtaken cannot get back in by writing to its own file. All times are the
+// host's: runners' clocks differ. It knows nothing of deploys.
 package lease
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -36,6 +34,9 @@ type Holder struct {
 	TTL time.Duration `json:"ttlNs"`
 	// Released tells that the holder is done.
 	Released bool `json:"released,omitempty"`
+	// Ended tells that the release as a whole is given up: it is being aborted,
+	// or was freed by force. Its jobs with a lower token must stop.
+	Ended bool `json:"ended,omitempty"`
 }
 
 func (h Holder) String() string {
@@ -64,51 +65,93 @@ type Lease struct {
 }
 
 // Free tells whether another release may take over.
-func (l Lease) Free() bool { return l.Token == 0 || l.Holder.Released || l.Left <= 0 }
+func (l Lease) Free() bool { return !l.inUse() || l.Left <= 0 }
+
+func (l Lease) inUse() bool { return l.Token > 0 && !l.Holder.Released }
 
 // Store is the folder on the lease host.
 type Store struct {
+	Host  string // The lease host's name.
 	Files host.Files
 	Dir   string
 }
 
 // keep is how many old leases stay, for people who ask what happened. When
 // there are twice as many, the rest is removed.
-const keep = 5
+const keep = 10
+
+// grain is how exactly a host tells a file's time: SFTP knows whole seconds. A
+// holder believes in its lease for that much less than the TTL, everybody else
+// for that much more.
+const grain = time.Second
+
+// MinTTL is the shortest life of a lease that can be told from an expired one.
+const MinTTL = 3 * grain
+
+// maxSize is far more than a lease ever has.
+const maxSize = 64 << 10
 
 // Current reads the lease with the highest token; a Lease without token means
 // that there never was one.
 func (s Store) Current(ctx context.Context) (Lease, error) {
-	l, _, err := s.read(ctx)
-	if err != nil || l.Token == 0 || l.Holder.Released {
+	seen, err := s.look(ctx)
+	if err != nil {
+		return Lease{}, err
+	}
+	l, err := s.read(ctx, seen)
+	if err != nil || !l.inUse() {
 		return l, err
 	}
 	return s.aged(ctx, l)
 }
 
-// read returns the lease with the highest token, and the older ones' tokens.
-func (s Store) read(ctx context.Context) (l Lease, older []entry, err error) {
-	entries, err := s.tokens(ctx)
-	if err != nil || len(entries) == 0 {
-		return l, nil, err
+// freed tells whether the highest number is one that was used up to free the
+// lease: an empty file. Who had it before is in the file below.
+func (s look) freed() bool { return len(s.leases) > 0 && s.leases[0].size == 0 }
+
+// read returns the lease with the highest token. Of one that is not kstep's it
+// returns the token too: whoever repairs it must go beyond.
+func (s Store) read(ctx context.Context, seen look) (Lease, error) {
+	if len(seen.leases) == 0 {
+		return Lease{}, nil
 	}
-	top := entries[0]
+	top := seen.leases[0]
+	if seen.freed() {
+		l := Lease{}
+		if len(seen.leases) > 1 && seen.leases[1].token == top.token-1 {
+			var err error
+			if l, err = s.read(ctx, look{leases: seen.leases[1:]}); err != nil {
+				return l, err
+			}
+		}
+		l.Token, l.Renewed, l.Holder.Released = top.token, top.modified, true
+		return l, nil
+	}
+	l := Lease{Token: top.token, Renewed: top.modified}
+	broken := func(err error) error {
+		return exit.With(exit.BadState, fmt.Errorf("lease %s is not one of kstep's: %w", s.file(top.token), err),
+			"look at the file; kstep lock release --force goes past it")
+	}
+	if top.size > maxSize {
+		return l, broken(fmt.Errorf("it has %d bytes", top.size))
+	}
 	data, err := s.Files.Read(ctx, s.file(top.token))
 	if err != nil {
-		return l, nil, fmt.Errorf("read lease: %w", err)
+		return l, fmt.Errorf("read lease: %w", err)
 	}
-	l = Lease{Token: top.token, Renewed: top.modified}
 	if err := json.Unmarshal(data, &l.Holder); err != nil {
-		return l, nil, exit.With(exit.BadState, fmt.Errorf("lease %s is not one of kstep's: %w", s.file(top.token), err),
-			"look at the file; kstep lock release --force frees it")
+		return l, broken(err)
 	}
-	return l, entries[1:], nil
+	if l.Holder.Release == "" {
+		return l, broken(errors.New("it names no release"))
+	}
+	return l, nil
 }
 
-// aged fills in what is left of a lease.
+// aged fills in what is left of a lease, by the host's clock.
 func (s Store) aged(ctx context.Context, l Lease) (Lease, error) {
 	now, err := s.now(ctx)
-	l.Left = l.Holder.TTL - now.Sub(l.Renewed)
+	l.Left = l.Holder.TTL + grain - now.Sub(l.Renewed)
 	return l, err
 }
 
@@ -122,68 +165,171 @@ type Acquired struct {
 }
 
 // Acquire takes the lease for the holder's release, or enters it again when
-// that release holds it. exit.LeaseHeld means that another one does.
+// that release holds it. exit.LeaseHeld means that another one does, or that
+// others wait for it.
 func (s Store) Acquire(ctx context.Context, h Holder) (Acquired, error) {
-	now, older, err := s.read(ctx)
-	if err != nil {
-		return Acquired{}, err
-	}
-	inUse := now.Token > 0 && !now.Holder.Released
-	if inUse && now.Holder.Release == h.Release {
-		return Acquired{Lease: Lease{Token: now.Token, Holder: h}, Entered: true}, s.write(ctx, now.Token, h)
-	}
-	if inUse {
-		if now, err = s.aged(ctx, now); err != nil {
-			return Acquired{}, err
-		}
-		if !now.Free() {
-			return Acquired{}, held(now)
-		}
-	}
-	data, err := json.Marshal(h)
-	if err != nil {
-		return Acquired{}, err
-	}
-	got := Acquired{Lease: Lease{Token: now.Token + 1, Holder: h}}
-	err = s.Files.Create(ctx, s.file(got.Lease.Token), data, 0o644)
-	if errors.Is(err, fs.ErrExist) { // Another taker was faster.
-		return s.Acquire(ctx, h)
-	}
-	if err != nil {
-		return Acquired{}, fmt.Errorf("take lease: %w", err)
-	}
-	if inUse {
-		got.Taken = &now
-	}
-	return got, s.forget(ctx, older, got.Lease.Token)
+	return s.acquire(ctx, h, claim{})
 }
 
-// Renew is the heartbeat. It fails with exit.LeaseHeld once another release has
-// the lease.
-func (s Store) Renew(ctx context.Context, l Lease) error {
-	entries, err := s.tokens(ctx)
+// claim is what somebody has who asks for the lease.
+type claim struct {
+	ticket int // The place in the queue.
+	// held is the number that the release had. Such a release does not queue
+	// again, but is fenced off by a higher number of another one.
+	held int
+}
+
+// acquire is Acquire for somebody with a claim.
+func (s Store) acquire(ctx context.Context, h Holder, c claim) (Acquired, error) {
+	h.TTL = max(h.TTL, MinTTL)
+	for {
+		seen, err := s.look(ctx)
+		if err != nil {
+			return Acquired{}, err
+		}
+		now, err := s.judged(ctx, seen, c)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // Forgotten by another taker: there is a higher one.
+		}
+		if err != nil {
+			return Acquired{}, err
+		}
+		if c.held > 0 && now.Token > c.held && (now.Holder.Release != h.Release || now.Holder.Ended && !h.Ended) {
+			return Acquired{}, overtaken(now)
+		}
+		var taken *Lease
+		switch {
+		case now.inUse() && now.Holder.Release == h.Release && h.Ended && !now.Holder.Ended:
+			c.held = now.Token // Past its other jobs, and not behind the queue.
+		case now.inUse() && now.Holder.Release == h.Release && h.Ended == now.Holder.Ended:
+			in, again, err := s.enter(ctx, now, h)
+			if again {
+				continue
+			}
+			if in || err != nil {
+				return Acquired{Lease: Lease{Token: now.Token, Holder: h}, Entered: true}, err
+			}
+		case now.inUse():
+			if now, err = s.aged(ctx, now); err != nil {
+				return Acquired{}, err
+			}
+			if !now.Free() {
+				return Acquired{}, held(now)
+			}
+			taken = &now
+		}
+		if err := s.yield(ctx, seen.tickets, c); err != nil {
+			return Acquired{}, err
+		}
+		got := Acquired{Lease: Lease{Token: now.Token + 1, Holder: h}, Taken: taken}
+		won, err := s.create(ctx, got.Lease)
+		if err != nil {
+			return Acquired{}, fmt.Errorf("take lease: %w", err)
+		}
+		if won {
+			return got, s.forget(ctx, seen.leases, got.Lease.Token)
+		}
+	}
+}
+
+// judged is the lease as far as the claim needs to know it: whoever had none
+// does not ask who freed it.
+func (s Store) judged(ctx context.Context, seen look, c claim) (Lease, error) {
+	if c.held == 0 && seen.freed() {
+		return Lease{Token: seen.leases[0].token, Holder: Holder{Released: true}}, nil
+	}
+	return s.read(ctx, seen)
+}
+
+// enter writes to the release's own lease and sees that it counts: nobody took
+// a higher number, and it had not expired before the write, so nobody can have
+// found it expired either. Else the release has to take a new number, which is
+// decided by exclusive creation.
+func (s Store) enter(ctx context.Context, now Lease, h Holder) (in, again bool, err error) {
+	if err := s.write(ctx, now.Token, h); err != nil {
+		return false, false, fmt.Errorf("renew lease: %w", err)
+	}
+	after, err := s.look(ctx)
+	if err != nil {
+		return false, false, err
+	}
+	if len(after.leases) == 0 || after.leases[0].token != now.Token {
+		return false, true, nil
+	}
+	lived := after.leases[0].modified.Sub(now.Renewed)
+	return lived < now.Holder.TTL-grain, false, nil
+}
+
+// Renew is the heartbeat. The lease it returns may have another number, when a
+// job of the same release took a new one. It fails with exit.LeaseHeld once
+// another release had the lease, or the release was ended.
+func (s Store) Renew(ctx context.Context, l Lease) (Lease, error) {
+	got, err := s.acquire(ctx, l.Holder, claim{held: l.Token})
+	if err != nil {
+		return l, err
+	}
+	return got.Lease, nil
+}
+
+// Release frees the lease, if the holder's release still has it. Another job of
+// the release that is at work takes a new number.
+func (s Store) Release(ctx context.Context, l Lease) error { return s.free(ctx, l, nil) }
+
+// End frees a lease for good: jobs of its release that are still at work stop.
+// by tells who did it.
+func (s Store) End(ctx context.Context, l Lease, by string) error {
+	data, err := json.Marshal(Holder{
+		Release: l.Holder.Release, Version: l.Holder.Version, By: by, Released: true, Ended: true,
+	})
 	if err != nil {
 		return err
 	}
-	if len(entries) > 0 && entries[0].token > l.Token {
-		now, err := s.Current(ctx)
+	return s.free(ctx, l, data)
+}
+
+// free uses up the next number. One that a job of the same release took
+// meanwhile is freed too.
+func (s Store) free(ctx context.Context, l Lease, content []byte) error {
+	for {
+		err := s.Files.Create(ctx, s.file(l.Token+1), content, 0o644)
+		if !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		seen, err := s.look(ctx)
 		if err != nil {
 			return err
 		}
-		return held(now)
+		now, err := s.read(ctx, seen)
+		if err != nil {
+			return err
+		}
+		ends := content != nil && !now.Holder.Ended
+		if now.Holder.Release != l.Holder.Release || (now.Holder.Released && !ends) {
+			return nil
+		}
+		l = now
 	}
-	return s.write(ctx, l.Token, l.Holder)
 }
 
-// Release frees the lease, if the holder still has it.
-func (s Store) Release(ctx context.Context, l Lease) error {
-	l.Holder.Released = true
-	return s.write(ctx, l.Token, l.Holder)
+// heldError is a lease that another release holds.
+type heldError struct{ by Lease }
+
+func (e *heldError) Error() string {
+	return fmt.Sprintf("the lease is held by %s; it expires in %s", e.by.Holder, e.by.Left.Round(time.Second))
 }
 
 func held(by Lease) error {
-	return exit.With(exit.LeaseHeld, fmt.Errorf("the lease is held by %s; it expires in %s", by.Holder, by.Left.Round(time.Second)),
-		"wait for it, or see kstep lock status; if its holder is gone for good: kstep lock release --force")
+	return exit.With(exit.LeaseHeld, &heldError{by},
+		"queue with --wait, or see kstep lock status; if its holder is gone for good: kstep lock release --force")
+}
+
+func overtaken(by Lease) error {
+	if by.Holder.Ended {
+		return exit.With(exit.LeaseHeld, fmt.Errorf("release %s was ended by %s", by.Holder.Release, by.Holder.By),
+			"deploy again if it should go on")
+	}
+	return exit.With(exit.LeaseHeld, fmt.Errorf("fenced off: %s has had the lease since", by.Holder),
+		"nothing more is changed; deploy again from the start if this version is the one you want")
 }
 
 func (s Store) file(token int) string {
@@ -198,52 +344,15 @@ func (s Store) write(ctx context.Context, token int, h Holder) error {
 	return s.Files.Write(ctx, s.file(token), data, 0o644)
 }
 
-type entry struct {
-	token    int
-	modified time.Time
-}
-
-// tokens are the leases there are, highest first.
-func (s Store) tokens(ctx context.Context) ([]entry, error) {
-	files, err := s.Files.List(ctx, s.Dir)
+// create takes a number, and tells whether it was still to be had.
+func (s Store) create(ctx context.Context, l Lease) (won bool, err error) {
+	data, err := json.Marshal(l.Holder)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
-	var all []entry
-	for _, f := range files {
-		number, ok := strings.CutSuffix(f.Name, ".json")
-		token, err := strconv.Atoi(number)
-		if ok && err == nil {
-			all = append(all, entry{token, f.Modified})
-		}
+	err = s.Files.Create(ctx, s.file(l.Token), data, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		return false, nil
 	}
-	slices.SortFunc(all, func(a, b entry) int { return cmp.Compare(b.token, a.token) })
-	return all, nil
-}
-
-// now is the host's time, as its file system stamps it.
-func (s Store) now(ctx context.Context) (time.Time, error) {
-	clock := path.Join(s.Dir, "clock")
-	if err := s.Files.Write(ctx, clock, nil, 0o644); err != nil {
-		return time.Time{}, fmt.Errorf("ask the host's clock: %w", err)
-	}
-	e, err := s.Files.Stat(ctx, clock)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("ask the host's clock: %w", err)
-	}
-	return e.Modified, nil
-}
-
-func (s Store) forget(ctx context.Context, older []entry, token int) error {
-	if len(older) < 2*keep {
-		return nil
-	}
-	for _, e := range older {
-		if e.token <= token-keep {
-			if err := s.Files.Remove(ctx, s.file(e.token)); err != nil {
-				return fmt.Errorf("forget old lease: %w", err)
-			}
-		}
-	}
-	return nil
+	return err == nil, err
 }

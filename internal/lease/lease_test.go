@@ -70,7 +70,7 @@ func TestAcquire_TakesOverAnExpiredLeaseByTheHostsClock(t *testing.T) {
 	if second.Taken == nil || second.Taken.Holder.Release != "R1" {
 		t.Fatalf("got %+v, want the expired lease of R1 taken over", second)
 	}
-	if err := s.Renew(t.Context(), first.Lease); exit.CodeOf(err) != exit.LeaseHeld {
+	if _, err := s.Renew(t.Context(), first.Lease); exit.CodeOf(err) != exit.LeaseHeld {
 		t.Errorf("the overtaken holder renews with %v, want to be told that R2 holds it", err)
 	}
 }

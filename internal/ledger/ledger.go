@@ -16,6 +16,7 @@ import (
 
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/host"
+	"github.com/kstep/kstep/internal/state"
 )
 
 // Ledger is the file, newest release last.
@@ -48,21 +49,16 @@ func Read(ctx context.Context, files host.Files, path string) (Ledger, error) {
 	if err != nil {
 		return l, err
 	}
+	return decode(data, path)
+}
+
+func decode(data []byte, path string) (Ledger, error) {
+	var l Ledger
 	if err := json.Unmarshal(data, &l); err != nil {
 		return l, exit.With(exit.BadState, fmt.Errorf("read ledger %s: %w", path, err),
 			"it is a record only: move it away and run the stage again")
 	}
 	return l, nil
-}
-
-// Write replaces the ledger at path, one generation up.
-func (l Ledger) Write(ctx context.Context, files host.Files, path string) error {
-	l.Generation++
-	data, err := json.MarshalIndent(l, "", "  ")
-	if err != nil {
-		return err
-	}
-	return files.Write(ctx, path, append(data, '\n'), 0o644)
 }
 
 // Guard refuses a release that is older than the newest one on the host: its
@@ -75,9 +71,13 @@ func (l Ledger) Guard(host, release string) error {
 	if newest.ID <= release {
 		return nil
 	}
+	hints := []string{"deploy again from the start (kstep deploy) if this version is the one you want"}
+	if ahead := time.Until(state.ReleaseTime(newest.ID)); ahead > 0 {
+		hints = append(hints, fmt.Sprintf("that release was made %s in the future: the clock of this runner or of that one is wrong", ahead.Round(time.Second)))
+	}
 	return exit.With(exit.BadState,
 		fmt.Errorf("release %s (version %s) has been on %s since release %s was made", newest.ID, newest.Version, host, release),
-		"deploy again from the start (kstep deploy) if this version is the one you want")
+		hints...)
 }
 
 // Live is the container that the newest release to serve put into service for

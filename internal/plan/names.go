@@ -86,16 +86,21 @@ func (n Names) AssetDir(role, version, configDigest string) string {
 // Ledger records which release did what on a host.
 func (n Names) Ledger() string { return path.Join(n.Folder(), "ledger.json") }
 
-// Lease is the lease file, on the lease host.
+// Lease is the folder of the lease and of those who wait for it, on the lease
+// host.
 func (n Names) Lease() string { return path.Join(n.Folder(), "lease") }
 
-// Fence is the highest fencing token a host has seen.
-func (n Names) Fence() string { return path.Join(n.Folder(), "fence") }
+// Fence is the folder of the highest fencing token a host has seen. It lies in
+// the lease's folder, on every host.
+func (n Names) Fence() string { return path.Join(n.Lease(), "fence") }
 
-// Verdict is the barrier's write-once file of a release.
+// Verdict is the folder of the barrier's write-once files of a release.
 func (n Names) Verdict(release string) string {
-	return path.Join(n.Folder(), "barrier", release+".json")
+	return path.Join(n.Folder(), "barrier", release)
 }
+
+// StateDir mirrors the state files, on the lease host: a folder for each release.
+func (n Names) StateDir() string { return path.Join(n.Folder(), "state") }
 
 // Audit is the log of what happened.
 func (n Names) Audit() string { return path.Join(n.Folder(), "audit.jsonl") }

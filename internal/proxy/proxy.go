@@ -133,7 +133,7 @@ func create(ctx context.Context, h host.Host, spec engine.Spec, n plan.Names) (B
 	id, err := h.Engine().Create(ctx, spec)
 	if errors.Is(err, engine.ErrNotFound) {
 		if err := h.Engine().Pull(ctx, spec.Image, nil, nil); err != nil {
-			return Booted{}, fmt.Errorf("boot the proxy: %w", err)
+			return Booted{}, err
 		}
 		booted.Changed = append(booted.Changed, "pulled "+spec.Image)
 		id, err = h.Engine().Create(ctx, spec)
@@ -153,11 +153,11 @@ func create(ctx context.Context, h host.Host, spec engine.Spec, n plan.Names) (B
 }
 
 func start(ctx context.Context, h host.Host, booted Booted, port config.Publish) (Booted, error) {
-	if err := h.Engine().Start(ctx, booted.Container.ID); err != nil {
+	if err := h.Engine().Start(ctx, plan.ProxyContainer); err != nil {
 		if errors.Is(err, engine.ErrPortTaken) {
-			err = exit.Hint(err, fmt.Sprintf("free port %d on %s (ss -ltnp 'sport = :%d' shows who has it), or set another proxy.publish", port, h.Name(), port))
+			err = exit.Hint(err, fmt.Sprintf("free port %d, or set another proxy.publish", port))
 		}
-		return booted, fmt.Errorf("boot the proxy: %w", err)
+		return booted, err
 	}
 	now, err := h.Engine().Inspect(ctx, booted.Container.ID)
 	if err != nil {

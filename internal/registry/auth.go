@@ -76,7 +76,7 @@ func configLogin(cfg *config.Config, secrets Secrets) (authn.Authenticator, erro
 		return nil, fmt.Errorf("registry.password: %w", err)
 	}
 	if username == "" || value.Reveal() == "" {
-		return nil, exit.With(exit.Config, errors.New("registry username or password is empty"), loginHint(cfg))
+		return nil, exit.With(exit.Config, errors.New("registry username or password is empty"), LoginHint(cfg))
 	}
 	return &authn.Basic{Username: username, Password: value.Reveal()}, nil
 }
@@ -88,7 +88,8 @@ func onConfigRegistry(cfg *config.Config, repo name.Repository) bool {
 	return err == nil && own.RegistryStr() == repo.RegistryStr()
 }
 
-func loginHint(cfg *config.Config) string {
+// LoginHint says which secrets and which user a refused login was made with.
+func LoginHint(cfg *config.Config) string {
 	if !configured(cfg) {
 		return "name registry.username and registry.password, or run docker login"
 	}

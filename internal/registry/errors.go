@@ -109,12 +109,12 @@ func (c *Client) connectionHints(server string, err error) []string {
 
 func (c *Client) loginHint() string {
 	if configured(c.cfg) && onConfigRegistry(c.cfg, c.repo) {
-		return loginHint(c.cfg)
+		return LoginHint(c.cfg)
 	}
 	if configured(c.cfg) {
 		return "run docker login, for the config's password is only for " + c.cfg.Registry.Server
 	}
-	return loginHint(c.cfg)
+	return LoginHint(c.cfg)
 }
 
 func storageFull(err error) bool {

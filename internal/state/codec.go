@@ -70,7 +70,12 @@ func tail(data []byte, n int) []byte { return data[max(0, len(data)-n):] }
 
 // volatile are output keys that tell how a run went, not what it made: two runs
 // that differ only here mean the same to the stages behind them.
-func volatile() []string { return []string{"uploaded", "tookMs", "at", "switched", "probe"} }
+func volatile() []string {
+	return []string{
+		"uploaded", "tookMs", "at", "switched", "probe",
+		"replaced", "stopped", "restarted", "containers", "images", "folders", // Done once, and gone in a rerun.
+	}
+}
 
 // sameOutputs tells whether the stages behind a and b may treat them alike.
 func sameOutputs(a, b *File) bool {

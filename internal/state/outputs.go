@@ -204,3 +204,22 @@ type Pruned struct {
 	Folders    []string `json:"folders,omitempty"`
 	Kept       []string `json:"kept,omitempty"` // Versions that can be rolled back to.
 }
+
+// AbortOutputs is what `abort` did, by Key.
+type AbortOutputs struct {
+	// Complete tells that the release served everywhere, so that there was
+	// nothing to abort.
+	Complete bool                   `json:"complete,omitempty"`
+	Targets  map[string]AbortTarget `json:"targets,omitempty"`
+}
+
+// AbortTarget is one role's way back on one host.
+type AbortTarget struct {
+	// Container serves as before, if there was one; Stopped are the release's.
+	Container string   `json:"container,omitempty"`
+	Stopped   []string `json:"stopped,omitempty"`
+	// Restarted tells that the old container had been stopped already.
+	Restarted bool `json:"restarted,omitempty"`
+	// Done tells that the old version serves alone here, as far as there is one.
+	Done bool `json:"done"`
+}

@@ -28,6 +28,7 @@ func outputs() []struct {
 		{"barrier-wait", state.BarrierWaitOutputs{}},
 		{"cutover", state.CutoverOutputs{}},
 		{"prune", state.PruneOutputs{}},
+		{"abort", state.AbortOutputs{}},
 	}
 }
 

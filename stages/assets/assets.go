@@ -80,12 +80,13 @@ func image(ctx context.Context, in stages.Input, w *stages.Work, push state.Push
 		}
 		w.Did("tagged %s", tag)
 	}
-	if book.Note(ledger.Release{
+	release := ledger.Release{
 		ID: in.Release, Version: in.Version, Image: push.Reference(), Tag: tag, By: in.By, At: time.Now().UTC(),
-	}) {
-		return book.Write(ctx, w.Host.Files(), w.Names.Ledger())
 	}
-	return nil
+	if !book.Note(release) {
+		return nil
+	}
+	return w.Note(ctx, func(l *ledger.Ledger) bool { return l.Note(release) })
 }
 
 func pull(ctx context.Context, in stages.Input, w *stages.Work, push state.PushOutputs, auth *engine.Auth, authErr error) (engine.Image, error) {
@@ -100,6 +101,9 @@ func pull(ctx context.Context, in stages.Input, w *stages.Work, push state.PushO
 	if err != nil {
 		if push.Insecure && errors.Is(err, engine.ErrRegistry) {
 			err = exit.Hint(err, fmt.Sprintf("the registry speaks plain HTTP: does the engine on %s list it under insecure-registries?", w.Target.Host))
+		}
+		if errors.Is(err, engine.ErrUnauthorized) {
+			err = exit.Hint(err, registry.LoginHint(in.Config))
 		}
 		return engine.Image{}, err
 	}

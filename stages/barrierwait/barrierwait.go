@@ -13,10 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/kstep/kstep/internal/barrier"
 	"github.com/kstep/kstep/internal/exit"
-	"github.com/kstep/kstep/internal/host"
-	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/ready"
 	"github.com/kstep/kstep/internal/report"
 	"github.com/kstep/kstep/internal/state"
@@ -49,7 +46,12 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 	if err != nil {
 		return stages.Result{}, err
 	}
+	listening, stop := context.WithCancel(ctx)
+	var listener sync.WaitGroup
+	listener.Go(func() { g.listen(listening) })
 	records, results, err := stages.Each(ctx, in, g.watched(), g.wait)
+	stop()
+	listener.Wait()
 	records, results = own(in.Targets, records, results)
 	outputs := state.BarrierWaitOutputs{Verdict: g.verdict, Targets: results}
 	if ctx.Err() != nil {
@@ -58,75 +60,23 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 	if g.err != nil {
 		return stages.Result{Targets: records, Outputs: outputs}, g.err
 	}
+	if !g.over() { // No verdict, and so nothing to act upon.
+		return stages.Result{Targets: records, Outputs: outputs}, err
+	}
 	if g.verdict.Open {
 		if err != nil {
 			err = exit.Hint(errors.Join(err, stopSick(ctx, in, records, results)),
-				"the barrier is open: kstep cutover --resume moves what is ready, and the rest keeps the old version")
+				"the barrier is open: what is ready goes on, in kstep deploy by itself, else with kstep cutover --resume; the rest keeps the old version")
 		}
 		return stages.Result{Targets: records, Outputs: outputs, Changed: g.decided}, err
 	}
 	closed := fmt.Errorf("barrier closed: %s", g.verdict.Reason)
+	if g.decided {
+		stopOthers(ctx, in, boot)
+	}
 	err = exit.With(exit.BarrierClosed, errors.Join(closed, stopAll(ctx, in, boot)),
 		append(slices.Compact(g.hints), "the old version serves on; mend the cause and deploy again")...)
 	return stages.Result{Targets: records, Outputs: outputs, Changed: true}, err
-}
-
-// gate counts the primary containers until the verdict is settled.
-type gate struct {
-	in   stages.Input
-	boot state.BootOutputs
-	// before is what an earlier run of this stage found.
-	before state.BarrierWaitOutputs
-	files  host.Files
-	path   string
-
-	mu      sync.Mutex
-	count   barrier.Count
-	verdict state.Verdict
-	settled chan struct{} // Closed when verdict is final.
-	decided bool          // This process made the verdict.
-	reasons []reason
-	hints   []string
-	err     error
-}
-
-func newGate(ctx context.Context, in stages.Input, boot state.BootOutputs) (*gate, error) {
-	h, err := in.Hosts.Get(ctx, plan.LeaseHost(in.All))
-	if err != nil {
-		return nil, err
-	}
-	names, err := stages.Names(ctx, in, h)
-	if err != nil {
-		return nil, err
-	}
-	g := &gate{in: in, boot: boot, files: h.Files(), path: names.Verdict(in.Release), settled: make(chan struct{})}
-	if in.Own != nil && len(in.Own.Outputs) > 0 {
-		if g.before, err = state.Outputs[state.BarrierWaitOutputs](state.NewSet(in.Own), in.Own.Stage); err != nil {
-			return nil, err
-		}
-	}
-	g.count = barrier.NewCount(in.Config.Barrier.Quorum, len(primary(in.All)))
-	made, err := barrier.Find(ctx, g.files, g.path)
-	if err != nil {
-		return nil, err
-	}
-	if made != nil {
-		g.verdict = *made
-		close(g.settled)
-	}
-	return g, nil
-}
-
-// watched are the stage's own targets and, because the verdict needs them, the
-// primary ones of other shards.
-func (g *gate) watched() []plan.Target {
-	targets := slices.Clone(g.in.Targets)
-	for _, t := range primary(g.in.All) {
-		if !slices.ContainsFunc(targets, func(own plan.Target) bool { return own.Key() == t.Key() }) {
-			targets = append(targets, t)
-		}
-	}
-	return targets
 }
 
 // wait waits for one container, counts it, and then for the verdict.
@@ -145,7 +95,7 @@ func (g *gate) wait(ctx context.Context, w *stages.Work) (state.BarrierTarget, e
 	if how == "" && err == nil {
 		how, err = g.ready(ctx, w, booted, &out)
 	}
-	if err != nil && ctx.Err() == nil {
+	if err != nil && ctx.Err() == nil && !errors.Is(err, errHalted) {
 		g.show(ctx, w, booted)
 	}
 	if w.Target.Primary {
@@ -188,7 +138,7 @@ func (g *gate) ready(ctx context.Context, w *stages.Work, booted state.BootTarge
 		select {
 		case <-g.settled:
 			if !g.verdict.Open {
-				stop(errors.New("barrier closed"))
+				stop(errHalted)
 			}
 		case <-ctx.Done():
 		}
@@ -234,59 +184,4 @@ func tell(reasons []reason) string {
 	}
 	slices.Sort(parts)
 	return strings.Join(parts, "; ")
-}
-
-// tally counts a primary container, and makes the verdict when it is clear.
-func (g *gate) tally(ctx context.Context, w *stages.Work, failed error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if failed == nil {
-		g.count.Ready++
-	} else {
-		g.count.Sick++
-		g.reasons = append(g.reasons, reason{w.Target.Key(), failed.Error()})
-		g.hints = append(g.hints, exit.Hints(failed)...)
-	}
-	select {
-	case <-g.settled:
-		return
-	default:
-	}
-	open, decided := g.count.Decided()
-	if !decided || ctx.Err() != nil {
-		return
-	}
-	g.verdict, g.err = barrier.Settle(ctx, g.files, g.path, state.Verdict{
-		Release: g.in.Release, Open: open, Ready: g.count.Ready, Total: g.count.Total,
-		Needed: g.count.Needed, Reason: tell(g.reasons), At: time.Now().UTC(),
-	})
-	g.decided = true
-	close(g.settled)
-}
-
-// follow waits for the verdict, which whoever watches the primary containers
-// will make: each of them ends by its own deadline.
-func (g *gate) follow(ctx context.Context) error {
-	select {
-	case <-g.settled:
-		if g.err == nil && !g.verdict.Open {
-			return errors.New("halted at the barrier")
-		}
-		return g.err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-func primary(all []plan.Target) []plan.Target {
-	return slices.DeleteFunc(slices.Clone(all), func(t plan.Target) bool { return !t.Primary })
-}
-
-// own leaves what concerns the stage's own targets: other shards report theirs.
-func own(targets []plan.Target, records []state.Target, results map[string]state.BarrierTarget) ([]state.Target, map[string]state.BarrierTarget) {
-	mine := map[string]state.BarrierTarget{}
-	for _, t := range targets {
-		mine[t.Key()] = results[t.Key()]
-	}
-	return records[:len(targets)], mine
 }

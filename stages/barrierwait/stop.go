@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
@@ -20,11 +22,37 @@ func stopAll(ctx context.Context, in stages.Input, boot state.BootOutputs) error
 	return err
 }
 
+// stopOthers takes down, for the jobs of the other shards, what they booted:
+// some may be over, or never begin. Whoever makes the verdict does it as far as
+// it can; a shard that comes later finds the verdict and does its own part.
+func stopOthers(ctx context.Context, in stages.Input, boot state.BootOutputs) {
+	others := slices.DeleteFunc(slices.Clone(in.All), func(t plan.Target) bool {
+		return slices.ContainsFunc(in.Targets, func(own plan.Target) bool { return own.Key() == t.Key() })
+	})
+	_, _, err := stages.Each(ctx, in, others, func(ctx context.Context, w *stages.Work) (struct{}, error) {
+		id := boot.Targets[w.Target.Key()].Container
+		if id != "" {
+			return struct{}{}, stop(ctx, in, w, id)
+		}
+		labels := stages.RoleLabels(in.Config, w.Target.Role.Name)
+		labels[engine.LabelRelease] = in.Release
+		made, err := w.Host.Engine().Containers(ctx, engine.Filter{Labels: labels})
+		for _, c := range made {
+			err = errors.Join(err, stop(ctx, in, w, c.ID))
+		}
+		return struct{}{}, err
+	})
+	if err != nil {
+		in.Warn("the barrier closed, but not everything that other jobs booted was stopped (their kstep barrier-wait will): %s", err)
+	}
+}
+
 // stopSick takes down the containers that failed although the barrier opened.
+// One whose host does not answer may be fine: it is left alone.
 func stopSick(ctx context.Context, in stages.Input, records []state.Target, results map[string]state.BarrierTarget) error {
 	var sick []plan.Target
 	for i, t := range in.Targets {
-		if records[i].Status == state.Failed {
+		if e := records[i].Error; records[i].Status == state.Failed && e != nil && e.Class != exit.Unreachable.Class() {
 			sick = append(sick, t)
 		}
 	}

@@ -11,7 +11,6 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/kstep/kstep/internal/barrier"
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/envfile"
 	"github.com/kstep/kstep/internal/exit"
@@ -61,9 +60,10 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 	if err != nil {
 		return stages.Result{Targets: hosts}, err
 	}
+	at := &attempt{in: in}
 	records, results, err := stages.Waves(ctx, in, in.Config.Boot.Limit, in.Config.Boot.Wait.D(),
 		func(ctx context.Context, w *stages.Work) (state.BootTarget, error) {
-			return target(ctx, in, w, from)
+			return target(ctx, in, w, from, at)
 		})
 	return stages.Result{
 		Targets: stages.Merge(hosts, records),
@@ -104,7 +104,7 @@ func prepare(ctx context.Context, in stages.Input, w *stages.Work) error {
 
 // target makes the target's container run, or be created if it has to wait
 // for the barrier.
-func target(ctx context.Context, in stages.Input, w *stages.Work, from inputs) (state.BootTarget, error) {
+func target(ctx context.Context, in stages.Input, w *stages.Work, from inputs, at *attempt) (state.BootTarget, error) {
 	key := w.Target.Key()
 	env := from.env.Targets[key]
 	want := plan.Container(in.Config, w.Names, w.Target, in.Version, in.Release, from.push, from.assets.Targets[key], env)
@@ -133,21 +133,12 @@ func target(ctx context.Context, in stages.Input, w *stages.Work, from inputs) (
 	if err != nil || out.Waiting {
 		return out, err
 	}
-	return out, start(ctx, in, w, out)
+	return out, start(ctx, w, at, out)
 }
 
-// start lets the container run. A verdict that closed the barrier for this
-// release is forgotten first: who boots again wants a new one.
-func start(ctx context.Context, in stages.Input, w *stages.Work, out state.BootTarget) error {
-	leaseHost, err := in.Hosts.Get(ctx, plan.LeaseHost(in.All))
-	if err != nil {
-		return err
-	}
-	names, err := stages.Names(ctx, in, leaseHost)
-	if err != nil {
-		return err
-	}
-	if err := barrier.Reopen(ctx, leaseHost.Files(), names.Verdict(in.Release)); err != nil {
+// start lets the container run, at a barrier that is not closed.
+func start(ctx context.Context, w *stages.Work, at *attempt, out state.BootTarget) error {
+	if err := at.open(ctx); err != nil {
 		return err
 	}
 	if err := w.Host.Engine().Start(ctx, out.Container); err != nil {

@@ -55,7 +55,9 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 		return struct{}{}, survived(ctx, in, w, waited)
 	})
 	if err != nil {
-		return stages.Result{Targets: guards}, err
+		// Nothing has moved anywhere: only what failed is worth a record.
+		failed := slices.DeleteFunc(guards, func(t state.Target) bool { return t.Status.Done() })
+		return stages.Result{Targets: failed}, err
 	}
 	limits := in.Config.Cutover
 	records, results, err := stages.Waves(ctx, in, limits.Limit, limits.Wait.D(),
@@ -155,10 +157,6 @@ func (m *move) stop(ctx context.Context) error {
 // note writes into the host's ledger what is live now, and moves the tag
 // `latest` to the image.
 func note(ctx context.Context, in stages.Input, w *stages.Work, push state.PushOutputs, results map[string]state.CutoverTarget) error {
-	book, err := w.Guarded(ctx)
-	if err != nil {
-		return err
-	}
 	live := map[string]string{}
 	for _, t := range in.Targets {
 		if r := results[t.Key()]; t.Host == w.Target.Host && r.Done {
@@ -168,14 +166,18 @@ func note(ctx context.Context, in stages.Input, w *stages.Work, push state.PushO
 	if len(live) == 0 {
 		return nil
 	}
-	changed := book.Note(ledger.Release{
-		ID: in.Release, Version: in.Version, Image: push.Reference(), Tag: push.Repository + ":" + in.Version,
-		By: in.By, At: time.Now().UTC(), Live: live,
-	})
-	if changed {
-		if err := book.Write(ctx, w.Host.Files(), w.Names.Ledger()); err != nil {
-			return err
+	var overtaken error
+	err := w.Note(ctx, func(book *ledger.Ledger) bool {
+		if overtaken = book.Guard(w.Target.Host, in.Release); overtaken != nil {
+			return false
 		}
+		return book.Note(ledger.Release{
+			ID: in.Release, Version: in.Version, Image: push.Reference(), Tag: push.Repository + ":" + in.Version,
+			By: in.By, At: time.Now().UTC(), Live: live,
+		})
+	})
+	if err := errors.Join(err, overtaken); err != nil {
+		return err
 	}
 	latest := push.Repository + ":" + stages.LatestTag(in.Config)
 	image, err := w.Host.Engine().Image(ctx, push.Reference())

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/ledger"
+	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
 )
@@ -63,6 +64,8 @@ func host(ctx context.Context, in stages.Input, w *stages.Work) (state.Pruned, e
 	errs := []error{
 		images(ctx, in, w, book, out.Kept, &out),
 		folders(ctx, w, kept, &out),
+		sweep(ctx, in, w),
+		mirrored(ctx, in, w, book, &out),
 	}
 	return out, errors.Join(errs...)
 }
@@ -135,10 +138,14 @@ func images(ctx context.Context, in stages.Input, w *stages.Work, book ledger.Le
 				return err
 			}
 		}
-		book.Releases = slices.DeleteFunc(book.Releases, func(r ledger.Release) bool {
-			return slices.ContainsFunc(gone, func(g ledger.Release) bool { return g.ID == r.ID })
+		err = w.Note(ctx, func(l *ledger.Ledger) bool {
+			before := len(l.Releases)
+			l.Releases = slices.DeleteFunc(l.Releases, func(r ledger.Release) bool {
+				return slices.ContainsFunc(gone, func(g ledger.Release) bool { return g.ID == r.ID })
+			})
+			return len(l.Releases) < before
 		})
-		if err := book.Write(ctx, w.Host.Files(), w.Names.Ledger()); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -211,4 +218,22 @@ func unused(ctx context.Context, w *stages.Work, dir string, mounted []string, o
 		w.Did("removed %s", strings.TrimPrefix(folder, w.Names.Run+"/"))
 	}
 	return nil
+}
+
+// mirrored removes the copies of the state of releases that nothing is kept of.
+func mirrored(ctx context.Context, in stages.Input, w *stages.Work, book ledger.Ledger, out *state.Pruned) error {
+	if w.Target.Host != plan.LeaseHost(in.All) || len(w.Changes()) == 0 {
+		return nil // With the rest of a release goes its state.
+	}
+	var keep []string
+	for _, r := range book.Releases {
+		if slices.Contains(out.Kept, r.Version) {
+			keep = append(keep, r.ID)
+		}
+	}
+	gone, err := w.KeepMirrored(ctx, keep...)
+	for _, release := range gone {
+		w.Did("removed the copy of the state of release %s", release)
+	}
+	return err
 }

@@ -2,14 +2,22 @@ package hosttest
 
 import (
 	"context"
+	"fmt"
 	"net"
+	"syscall"
 
 	"github.com/kstep/kstep/internal/engine"
 )
 
 // Dial reaches a port that the host publishes, as its users do: not through
 // SSH, so it works whatever became of that.
-func (f *Fake) Dial(port int) (net.Conn, error) { return f.Engine.dialFromHost("127.0.0.1", port) }
+func (f *Fake) Dial(port int) (net.Conn, error) {
+	c, err := f.Engine.dialFromHost("127.0.0.1", port)
+	if c == nil && err == nil {
+		err = fmt.Errorf("connect to %s port %d: %w", f.Name, port, syscall.ECONNREFUSED)
+	}
+	return c, err
+}
 
 // Look is a client of the host's engine for tests that look at what became of
 // it. It does not go through SSH, and nobody counts its requests.

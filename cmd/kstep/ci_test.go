@@ -1,0 +1,245 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/kstep/kstep/internal/report"
+)
+
+const (
+	ciExamples   = "../../ci-examples"
+	githubAction = "../../.github/actions/kstep/action.yml"
+)
+
+func TestCIExamples_HaveTheStagesOfThePipelineInOrder(t *testing.T) {
+	var want []string
+	for _, stage := range pipeline() {
+		want = append(want, stage.Info().Name)
+	}
+	github := text(t, "github/deploy.yml") + text(t, "github/deploy-hosts.yml")
+	gitlab := document[struct{ Stages []string }](t, "gitlab/.gitlab-ci.yml").Stages
+	list := regexp.MustCompile(`(?m)^kstep_stages := (.*)$`).FindStringSubmatch(text(t, "make/kstep.mk"))
+	if list == nil {
+		t.Fatal("kstep.mk has no list of stages")
+	}
+	for name, got := range map[string][]string{
+		"github": captures(github, `(?m)^          stage: (\S+)$`),
+		"gitlab": gitlab,
+		"make":   strings.Fields(list[1]),
+	} {
+		if !slices.Equal(got, want) {
+			t.Errorf("%s has the stages %v, want %v", name, got, want)
+		}
+	}
+}
+
+func TestCIExamples_GiveEachStageTheStateFilesItReads(t *testing.T) {
+	gitlab := document[map[string]yaml.Node](t, "gitlab/.gitlab-ci.yml")
+	rules := text(t, "make/kstep.mk")
+	github := githubJobs(t)
+	for _, stage := range pipeline() {
+		info := stage.Info()
+		var job struct{ Needs []string }
+		if node := gitlab[info.Name]; node.Decode(&job) != nil || !slices.Equal(job.Needs, info.Reads) {
+			t.Errorf("gitlab: %s needs %v, but reads %v", info.Name, job.Needs, info.Reads)
+		}
+		var made []string
+		for _, file := range captures(rules, `(?m)^\$\(KSTEP_STATE_DIR\)/`+info.Name+`\.json: (.*)$`) {
+			made = captures(file, `\$\(KSTEP_STATE_DIR\)/(\S+)\.json`)
+		}
+		if !slices.Equal(made, info.Reads) {
+			t.Errorf("make: %s is made from %v, but reads %v", info.Name, made, info.Reads)
+		}
+		// A download by pattern gets what the jobs before have left.
+		for _, read := range info.Reads {
+			if !before(github, info.Name, read) {
+				t.Errorf("github: %s reads %s, but may run before it", info.Name, read)
+			}
+		}
+	}
+}
+
+func TestGitHubExample_GivesSecretsOnlyToTheJobsThatNeedThem(t *testing.T) {
+	jobs := githubJobs(t)
+	for _, stage := range pipeline() {
+		info := stage.Info()
+		var want []string
+		if info.Hosts {
+			want = append(want, "SSH_PRIVATE_KEY")
+		}
+		switch info.Name {
+		case "push", "assets": // Which pulls.
+			want = append(want, "REGISTRY_PASSWORD")
+		case "env-push":
+			want = append(want, "DATABASE_URL")
+		}
+		var got []string
+		for _, step := range jobs[info.Name].Steps {
+			for name, value := range step.Env {
+				if strings.Contains(value, "secrets.") {
+					got = append(got, name)
+				}
+			}
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s has the secrets %v, want %v", info.Name, got, want)
+		}
+	}
+}
+
+func TestGitHubExample_KeepsTheStateOfAFailedStage(t *testing.T) {
+	jobs := githubJobs(t)
+	for _, stage := range pipeline() {
+		name := stage.Info().Name
+		kept := slices.ContainsFunc(jobs[name].Steps, func(s githubStep) bool {
+			return strings.HasPrefix(s.Uses, "actions/upload-artifact@") && s.If == "always()" &&
+				s.With["path"] == "kstep-state/"+name+".json" && s.With["name"] == "kstep-state-"+name
+		})
+		if !kept {
+			t.Errorf("%s does not keep %s.json when it fails", name, name)
+		}
+		for _, step := range jobs[name].Steps {
+			if strings.HasPrefix(step.Uses, "actions/") && !regexp.MustCompile(`@[0-9a-f]{40}$`).MatchString(step.Uses) {
+				t.Errorf("%s: %s is not pinned to a commit", name, step.Uses)
+			}
+		}
+	}
+}
+
+func TestGitHubAction_MapsWhatTheProgramKnows(t *testing.T) {
+	var action struct {
+		Outputs map[string]struct{ Value string }
+		Runs    struct{ Steps []githubStep }
+	}
+	if err := yaml.Unmarshal([]byte(readText(t, githubAction)), &action); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range report.OutputNames() {
+		if got, want := action.Outputs[name].Value, "${{ steps.stage.outputs."+name+" }}"; got != want {
+			t.Errorf("output %s is %q, want %q", name, got, want)
+		}
+	}
+	if got, want := len(action.Outputs), len(report.OutputNames()); got != want {
+		t.Errorf("the action has %d outputs, want %d", got, want)
+	}
+	known := variables()
+	for _, step := range action.Runs.Steps {
+		if strings.Contains(step.Run, "${{") {
+			t.Errorf("an expression inside of a script lets its value run as a program:\n%s", step.Run)
+		}
+		for name := range step.Env {
+			if strings.HasPrefix(name, "KSTEP_") && !known[name] {
+				t.Errorf("the action sets %s, which kstep does not read", name)
+			}
+		}
+	}
+	last := action.Runs.Steps[len(action.Runs.Steps)-1].Run
+	if lines := strings.Split(strings.TrimSpace(last), "\n"); !strings.HasPrefix(lines[len(lines)-1], "exec ") {
+		t.Errorf("the last line is %q; without exec kstep gets no signal", lines[len(lines)-1])
+	}
+}
+
+// variables are the environment variables that set flags, and the one that
+// names the version.
+func variables() map[string]bool {
+	app, _ := application(&program{})
+	known := map[string]bool{"KSTEP_VERSION": true}
+	add := func(flags *kingpin.FlagGroupModel) {
+		for _, f := range flags.Flags {
+			known[f.Envar] = true
+		}
+	}
+	model := app.Model()
+	add(model.FlagGroupModel)
+	for _, cmd := range model.FlattenedCommands() {
+		add(cmd.FlagGroupModel)
+	}
+	return known
+}
+
+// githubJob and githubStep are what the tests look at.
+type githubJob struct {
+	Needs needs
+	Steps []githubStep
+}
+
+type githubStep struct {
+	Uses, If, Run string
+	With, Env     map[string]string
+}
+
+// needs is written as one name or as a list.
+type needs []string
+
+// UnmarshalYAML takes both forms.
+func (n *needs) UnmarshalYAML(node *yaml.Node) error {
+	if node.Kind == yaml.ScalarNode {
+		*n = needs{node.Value}
+		return nil
+	}
+	return node.Decode((*[]string)(n))
+}
+
+// githubJobs are the jobs of the calling and of the called workflow.
+func githubJobs(t *testing.T) map[string]githubJob {
+	t.Helper()
+	type workflow struct{ Jobs map[string]githubJob }
+	jobs := document[workflow](t, "github/deploy.yml").Jobs
+	for name, job := range document[workflow](t, "github/deploy-hosts.yml").Jobs {
+		if len(job.Needs) == 0 {
+			job.Needs = jobs["hosts"].Needs
+		}
+		jobs[name] = job
+	}
+	return jobs
+}
+
+// before tells whether a job has to wait for another, perhaps through others.
+func before(jobs map[string]githubJob, job, other string) bool {
+	return slices.ContainsFunc(jobs[job].Needs, func(need string) bool {
+		return need == other || before(jobs, need, other)
+	})
+}
+
+func document[T any](t *testing.T, path string) T {
+	t.Helper()
+	var doc T
+	if err := yaml.Unmarshal([]byte(text(t, path)), &doc); err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	return doc
+}
+
+func text(t *testing.T, path string) string {
+	t.Helper()
+	return readText(t, filepath.Join(ciExamples, path))
+}
+
+func readText(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// captures are the first groups of all matches.
+func captures(text, pattern string) []string {
+	var all []string
+	for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
+		all = append(all, m[1])
+	}
+	return all
+}

@@ -1,0 +1,6 @@
+//go:build faults
+
+package main
+
+// sampled takes every operation.
+const sampled = 1

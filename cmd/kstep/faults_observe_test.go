@@ -1,0 +1,167 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/host/hosttest"
+	"github.com/kstep/kstep/internal/lease"
+	"github.com/kstep/kstep/internal/ledger"
+)
+
+// observe tells all that a release leaves on the hosts, in words that are the
+// same for every release: what is live, what is kept, files, routes, cords,
+// ledger, lease.
+func (g *ground) observe() string {
+	g.t.Helper()
+	var all strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(g.hosts)) {
+		fmt.Fprintf(&all, "== %s\n%s", name, g.observeHost(g.hosts[name]))
+	}
+	return all.String()
+}
+
+func (g *ground) observeHost(fake *hosttest.Fake) string {
+	look := fake.Look()
+	defer look.CloseIdle()
+	containers, err := look.Containers(g.t.Context(), engine.Filter{All: true})
+	if err != nil {
+		return err.Error()
+	}
+	images, err := look.Images(g.t.Context(), engine.Filter{})
+	if err != nil {
+		return err.Error()
+	}
+	var lines []string
+	for _, c := range containers {
+		lines = append(lines, containerLine(c))
+	}
+	for _, i := range images {
+		slices.Sort(i.Tags)
+		lines = append(lines, fmt.Sprintf("image %v", i.Tags))
+	}
+	lines = append(lines, files(fake)...)
+	plain := g.plain(fake, containers)
+	for i, line := range lines {
+		lines[i] = plain.Replace(generic(line))
+	}
+	slices.Sort(lines)
+	return strings.Join(slices.Compact(lines), "\n") + "\n"
+}
+
+func containerLine(c engine.Container) string {
+	labels := maps.Clone(c.Labels)
+	labels[engine.LabelSpec] = "#"
+	if labels[engine.LabelRelease] != "" {
+		labels[engine.LabelRelease] = "#"
+	}
+	state := c.State
+	if c.Running() {
+		state += " " + c.Health
+	}
+	slices.SortFunc(c.Mounts, func(a, b engine.Mount) int { return strings.Compare(a.Target, b.Target) })
+	return fmt.Sprintf("container %s %s %v %v", c.Name, state, labels, c.Mounts)
+}
+
+// plain puts names in the place of what differs between hosts and versions.
+func (g *ground) plain(fake *hosttest.Fake, containers []engine.Container) *strings.Replacer {
+	versions := []string{versionName(g.version), "NEW", versionName(g.version - 1), "OLD", versionName(g.version - 2), "OLDER"}
+	pairs := append(versions, fake.Root, "", g.registry.Host(), "registry")
+	for _, c := range containers {
+		named := generic(strings.NewReplacer(versions...).Replace(c.Name))
+		pairs = append(pairs, c.ID, named, c.ID[:12], named)
+	}
+	return strings.NewReplacer(pairs...)
+}
+
+var (
+	releaseID   = regexp.MustCompile(`\b[0-9A-HJKMNP-TV-Z]{26}\b`)
+	shortDigest = regexp.MustCompile(`-[0-9a-f]{8}\b`)
+	longDigest  = regexp.MustCompile(`sha256:[0-9a-f]{64}`)
+)
+
+// generic leaves out what differs between two runs of the same.
+func generic(text string) string {
+	text = releaseID.ReplaceAllString(text, "RELEASE")
+	text = longDigest.ReplaceAllString(text, "sha256:#")
+	return shortDigest.ReplaceAllString(text, "-#")
+}
+
+// files tells the files in the host's run directory, with the content of those
+// that mean something.
+func files(fake *hosttest.Fake) []string {
+	run := filepath.Join(fake.Home, ".kstep")
+	var lines []string
+	err := filepath.WalkDir(run, func(file string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		short, err := filepath.Rel(run, file)
+		if err != nil {
+			return err
+		}
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		lines = append(lines, fileLines(short, data)...)
+		return nil
+	})
+	if err != nil {
+		return []string{err.Error()}
+	}
+	return append(lines, leaseLine(filepath.Join(run, "shop", "lease")))
+}
+
+func fileLines(name string, data []byte) []string {
+	switch dir, base := path.Split(name); {
+	case dir == "shop/lease/", base == "fingerprint.key", base == "fence", strings.HasPrefix(base, "audit"):
+		return nil // Told in another way, or different every time.
+	case strings.HasPrefix(base, ".") && strings.HasSuffix(base, ".tmp"):
+		return nil // Half written when the run was killed; nobody reads it, and a later prune sweeps it away.
+	case base == "ledger.json":
+		return ledgerLines(data)
+	case strings.HasPrefix(name, "shop/state/"), strings.HasPrefix(name, "shop/barrier/"), strings.HasSuffix(base, "complete.json"):
+		return []string{"file " + name}
+	default:
+		return []string{fmt.Sprintf("file %s %q", name, data)}
+	}
+}
+
+func ledgerLines(data []byte) []string {
+	var book ledger.Ledger
+	if err := json.Unmarshal(data, &book); err != nil {
+		return []string{"ledger " + err.Error()}
+	}
+	var lines []string
+	for i, r := range book.Releases {
+		lines = append(lines, fmt.Sprintf("ledger %d %s %s %s %v", i, r.Version, r.Image, r.Tag, r.Live))
+	}
+	return lines
+}
+
+// leaseLine tells whether the lease is free.
+func leaseLine(dir string) string {
+	found, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	if err != nil || len(found) == 0 {
+		return "no lease"
+	}
+	data, err := os.ReadFile(slices.Max(found))
+	if err != nil {
+		return err.Error()
+	}
+	var holder lease.Holder
+	if err := json.Unmarshal(data, &holder); err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("lease freed: %t", holder.Released)
+}

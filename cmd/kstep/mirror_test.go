@@ -1,0 +1,176 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/kstep/kstep/internal/exit"
+)
+
+// forget empties the state folder, as every job of a CI without artifacts
+// finds it.
+func (w *world) forget() {
+	w.t.Helper()
+	if err := os.RemoveAll(filepath.Join(w.dir, "kstep-state")); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// mirrored are the files of the mirror on the lease host, by content and time.
+func (w *world) mirrored() map[string]string {
+	w.t.Helper()
+	found := map[string]string{}
+	root := filepath.Join(w.hosts["vm1"].Home, ".kstep", "shop", "state")
+	err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, path)
+		found[rel] = info.ModTime().String()
+		return err
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return found
+}
+
+// pushed starts a release with a ready image.
+func (w *world) pushed(version string, flags ...string) {
+	w.t.Helper()
+	w.exits(exit.OK, append([]string{"push", "--image", w.image(version), "--version", version}, flags...)...)
+}
+
+// stagesOnHosts are those that can take their state from the hosts.
+func stagesOnHosts() []string { return stageNames()[2:] }
+
+func TestStateFromHosts_LetsEveryStageRunInAnEmptyFolder(t *testing.T) {
+	for name, extra := range map[string]string{"routes": "", "cord": "proxy: {switch: cord}\n"} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.configure(extra)
+			for _, version := range []string{"v1", "v2"} {
+				w.pushed(version, "--state-from", "hosts")
+				for _, stage := range stagesOnHosts() {
+					w.forget()
+					w.exits(exit.OK, stage, "--state-from", "hosts")
+				}
+				w.serves(version)
+			}
+			w.forget()
+			before := w.mirrored()
+			for _, stage := range stagesOnHosts() {
+				w.forget()
+				w.exits(exit.OK, stage, "--state-from", "hosts")
+				if got := w.state(stage)["status"]; got != "unchanged" {
+					t.Errorf("%s run again says %v, want unchanged", stage, got)
+				}
+			}
+			for file, modified := range w.mirrored() {
+				if before[file] != modified {
+					t.Errorf("%s was written again although nothing changed", file)
+				}
+			}
+			w.exits(exit.OK, "state", "verify")
+		})
+	}
+}
+
+func TestStateFromHosts_LetsALaptopGoOnAfterCI(t *testing.T) {
+	w := newWorld(t)
+	w.deploy("v1")
+	laptop := filepath.Join(w.dir, "kstep-state")
+	left := w.keep("laptop")
+	w.forget()
+	w.pushed("v2")
+	for _, stage := range []string{"assets", "env-push", "boot", "barrier-wait"} {
+		w.exits(exit.OK, stage)
+	}
+	w.forget()
+	if err := os.Rename(left, laptop); err != nil { // The laptop has an older release's files.
+		t.Fatal(err)
+	}
+	_, stderr := w.exits(exit.OK, "cutover", "--state-from", "hosts")
+	if !strings.Contains(stderr, "from the hosts") {
+		t.Errorf("the output does not tell where the state came from:\n%s", stderr)
+	}
+	w.serves("v2")
+	w.exits(exit.OK, "prune")
+}
+
+// keep moves the state folder out of the way, and returns where it is.
+func (w *world) keep(name string) string {
+	w.t.Helper()
+	dir := filepath.Join(w.dir, name)
+	if err := os.Rename(filepath.Join(w.dir, "kstep-state"), dir); err != nil {
+		w.t.Fatal(err)
+	}
+	return dir
+}
+
+func TestStateFromHosts_TakesShardsOfOtherRunners(t *testing.T) {
+	w := newWorld(t)
+	w.pushed("v1", "--state-from", "hosts")
+	for _, stage := range stagesOnHosts()[:len(stagesOnHosts())-1] {
+		shards := [][]string{{"--roles", "web"}, {"--roles", "job"}}
+		for _, shard := range shards {
+			w.forget()
+			w.exits(exit.OK, append(shard, stage, "--state-from", "hosts")...)
+		}
+	}
+	w.forget()
+	w.exits(exit.OK, "prune", "--state-from", "hosts")
+	w.serves("v1")
+}
+
+func TestStateFromHosts_SaysWhatToRunWhenTheMirrorIsEmpty(t *testing.T) {
+	w := newWorld(t)
+	_, stderr := w.exits(exit.MissingState, "boot", "--state-from", "hosts")
+	if !strings.Contains(stderr, "kstep push") || !strings.Contains(stderr, "kstep assets") {
+		t.Errorf("the message has no remedy:\n%s", stderr)
+	}
+}
+
+func TestStateFromHosts_RefusesADamagedMirror(t *testing.T) {
+	w := newWorld(t)
+	w.pushed("v1")
+	for _, stage := range []string{"assets", "env-push"} {
+		w.exits(exit.OK, stage)
+	}
+	w.forget()
+	for file := range w.mirrored() {
+		path := filepath.Join(w.hosts["vm1"].Home, ".kstep", "shop", "state", file)
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(strings.Replace(string(data), `"v1"`, `"v7"`, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, stderr := w.exits(exit.BadState, "boot", "--state-from", "hosts")
+	if !strings.Contains(stderr, "sum does not match") {
+		t.Errorf("the message does not tell what is wrong:\n%s", stderr)
+	}
+}
+
+func TestMirror_ForgetsReleasesThatNothingIsKeptOf(t *testing.T) {
+	w := newWorld(t)
+	w.configure("retain: 1\n")
+	for _, version := range []string{"v1", "v2", "v3"} {
+		w.deploy(version)
+	}
+	releases := map[string]bool{}
+	for file := range w.mirrored() {
+		releases[filepath.Dir(file)] = true
+	}
+	if len(releases) != 1 {
+		t.Errorf("the mirror keeps %d releases, want 1: %v", len(releases), releases)
+	}
+}

@@ -1,0 +1,55 @@
+package ledger
+
+import "slices"
+
+// Before is the container that served the role before the release did: what an
+// abort goes back to. It is "" on a first deploy.
+func (l Ledger) Before(release, role string) string {
+	for _, r := range slices.Backward(l.Releases) {
+		if id := r.Live[role]; id != "" && r.ID < release {
+			return id
+		}
+	}
+	return ""
+}
+
+// Find is the release's trace, and false if it left none.
+func (l Ledger) Find(release string) (Release, bool) {
+	at := slices.IndexFunc(l.Releases, func(r Release) bool { return r.ID == release })
+	if at < 0 {
+		return Release{}, false
+	}
+	return l.Releases[at], true
+}
+
+// Newest is the id of the newest release, or "".
+func (l Ledger) Newest() string {
+	if len(l.Releases) == 0 {
+		return ""
+	}
+	return l.Releases[len(l.Releases)-1].ID
+}
+
+// Retract forgets that the release serves the roles, and the release with its
+// last role. It tells whether that changed anything.
+func (l *Ledger) Retract(release string, roles []string) bool {
+	at := slices.IndexFunc(l.Releases, func(r Release) bool { return r.ID == release })
+	if at < 0 {
+		return false
+	}
+	live := map[string]string{}
+	for role, id := range l.Releases[at].Live {
+		if !slices.Contains(roles, role) {
+			live[role] = id
+		}
+	}
+	if len(live) == len(l.Releases[at].Live) && len(live) > 0 {
+		return false
+	}
+	l.Releases = slices.Clone(l.Releases)
+	l.Releases[at].Live = live
+	if len(live) == 0 {
+		l.Releases = slices.Delete(l.Releases, at, at+1)
+	}
+	return true
+}

@@ -1,0 +1,92 @@
+package abort
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/lease"
+	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/state"
+	"github.com/kstep/kstep/stages"
+)
+
+// Release is the release to abort.
+type Release struct{ ID, Version string }
+
+// Find tells which release to abort, or none. The state folder names it. On a
+// runner without state it is the one that holds the lease, if that is this CI
+// run's or has expired, or else the newest that has containers at work and was
+// never noted as done.
+func Find(ctx context.Context, s *stages.Session, in stages.Input, holder lease.Lease) (Release, error) {
+	if here := s.Dir.Newest(expect(s)); here != nil && s.StateFrom != stages.FromHosts {
+		return Release{here.Release, here.Version}, nil
+	}
+	h := holder.Holder
+	pipeline := holder.Token > 0 && !h.Released && h.Message == ""
+	if pipeline && !holder.Free() && !mine(s, h) {
+		return Release{}, exit.With(exit.LeaseHeld,
+			fmt.Errorf("no state tells which release to abort, and the lease is held by %s; it expires in %s", h, holder.Left.Round(1e9)),
+			"fetch the state files of the job that failed, or name the release: kstep abort --release "+h.Release)
+	}
+	if pipeline {
+		return Release{h.Release, h.Version}, nil
+	}
+	return unnoted(ctx, in)
+}
+
+func expect(s *stages.Session) state.Expect {
+	return state.Expect{Service: s.Config.Service, Destination: s.Config.Destination}
+}
+
+// mine tells a lease of the same CI run or, outside of CI, of the same person.
+func mine(s *stages.Session, h lease.Holder) bool {
+	if s.Actor.RunURL != "" || h.RunURL != "" {
+		return s.Actor.RunURL == h.RunURL
+	}
+	return s.By == h.By
+}
+
+// unnoted is the newest release with a container at work that is newer than
+// all that the ledgers name.
+func unnoted(ctx context.Context, in stages.Input) (Release, error) {
+	var mu sync.Mutex
+	var found Release
+	noted := ""
+	_, _, err := stages.Each(ctx, in, in.All, func(ctx context.Context, w *stages.Work) (struct{}, error) {
+		seen, err := stages.Observe(ctx, in, w)
+		if err != nil {
+			return struct{}{}, err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		noted = max(noted, seen.Book.Newest())
+		for _, c := range seen.Containers {
+			if id := c.Labels[engine.LabelRelease]; stages.Up(c) && id > found.ID {
+				found = Release{id, c.Labels[engine.LabelVersion]}
+			}
+		}
+		return struct{}{}, nil
+	})
+	if err != nil {
+		return Release{}, err
+	}
+	if found.ID <= noted {
+		return Release{}, nil
+	}
+	return found, nil
+}
+
+// Trace tells whether a release has left anything on the hosts that answer.
+func Trace(ctx context.Context, in stages.Input, upstream state.Set) (bool, error) {
+	a := &abort{in: in, booted: booted(upstream)}
+	_, ways, err := stages.Each(ctx, in, in.All, a.look)
+	left := slices.ContainsFunc(in.All, func(t plan.Target) bool {
+		way := ways[t.Key()]
+		return way.Ours(in.Release, a.booted[t.Key()])
+	})
+	return left, err
+}

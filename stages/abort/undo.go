@@ -1,0 +1,193 @@
+package abort
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/kstep/kstep/internal/cord"
+	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/ready"
+	"github.com/kstep/kstep/internal/state"
+	"github.com/kstep/kstep/stages"
+)
+
+// undo goes the way back at one target. Each step leaves a host that serves,
+// and may be the last one: a rerun goes on with what is left.
+func (a *abort) undo(ctx context.Context, w *stages.Work, way Way) (state.AbortTarget, error) {
+	out := state.AbortTarget{Container: way.Keep.ID}
+	w.Container = way.Keep.ID
+	if way.Over {
+		w.Say("a newer release has been here: nothing to abort")
+		return out, nil
+	}
+	if way.Stuck != nil {
+		return out, way.Stuck
+	}
+	u := &undo{in: a.in, w: w, way: way, out: &out}
+	var err error
+	if w.Target.Proxied {
+		err = u.proxied(ctx)
+	} else {
+		err = u.plain(ctx)
+	}
+	out.Done = err == nil
+	return out, err
+}
+
+type undo struct {
+	in  stages.Input
+	w   *stages.Work
+	way Way
+	out *state.AbortTarget
+}
+
+// proxied gives the traffic to the old container, once it can take it, and
+// takes the new ones down.
+func (u *undo) proxied(ctx context.Context) error {
+	if u.way.Keep.ID != "" && !u.way.Keep.Running() {
+		if err := u.start(ctx); err != nil {
+			return err
+		}
+	}
+	if u.way.Moved {
+		if err := u.move(ctx); err != nil {
+			return err
+		}
+	}
+	if err := u.untie(ctx); err != nil {
+		return err
+	}
+	return u.stop(ctx)
+}
+
+// move takes the traffic from the new containers, and lets them finish what
+// they have. On a first deploy nobody gets it: the proxy answers for itself.
+func (u *undo) move(ctx context.Context) error {
+	limit := u.in.Config.Cutover.Timeout.D()
+	moving, cancel := context.WithTimeoutCause(ctx, limit, exit.Errorf(exit.Deadline, "the proxy did not confirm within %s", limit))
+	defer cancel()
+	keep := u.way.Keep
+	if keep.ID == "" {
+		if err := u.w.Host.Files().Remove(moving, u.w.Names.RouteFile(u.w.Target.Role.Name)); err != nil {
+			return fmt.Errorf("remove route: %w", err)
+		}
+		u.w.Did("removed the route")
+		return u.drain(ctx)
+	}
+	front, runs, err := stages.Proxy(moving, u.w)
+	if err != nil {
+		return err
+	}
+	to := stages.SwitchOf(stages.SwitchKind(u.w, keep), u.in, u.w, stages.Word(u.w, front, runs))
+	if err := to.Admit(moving, keep); err != nil {
+		return fmt.Errorf("move traffic back: %w", err)
+	}
+	if err := to.Dismiss(moving, keep, u.way.Down); err != nil {
+		return fmt.Errorf("move traffic back: %w", err)
+	}
+	u.w.Did("moved traffic back to %s", keep.Name)
+	return u.drain(ctx)
+}
+
+func (u *undo) drain(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(u.in.Config.Cutover.Drain.D()):
+		return nil
+	}
+}
+
+// untie cuts the cords of the containers that go down, so that none is healthy
+// by itself when it is started again.
+func (u *undo) untie(ctx context.Context) error {
+	for _, c := range u.way.Down {
+		dir := cord.Dir(c, u.w.Names.CordPrefix(u.w.Target.Role.Name))
+		if dir == "" {
+			continue
+		}
+		if err := cord.Cut(ctx, u.w.Host.Files(), dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// plain exchanges containers of a role without traffic. Those that must not
+// overlap do not here either.
+func (u *undo) plain(ctx context.Context) error {
+	apart := u.w.Target.Role.Start == "after-barrier"
+	if apart {
+		if err := u.stop(ctx); err != nil {
+			return err
+		}
+	}
+	if u.way.Keep.ID != "" && !u.way.Keep.Running() {
+		if err := u.start(ctx); err != nil {
+			return err
+		}
+	}
+	if apart {
+		return nil
+	}
+	return u.stop(ctx)
+}
+
+// start lets the old container run again, and sees it ready.
+func (u *undo) start(ctx context.Context) error {
+	keep := u.way.Keep
+	if keep.State == "paused" || keep.State == "restarting" {
+		return fmt.Errorf("the old container %s is %s: what runs now is left serving", keep.Name, keep.State)
+	}
+	if err := u.w.Host.Engine().Start(ctx, keep.ID); err != nil {
+		return fmt.Errorf("start the old container %s again: %w", keep.Name, err)
+	}
+	limit := u.in.Config.Barrier.Timeout.D()
+	waiting, cancel := context.WithTimeoutCause(ctx, limit, exit.Errorf(exit.Deadline, "not ready within %s", limit))
+	defer cancel()
+	_, err := ready.Check{
+		Host: u.w.Host, Container: keep.ID, Target: u.w.Target,
+		Health: u.in.Config.EffectiveHealthcheck(u.w.Target.Role),
+		Cord:   u.w.Target.Proxied && stages.SwitchKind(u.w, keep) == "cord",
+	}.Wait(waiting)
+	if err != nil {
+		return fmt.Errorf("wait for the old container %s: %w", keep.Name, err)
+	}
+	if u.way.Keep, err = u.w.Host.Engine().Inspect(ctx, keep.ID); err != nil { // It has an address now.
+		return err
+	}
+	u.out.Restarted = true
+	u.w.Did("started %s again", keep.Name)
+	return nil
+}
+
+// stop ends the new containers, with the signal and grace they were made with,
+// all at once. They stay, for those who want to know what went wrong, until
+// prune comes by.
+func (u *undo) stop(ctx context.Context) error {
+	errs := make(chan error, len(u.way.Down))
+	for _, c := range u.way.Down {
+		go func() {
+			err := u.w.Host.Engine().Stop(ctx, c.ID, engine.Stop{})
+			if err != nil {
+				err = fmt.Errorf("new container %s: %w", c.Name, err)
+			}
+			errs <- err
+		}()
+	}
+	var failed []error
+	for range u.way.Down {
+		failed = append(failed, <-errs)
+	}
+	if err := errors.Join(failed...); err != nil {
+		return err
+	}
+	for _, c := range u.way.Down {
+		u.out.Stopped = append(u.out.Stopped, c.ID)
+		u.w.Did("stopped %s", c.Name)
+	}
+	return nil
+}

@@ -1,0 +1,54 @@
+package boot
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/kstep/kstep/internal/barrier"
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/stages"
+)
+
+// attempt is the try at the barrier that this run of boot belongs to.
+type attempt struct {
+	in stages.Input
+
+	mu    sync.Mutex
+	begun bool
+	now   barrier.Attempt
+}
+
+// open is called before a container starts. A barrier that closed before the
+// first one is opened again: who boots again wants a new verdict. One that
+// closes while this run is at it, by another job's word, ends it.
+func (a *attempt) open(ctx context.Context) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var err error
+	if a.begun {
+		a.now.Verdict, err = a.now.Find(ctx)
+		if err == nil && a.now.Closed() {
+			err = exit.With(exit.BarrierClosed, fmt.Errorf("barrier closed meanwhile: %s", a.now.Verdict.Reason),
+				"the old version serves on; mend the cause and run kstep boot again")
+		}
+		return err
+	}
+	h, err := a.in.Hosts.Get(ctx, plan.LeaseHost(a.in.All))
+	if err != nil {
+		return err
+	}
+	names, err := stages.Names(ctx, a.in, h)
+	if err != nil {
+		return err
+	}
+	if a.now, err = barrier.Current(ctx, h.Files(), names.Verdict(a.in.Release)); err != nil {
+		return err
+	}
+	if a.now.Closed() {
+		a.now, err = a.now.Again(ctx)
+	}
+	a.begun = err == nil
+	return err
+}

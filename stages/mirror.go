@@ -1,0 +1,123 @@
+package stages
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/mirror"
+	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/report"
+	"github.com/kstep/kstep/internal/state"
+)
+
+// FromHosts is the Session.StateFrom that goes on with the state on the hosts.
+const FromHosts = "hosts"
+
+// Bounds for copying state to the lease host. An interrupted stage has little
+// time left, and a failed one may have failed because of that host.
+const (
+	mirrorTime = 10 * time.Second
+	parkedTime = time.Second
+)
+
+// Mirror is the mirror of the service's state files, on the lease host.
+func (s *Session) Mirror(ctx context.Context) (mirror.Store, error) {
+	host, err := s.Hosts.Get(ctx, plan.LeaseHost(plan.Targets(s.Config)))
+	if err != nil {
+		return mirror.Store{}, err
+	}
+	names, err := Names(ctx, Input{Config: s.Config}, host)
+	return mirror.Store{Files: host.Files(), Dir: names.StateDir()}, err
+}
+
+// mirror copies the stage's file to the lease host. It is a copy only: where it
+// cannot be made, people are told, and the stage has done what it did. A stage
+// that was refused or fenced off leaves nothing on hosts. What push left gets
+// there with the first stage that touches them, or at once where the next job
+// will look for it there.
+func (r *run) mirror(ctx context.Context, file *state.File) {
+	refused := file.ExitCode == int(exit.LeaseHeld) || file.ExitCode == int(exit.BadState)
+	needed := r.info.Hosts || (r.info.Name == LastHostless && r.StateFrom == FromHosts)
+	if refused || !needed {
+		return
+	}
+	limit := mirrorTime
+	if ctx.Err() != nil || !file.Status.Done() {
+		limit = parkedTime
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	defer cancel()
+	to, err := r.Mirror(ctx)
+	if err == nil {
+		err = to.Put(ctx, r.Dir, file)
+	}
+	if err != nil {
+		r.Report.Emit(report.Event{
+			Time: time.Now().UTC(), Kind: report.Warning, Stage: r.info.Name,
+			Message: fmt.Sprintf("no copy of the state is on the hosts, for --state-from hosts: %s", err),
+		})
+	}
+}
+
+// fetch brings the state files of the newest release from the hosts, once in a
+// session: what the folder has already stays, unless the hosts know better. A
+// stage that touches no host has nothing to look for there: what it reads never
+// got to one.
+func (r *run) fetch(ctx context.Context, expect state.Expect) error {
+	if r.StateFrom != FromHosts || !r.info.Hosts || r.fetched {
+		return nil
+	}
+	r.fetched = true
+	if err := r.connect(ctx); err != nil {
+		return err
+	}
+	from, err := r.Mirror(ctx)
+	if err != nil {
+		return err
+	}
+	if expect.Release == "" {
+		if expect.Release, err = r.newest(ctx, from, expect); err != nil || expect.Release == "" {
+			return err
+		}
+	}
+	fetched, err := from.Fetch(ctx, r.Dir, expect)
+	if err != nil {
+		return err
+	}
+	if len(fetched) > 0 {
+		r.Report.Emit(report.Event{
+			Time: time.Now().UTC(), Kind: report.Notice, Stage: r.info.Name,
+			Message: fmt.Sprintf("took the state of release %s of %s UTC from the hosts", expect.Release,
+				state.ReleaseTime(expect.Release).Format("2006-01-02 15:04:05")),
+		})
+	}
+	return nil
+}
+
+// newest is the newest release in the folder or on the hosts: a folder's newer
+// one has not been on the hosts yet.
+func (r *run) newest(ctx context.Context, from mirror.Store, expect state.Expect) (string, error) {
+	releases, err := from.Releases(ctx)
+	if err != nil {
+		return "", err
+	}
+	if here := r.Dir.Newest(expect); here != nil {
+		releases = append(releases, here.Release)
+	}
+	if len(releases) == 0 {
+		return "", nil
+	}
+	return slices.Max(releases), nil
+}
+
+// KeepMirrored removes the mirrored state of older releases that keep does not
+// name, and returns what it removed.
+func (w *Work) KeepMirrored(ctx context.Context, keep ...string) ([]string, error) {
+	store := mirror.Store{Files: w.Host.Files(), Dir: w.Names.StateDir()}
+	return store.Keep(ctx, func(release string) bool {
+		return release >= w.in.Release || slices.Contains(keep, release)
+	})
+}
