@@ -63,7 +63,7 @@ func wrongWords(s settings) map[string]provocation {
 		"a config file that is not there": {
 			args: []string{"-c", "nowhere.yml", "deploy"}, exit: 78, says: []string{"nowhere.yml", "kstep init"},
 		},
-		"a command that does not exist": {args: []string{"deplyo"}, exit: 64, says: []string{"deplyo", "--help"}},
+		"a command that does not exist": {args: []string{"deplyo"}, exit: 64, says: []string{"deplyo", "did you mean kstep deploy"}},
 		"a flag that does not exist":    {args: []string{"deploy", "--fast"}, exit: 64, says: []string{"--fast", "deploy --help"}},
 		"a folder that is not in git": {
 			spoil: func(w *world) { w.hide(".git") }, args: []string{"build"}, exit: 78, says: []string{"git", "--version"},

@@ -75,6 +75,8 @@ func Execute(ctx context.Context, stage Stage, s *Session) (*state.File, error) 
 	file, err := run.execute(ctx)
 	if file != nil {
 		s.Done = append(s.Done, file)
+	} else if err != nil && ctx.Err() != nil {
+		err = exit.With(interruption(ctx), errors.New("interrupted before it began"), "run the same command again")
 	}
 	run.report(file, err)
 	if err != nil {

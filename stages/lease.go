@@ -139,7 +139,7 @@ func (r *run) queue(ctx context.Context, store lease.Store) (*lease.Hold, lease.
 
 // leave frees the lease when the release is over: its last stage is done, or
 // its barrier closed. A stage that found nothing to do in a release that was
-// over already frees what it took to look. Otherwise the lease stays for the
+// over already, or was refused, frees what it took to look. Otherwise the lease stays for the
 // release's next job.
 func (r *run) leave(ctx context.Context, changed bool, err error) error {
 	over := exit.CodeOf(err) == exit.BarrierClosed
@@ -151,7 +151,8 @@ func (r *run) leave(ctx context.Context, changed bool, err error) error {
 	if r.info.Ends && err == nil {
 		return r.EndLease(ctx)
 	}
-	if !over && (changed || err != nil || r.lease.Entered() || r.KeepLease) {
+	refused := exit.CodeOf(err) == exit.BadState // Before it changed anything.
+	if !over && (changed || (err != nil && !refused) || r.lease.Entered() || r.KeepLease) {
 		return err
 	}
 	return errors.Join(err, r.FreeLease(ctx))

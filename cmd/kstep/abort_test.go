@@ -55,6 +55,9 @@ func (w *world) standing(pool *host.Pool) map[string]string {
 		}
 		var releases []string
 		for _, r := range book.Releases {
+			if len(r.Live) == 0 {
+				continue // Never served, or was aborted.
+			}
 			releases = append(releases, r.Version)
 		}
 		found[name] = fmt.Sprint(running, releases)
@@ -238,7 +241,7 @@ func TestAbort_GoesBackFromEveryPointOfACutover(t *testing.T) {
 
 // abortStride is the distance of the operations at which processes are killed,
 // and no multiple of the number of sources.
-const abortStride = 7
+const abortStride = 23
 
 // ready takes a release to the point where it can be cut over.
 func (w *world) ready(version string) {
@@ -324,6 +327,29 @@ func TestAbort_LetsTheSameReleaseBootAgain(t *testing.T) {
 		w.exits(exit.OK, stage)
 	}
 	w.serves("v2")
+}
+
+func TestAbort_RemovesWhatWaitedForTheBarrier(t *testing.T) {
+	w := newWorld(t)
+	w.replace("cmd: work hard", "cmd: work hard\n    start: after-barrier")
+	w.deploy("v1")
+	pool := w.pool()
+	before := w.standing(pool)
+	w.ready("v2")
+	w.exits(exit.OK, "abort")
+	w.stands(pool, "after barrier-wait", before)
+	if code, _, stderr := w.kstep("cutover", "--roles", "job"); code == exit.OK {
+		t.Errorf("the aborted job was started:\n%s", stderr)
+	}
+	w.ready("v3")
+	w.exits(exit.OK, "cutover", "--roles", "job")
+	w.exits(exit.OK, "abort")
+	w.stands(pool, "after the cutover of the job", before)
+	w.exits(exit.BarrierClosed, "cutover", "--roles", "job") // It has a file of its own that says done.
+	for _, stage := range []string{"boot", "barrier-wait", "cutover", "prune"} {
+		w.exits(exit.OK, stage)
+	}
+	w.serves("v3")
 }
 
 func TestAbort_HasNothingToDo(t *testing.T) {

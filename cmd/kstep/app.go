@@ -86,6 +86,7 @@ func application(p *program) (*kingpin.Application, map[string]action) {
 		configureDeploy,
 		configureRollback,
 		configureAbort,
+		configureStatus,
 
 		configureLock,
 		configureMatrix,

@@ -2,46 +2,105 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"slices"
 
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/hook"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/proxy"
 	"github.com/kstep/kstep/stages"
 )
 
+var errDiffers = errors.New("the proxy runs with other settings than the config asks for")
+
 // configureProxy declares `kstep proxy …`.
 func configureProxy(p *program, app *kingpin.Application, actions map[string]action) {
 	cmd := app.Command("proxy", "The proxy on the hosts of proxied roles.")
 	cmd.Command("boot", "Start the proxy where it does not run.")
-	actions["proxy boot"] = func(ctx context.Context) error {
+	actions["proxy boot"] = p.onProxies(func(ctx context.Context, s *stages.Session, targets []plan.Target) error {
+		return eachProxy(ctx, s, targets, func(ctx context.Context, w *stages.Work) (proxy.Booted, error) {
+			booted, err := proxy.Boot(ctx, w.Host, s.Config, w.Names)
+			if err == nil && booted.Differs {
+				err = exit.With(exit.Failed, errDiffers, "kstep proxy reboot starts it anew")
+			}
+			return booted, err
+		})
+	})
+
+	reboot := cmd.Command("reboot", "Replace the proxy by one with today's settings. Requests that come meanwhile fail on that host.")
+	rolling := reboot.Flag("rolling", "One host after the other, with the hooks around each.").Bool()
+	actions["proxy reboot"] = p.onProxies(func(ctx context.Context, s *stages.Session, targets []plan.Target) error {
+		groups := [][]plan.Target{targets}
+		if *rolling {
+			groups = slices.Collect(slices.Chunk(targets, 1))
+		}
+		for _, group := range groups {
+			if err := rebootGroup(ctx, s, group); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// onProxies makes an action of work on every host that has a proxied role, each
+// once.
+func (p *program) onProxies(work func(context.Context, *stages.Session, []plan.Target) error) action {
+	return func(ctx context.Context) error {
 		return p.withSession(ctx, "proxy", "", stages.Options{}, func(ctx context.Context, s *stages.Session) error {
-			targets, err := plan.Filter(plan.Targets(s.Config), s.Roles, s.HostGlobs)
+			all, err := plan.Filter(plan.Targets(s.Config), s.Roles, s.HostGlobs)
 			if err != nil {
 				return err
 			}
-			targets = slices.DeleteFunc(targets, func(t plan.Target) bool { return !t.Proxied })
-			if len(targets) == 0 {
+			var hosts []plan.Target
+			for _, t := range all {
+				known := slices.ContainsFunc(hosts, func(h plan.Target) bool { return h.Host == t.Host })
+				if t.Proxied && !known {
+					hosts = append(hosts, t)
+				}
+			}
+			if len(hosts) == 0 {
 				return exit.Errorf(exit.Usage, "no proxied role runs on the hosts that the filters leave")
 			}
-			in := stages.Input{Config: s.Config, Hosts: s.Hosts, Report: s.Report, Secrets: s.Secrets}
-			_, _, err = stages.EachHost(ctx, in, targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
-				booted, err := proxy.Boot(ctx, w.Host, s.Config, w.Names)
-				for _, what := range booted.Changed {
-					w.Did("%s", what)
-				}
-				if err == nil && len(booted.Changed) == 0 {
-					w.Say("%s runs", plan.ProxyContainer)
-				}
-				if booted.Differs {
-					err = fmt.Errorf("the proxy runs with other settings than the config asks for; remove the container %s and boot again", plan.ProxyContainer)
-				}
-				return struct{}{}, err
-			})
-			return err
+			return work(ctx, s, hosts)
 		})
 	}
+}
+
+// rebootGroup reboots the proxies of some hosts, with the hooks that take the
+// hosts out of an external load balancer and put them back (S6).
+func rebootGroup(ctx context.Context, s *stages.Session, group []plan.Target) error {
+	details := hook.Details{
+		Performer: s.By, Service: s.Config.Service, Destination: s.Config.Destination,
+		Hosts: plan.HostNames(group), Command: "proxy", Subcommand: "reboot", StateDir: s.Dir.Path(),
+	}
+	if err := s.Hooks.Run(ctx, "pre-traefik-reboot", details); err != nil {
+		return err
+	}
+	err := eachProxy(ctx, s, group, func(ctx context.Context, w *stages.Work) (proxy.Booted, error) {
+		return proxy.Reboot(ctx, w.Host, s.Config, w.Names)
+	})
+	if err != nil {
+		return err
+	}
+	return s.Hooks.Run(ctx, "post-traefik-reboot", details)
+}
+
+// eachProxy works on the hosts and tells what was done.
+func eachProxy(ctx context.Context, s *stages.Session, targets []plan.Target, do func(context.Context, *stages.Work) (proxy.Booted, error)) error {
+	in := stages.Input{Config: s.Config, Hosts: s.Hosts, Report: s.Report, Secrets: s.Secrets}
+	_, _, err := stages.EachHost(ctx, in, targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
+		booted, err := do(ctx, w)
+		for _, what := range booted.Changed {
+			w.Did("%s", what)
+		}
+		if err == nil && len(booted.Changed) == 0 {
+			w.Say("%s runs", plan.ProxyContainer)
+		}
+		return struct{}{}, err
+	})
+	return err
 }

@@ -124,12 +124,12 @@ func files(fake *hosttest.Fake) []string {
 
 func fileLines(name string, data []byte) []string {
 	switch dir, base := path.Split(name); {
-	case dir == "shop/lease/", base == "fingerprint.key", base == "fence", strings.HasPrefix(base, "audit"):
+	case strings.HasPrefix(name, "shop/lease/"), dir == "shop/ledger/", base == "fingerprint.key", strings.HasPrefix(base, "audit"):
 		return nil // Told in another way, or different every time.
-	case strings.HasPrefix(base, ".") && strings.HasSuffix(base, ".tmp"):
-		return nil // Half written when the run was killed; nobody reads it, and a later prune sweeps it away.
 	case base == "ledger.json":
 		return ledgerLines(data)
+	case strings.HasPrefix(base, ".") && strings.HasSuffix(base, ".tmp"):
+		return nil // Half written when the run was killed; nobody reads it, and a later prune sweeps it away.
 	case strings.HasPrefix(name, "shop/state/"), strings.HasPrefix(name, "shop/barrier/"), strings.HasSuffix(base, "complete.json"):
 		return []string{"file " + name}
 	default:
@@ -149,7 +149,8 @@ func ledgerLines(data []byte) []string {
 	return lines
 }
 
-// leaseLine tells whether the lease is free.
+// leaseLine tells whether the lease is free. The file with the highest number
+// is the lease.
 func leaseLine(dir string) string {
 	found, err := filepath.Glob(filepath.Join(dir, "*.json"))
 	if err != nil || len(found) == 0 {
@@ -161,7 +162,7 @@ func leaseLine(dir string) string {
 	}
 	var holder lease.Holder
 	if err := json.Unmarshal(data, &holder); err != nil {
-		return err.Error()
+		return "lease " + err.Error()
 	}
 	return fmt.Sprintf("lease freed: %t", holder.Released)
 }

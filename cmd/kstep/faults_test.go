@@ -8,19 +8,27 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/fault"
+	"github.com/kstep/kstep/internal/host"
+	"github.com/kstep/kstep/internal/lease"
 	"github.com/kstep/kstep/internal/registry/registrytest"
 	"github.com/kstep/kstep/internal/state"
 )
 
-// measured is where the table of docs/faults.md comes from.
-var measured = flag.String("faults-out", "", "write what was measured to this file, as JSON")
+// measured is where the table of docs/faults.md comes from; only chooses
+// attempts by their names, such as `cutover kill:17@vm1`.
+var (
+	measured = flag.String("faults-out", "", "write what was measured to this file, as JSON")
+	only     = flag.String("faults-only", "", "try only those whose `STAGE KIND:NUMBER@HOST` matches")
+)
 
 // hostStages are what faults happen in: every stage that touches hosts, and all
 // of them in one process.
@@ -46,11 +54,10 @@ func TestFaults_EveryStageConverges(t *testing.T) {
 	for _, traffic := range []string{"routes", "cord"} {
 		t.Run(traffic, func(t *testing.T) {
 			t.Parallel()
-			g := settled(t, shared, traffic == "cord")
-			want := undisturbed(g)
-			operations := g.operationsByStage()
-			for at, batch := range batches(operations) {
-				t.Run(fmt.Sprintf("%s %d", batch[0].stage, at), func(t *testing.T) {
+			g := settled(t, shared, setting{traffic, calmTTL})
+			want := g.undisturbed()
+			for at, batch := range batches(g.operationsByStage()) {
+				t.Run(fmt.Sprint("batch ", at), func(t *testing.T) {
 					t.Parallel()
 					runBatch(t, shared, traffic, want, batch, &total)
 				})
@@ -66,13 +73,11 @@ type attempt struct {
 }
 
 // undisturbed is what a deploy leaves that nothing happened to.
-func undisturbed(g *ground) string {
+func (g *ground) undisturbed() string {
 	g.t.Helper()
 	g.next()
-	for _, stage := range chain() {
-		if code, text := g.run(nil, g.command(stage)...); code != exit.OK {
-			g.t.Fatalf("%s: exit code %d\n%s", stage, code, text)
-		}
+	if _, problem := g.try(attempt{}, ""); problem != "" {
+		g.t.Fatal(problem)
 	}
 	return g.observe()
 }
@@ -85,35 +90,22 @@ func chain() []string {
 	return names
 }
 
-// operationsByStage counts the operations of each kind of fault, by stage and
-// host, in runs without one.
+// operationsByStage counts the operations at which each fault can happen, by
+// stage and host, in runs without one.
 func (g *ground) operationsByStage() map[attempt]int {
 	g.t.Helper()
 	counts := map[attempt]int{}
-	for _, stage := range hostStages() {
-		for _, kind := range tried() {
-			for _, host := range []string{"vm1", "vm2"} {
-				counts[attempt{stage, fault.Fault{Kind: kind, Host: host}}] = 0
+	for _, stages := range [][]string{chain(), {"deploy"}} {
+		g.next()
+		for _, stage := range stages {
+			g.operations()
+			if code, text := g.run(nil, g.command(stage)...); code != exit.OK {
+				g.t.Fatalf("%s: exit code %d\n%s", stage, code, text)
 			}
-		}
-	}
-	for _, kind := range []fault.Kind{fault.CutBefore, fault.DiskFull} {
-		for _, host := range []string{"vm1", "vm2"} {
-			for _, whole := range []bool{false, true} {
-				g.next()
-				stages := append([]string{"push"}, hostStages()[:len(hostStages())-1]...)
-				if whole {
-					stages = []string{"deploy"}
-				}
-				for _, stage := range stages {
-					i := &fault.Injector{Fault: fault.Fault{Kind: kind, At: 1 << 30, Host: host}}
-					if code, text := g.run(i, g.command(stage)...); code != exit.OK {
-						g.t.Fatalf("%s: exit code %d\n%s", stage, code, text)
-					}
-					for a := range counts {
-						if a.stage == stage && a.fault.Host == host && (a.fault.Kind == fault.DiskFull) == (kind == fault.DiskFull) {
-							counts[a] = i.Count()
-						}
+			for _, op := range g.operations() {
+				for _, kind := range fault.Kinds() {
+					if f := (fault.Fault{Kind: kind, Host: op.Host}); f.Counts(op) {
+						counts[attempt{stage, f}]++
 					}
 				}
 			}
@@ -122,45 +114,70 @@ func (g *ground) operationsByStage() map[attempt]int {
 	return counts
 }
 
-// batchSize bounds the attempts on one ground: hosts remember.
-const batchSize = 20
+// batchSize bounds the attempts on one ground: hosts remember. Of those that
+// wait for a lease to expire, more have to wait at once.
+const (
+	batchSize  = 25
+	frozenSize = 8
+)
+
+// deployStep is how many operations of a deploy in one process there are for
+// one that gets a fault: its stages had theirs, each by itself. A prime, too.
+const deployStep = 5
 
 // batches are the attempts to make, in groups that share a ground.
 func batches(counts map[attempt]int) [][]attempt {
 	keys := slices.SortedFunc(maps.Keys(counts), func(a, b attempt) int {
 		return strings.Compare(fmt.Sprint(a.stage, a.fault), fmt.Sprint(b.stage, b.fault))
 	})
-	byStage := map[string][]attempt{}
+	chosen := regexp.MustCompile(*only)
+	var all []attempt
 	n := 0
 	for _, key := range keys {
+		step := sampled
+		if key.stage == "deploy" {
+			step *= deployStep
+		}
 		for at := 1; at <= counts[key]; at++ {
-			if n++; n%sampled == 0 {
-				one := key
-				one.fault.At = at
-				byStage[key.stage] = append(byStage[key.stage], one)
+			one := key
+			one.fault.At = at
+			if n++; n%step == 0 && chosen.MatchString(one.stage+" "+one.fault.String()) {
+				all = append(all, one)
 			}
 		}
 	}
-	fmt.Println("ATTEMPTS", n)
-	var all [][]attempt
-	for _, stage := range hostStages() {
-		all = slices.AppendSeq(all, slices.Chunk(byStage[stage], batchSize))
-	}
-	return all
+	still := func(a attempt) bool { return a.fault.Kind == fault.Freeze }
+	frozen := slices.DeleteFunc(slices.Clone(all), func(a attempt) bool { return !still(a) })
+	return slices.AppendSeq(
+		slices.Collect(slices.Chunk(frozen, frozenSize)),
+		slices.Chunk(slices.DeleteFunc(all, still), batchSize),
+	)
 }
 
-// tried are the kinds of faults that every operation gets.
-func tried() []fault.Kind {
-	return []fault.Kind{fault.CutBefore, fault.CutAfter, fault.Gone, fault.DiskFull, fault.Terminate, fault.Kill}
-}
+// calmTTL is a lease that never expires by itself here, brittleTTL one that
+// soon does: a frozen process has to be waited for.
+const (
+	calmTTL    = 15 * time.Minute
+	brittleTTL = lease.MinTTL
+)
 
 func runBatch(t *testing.T, shared *images, traffic, want string, batch []attempt, total *tally) {
-	g := settled(t, shared, traffic == "cord")
+	how := setting{traffic, calmTTL}
+	if batch[0].fault.Kind == fault.Freeze {
+		how.ttl = brittleTTL
+	}
+	g := settled(t, shared, how)
 	for _, a := range batch {
 		g.next()
 		g.said.Reset()
 		u := g.users()
-		fired, problem := g.try(a, want)
+		var fired bool
+		var problem string
+		if a.fault.Kind == fault.Freeze {
+			fired, problem = g.freeze(a)
+		} else {
+			fired, problem = g.try(a, want)
+		}
 		u.leave()
 		if problem == "" && u.failed.Load() > 0 {
 			problem = fmt.Sprintf("users lost %d of %d requests, first %s", u.failed.Load(), u.sent.Load(), u.first)
@@ -168,7 +185,7 @@ func runBatch(t *testing.T, shared *images, traffic, want string, batch []attemp
 		total.add(traffic, a, fired, problem == "", u)
 		if problem != "" {
 			t.Errorf("%s, %s, %s: %s", traffic, a.stage, a.fault, problem)
-			g = settled(t, shared, traffic == "cord")
+			g = settled(t, shared, how)
 		}
 	}
 }
@@ -180,7 +197,7 @@ func (g *ground) try(a attempt, want string) (fired bool, problem string) {
 		stages = []string{"deploy"}
 	}
 	for _, stage := range stages {
-		if stage != a.stage {
+		if stage != a.stage || a.fault.At == 0 {
 			if code, text := g.run(nil, g.command(stage)...); code != exit.OK {
 				return fired, fmt.Sprintf("%s, undisturbed itself: exit code %d\n%s", stage, code, text)
 			}
@@ -190,7 +207,7 @@ func (g *ground) try(a attempt, want string) (fired bool, problem string) {
 			return fired, problem
 		}
 	}
-	if got := g.observe(); got != want {
+	if got := g.observe(); want != "" && got != want {
 		return fired, "the hosts differ from an undisturbed run:\n" + difference(want, got) + g.said.String()
 	}
 	return fired, g.leaks()
@@ -215,6 +232,50 @@ func (g *ground) disturb(a attempt) (fired bool, problem string) {
 		return i.Fired(), fmt.Sprintf("exit code 0, but run again it says %s\n%s%s", got, text, said)
 	}
 	return i.Fired(), ""
+}
+
+// freeze makes a stage stand still until another pipeline has deployed, and
+// says what is wrong after it went on: it must not have changed anything.
+func (g *ground) freeze(a attempt) (fired bool, problem string) {
+	stages := chain()
+	if a.stage == "deploy" {
+		stages = []string{"deploy"}
+	}
+	for _, stage := range stages[:slices.Index(stages, a.stage)] {
+		if code, text := g.run(nil, g.command(stage)...); code != exit.OK {
+			return false, fmt.Sprintf("%s, undisturbed itself: exit code %d\n%s", stage, code, text)
+		}
+	}
+	frozen, thaw, ended := make(chan host.Op, 1), make(chan struct{}), make(chan exit.Code, 1)
+	var said string
+	args := g.command(a.stage)
+	go func() {
+		i := &fault.Injector{Fault: a.fault, Thaw: thaw, Tell: func(op host.Op) { frozen <- op }}
+		code, text := g.run(i, args...)
+		said = text
+		ended <- code
+	}()
+	var at host.Op
+	select {
+	case <-ended:
+		return false, ""
+	case at = <-frozen:
+	}
+	rival := g.rival()
+	code, text := rival.run(nil, append(rival.command("deploy"), "--wait", "1m")...)
+	before := rival.observe()
+	close(thaw)
+	late := <-ended
+	g.version = rival.version
+	switch after := rival.observe(); {
+	case code != exit.OK:
+		return true, fmt.Sprintf("frozen at %v, the next pipeline ends with %d\n%s", at, code, text)
+	case before != after:
+		return true, fmt.Sprintf("frozen at %v, it changed the hosts afterwards:\n%s%s", at, difference(before, after), said)
+	case late != exit.LeaseHeld && late != exit.BadState && late != exit.OK:
+		return true, fmt.Sprintf("frozen at %v, it ends with %d\n%s", at, late, said)
+	}
+	return true, g.leaks()
 }
 
 // truthful holds the exit code against the state file.

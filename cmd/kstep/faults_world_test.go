@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -50,9 +51,15 @@ func (i *images) get(w *world, version string) string {
 // secretMark is in the value of the one secret, and nowhere else.
 const secretMark = "hush-hush"
 
+// setting is how a ground is configured.
+type setting struct {
+	traffic string        // The switch.
+	ttl     time.Duration // Of the lease.
+}
+
 // newGround starts hosts that nothing was deployed to. Two hosts are enough:
 // one of them has two roles, which is the harder case of three.
-func newGround(t *testing.T, i *images, cord bool) *ground {
+func newGround(t *testing.T, i *images, how setting) *ground {
 	t.Helper()
 	g := &ground{images: i, world: &world{
 		t: t, dir: t.TempDir(), hosts: map[string]*hosttest.Fake{}, registry: i.registry,
@@ -66,10 +73,6 @@ func newGround(t *testing.T, i *images, cord bool) *ground {
 		fakes = append(fakes, fake)
 	}
 	g.ssh = hosttest.SSH(t, fakes...)
-	traffic := "routes"
-	if cord {
-		traffic = "cord"
-	}
 	g.write("kstep.yml", fmt.Sprintf(`service: shop
 image: acme/shop
 registry: {server: %q, insecure: true}
@@ -85,22 +88,23 @@ healthcheck: {interval: 20ms, retries: 3}
 barrier: {timeout: 20s}
 cutover: {drain: 100ms, timeout: 20s}
 proxy: {switch: %s}
+lease: {ttl: %s}
 retain: 2
 ssh:
   config: [%q]
   docker_socket: %s
   known_hosts: |
 %s
-`, i.registry.Host(), traffic, g.ssh.Config.Files[0], g.ssh.DockerSocket, indent(g.ssh.KnownHosts)))
+`, i.registry.Host(), how.traffic, how.ttl, g.ssh.Config.Files[0], g.ssh.DockerSocket, indent(g.ssh.KnownHosts)))
 	return g
 }
 
 // settled is a ground where as many versions were deployed as are retained: the
 // next one does all that there is to do, and what it leaves is what every
 // later one leaves.
-func settled(t *testing.T, i *images, cord bool) *ground {
+func settled(t *testing.T, i *images, how setting) *ground {
 	t.Helper()
-	g := newGround(t, i, cord)
+	g := newGround(t, i, how)
 	for range 2 {
 		g.next()
 		if code, text := g.run(nil, g.command("deploy")...); code != exit.OK {
@@ -137,7 +141,7 @@ func (g *ground) run(i *fault.Injector, args ...string) (exit.Code, string) {
 	var out bytes.Buffer
 	p := &program{
 		env:    func(name string) (string, bool) { v, ok := g.env[name]; return v, ok },
-		stdout: &out, stderr: &out,
+		stdout: &out, stderr: &out, around: g.count,
 	}
 	args = append(args, "--config", filepath.Join(g.dir, "kstep.yml"), "--state-dir", g.stateDir())
 	if i == nil {
@@ -153,6 +157,22 @@ func (g *ground) run(i *fault.Injector, args ...string) (exit.Code, string) {
 	left()
 	g.said.Write(out.Bytes())
 	return code, out.String()
+}
+
+// rival is another pipeline of the same service, on a runner of its own, with
+// the next version.
+func (g *ground) rival() *ground {
+	g.t.Helper()
+	config, err := os.ReadFile(filepath.Join(g.dir, "kstep.yml"))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	r := &ground{images: g.images, version: g.version, world: &world{
+		t: g.t, dir: g.t.TempDir(), hosts: g.hosts, registry: g.registry, env: maps.Clone(g.env),
+	}}
+	r.write("kstep.yml", string(config))
+	r.next()
+	return r
 }
 
 // die is what SIGKILL does to a process that must live on for the test: its
@@ -209,7 +229,7 @@ type users struct {
 }
 
 // userPause keeps the users from taking the processors from what they watch.
-const userPause = 2 * time.Millisecond
+const userPause = 5 * time.Millisecond
 
 func (g *ground) users() *users {
 	ctx, stop := context.WithCancel(context.Background())

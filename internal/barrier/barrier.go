@@ -83,6 +83,9 @@ func (a Attempt) Settle(ctx context.Context, v state.Verdict) (state.Verdict, er
 	if err != nil {
 		return v, err
 	}
+	if err := a.forget(ctx); err != nil {
+		return v, err
+	}
 	err = a.files.Create(ctx, a.file(), append(data, '\n'), 0o644)
 	if !errors.Is(err, fs.ErrExist) {
 		if err != nil {
@@ -98,6 +101,25 @@ func (a Attempt) Settle(ctx context.Context, v state.Verdict) (state.Verdict, er
 		return v, fmt.Errorf("verdict %s was removed while it was read", a.file())
 	}
 	return *made, nil
+}
+
+// keep is how many older releases' verdicts stay, for people who ask what
+// happened.
+const keep = 10
+
+// forget removes the verdicts of the oldest releases; their ids sort by time.
+func (a Attempt) forget(ctx context.Context) error {
+	older, err := a.files.List(ctx, path.Dir(a.dir))
+	if err != nil {
+		return fmt.Errorf("forget old verdicts: %w", err)
+	}
+	older = slices.DeleteFunc(older, func(e host.Entry) bool { return e.Name >= path.Base(a.dir) })
+	for _, e := range older[:max(0, len(older)-keep)] {
+		if err := a.files.Remove(ctx, path.Join(path.Dir(a.dir), e.Name)); err != nil {
+			return fmt.Errorf("forget old verdicts: %w", err)
+		}
+	}
+	return nil
 }
 
 // Closed tells whether the verdict was made, and against the release.

@@ -1,6 +1,7 @@
 package barrier_test
 
 import (
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -105,5 +106,20 @@ func TestClose_StopsWhoWaitsAndWhoComes(t *testing.T) {
 				t.Error("the barrier is not closed")
 			}
 		})
+	}
+}
+
+func TestSettle_ForgetsTheVerdictsOfOldReleases(t *testing.T) {
+	files := hosttest.NewFake(t, "vm1").Connect(t).Files()
+	for i := range 15 {
+		a, err := barrier.Current(t.Context(), files, fmt.Sprintf("barrier/R%02d", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		settle(t, a, true)
+	}
+	kept, err := files.List(t.Context(), "barrier")
+	if err != nil || len(kept) != 11 || kept[10].Name != "R14" {
+		t.Errorf("got %v, %v, want the last eleven", kept, err)
 	}
 }

@@ -7,29 +7,24 @@ import (
 	"github.com/kstep/kstep/internal/state"
 )
 
-// Find returns the verdict of the release's newest attempt, or nil.
-func Find(ctx context.Context, files host.Files, dir string) (*state.Verdict, error) {
-	now, err := Current(ctx, files, dir)
-	return now.Verdict, err
-}
-
-// Close makes the verdict of a release that was aborted: whatever stands there,
-// jobs that still wait stop, and none goes on. It tells whether that changed
-// anything. A rerun of boot begins another attempt.
+// Close settles against a release that is given up, whatever was settled
+// before: jobs that still wait stop, and none that comes late starts a container
+// that waited for the barrier. It tells whether that changed anything. A rerun
+// of boot begins the next attempt.
 func Close(ctx context.Context, files host.Files, dir string, v state.Verdict) (bool, error) {
 	for {
 		now, err := Current(ctx, files, dir)
 		if err != nil || now.Closed() {
 			return false, err
 		}
-		if now.Verdict != nil { // An open verdict stays as it is; the next one closes.
+		if now.Verdict != nil {
 			if now, err = now.Again(ctx); err != nil {
 				return false, err
 			}
 		}
 		made, err := now.Settle(ctx, v)
 		if err != nil || !made.Open {
-			return true, err
+			return err == nil, err
 		}
 	}
 }

@@ -53,6 +53,11 @@ func (f Fault) String() string {
 	return text
 }
 
+// Counts tells whether the fault can happen at the operation.
+func (f Fault) Counts(op host.Op) bool {
+	return (f.Host == "" || op.Host == f.Host) && (f.Kind != DiskFull || writes(op))
+}
+
 // Parse reads what String writes, such as `kill:17` or `cut-after:3@vm1`.
 func Parse(text string) (Fault, error) {
 	kind, place, _ := strings.Cut(text, ":")
@@ -75,6 +80,8 @@ type Injector struct {
 	Die func()
 	// Thaw is closed when a frozen process may go on; Freeze needs it.
 	Thaw <-chan struct{}
+	// Tell, unless it is nil, is called when the fault happens, before it does.
+	Tell func(host.Op)
 
 	mu    sync.Mutex
 	count int
@@ -89,6 +96,9 @@ var (
 // Around is a host.Intercept.
 func (i *Injector) Around(ctx context.Context, op host.Op, next func(context.Context) error) error {
 	now, after := i.turn(op)
+	if now && i.Tell != nil {
+		i.Tell(op)
+	}
 	kind := i.Fault.Kind
 	switch {
 	case after && kind == Kill:
@@ -113,7 +123,7 @@ func (i *Injector) turn(op host.Op) (now, after bool) {
 	if i.fired != nil {
 		return false, true
 	}
-	if (i.Fault.Host != "" && op.Host != i.Fault.Host) || (i.Fault.Kind == DiskFull && !writes(op)) {
+	if !i.Fault.Counts(op) {
 		return false, false
 	}
 	i.count++
@@ -160,13 +170,6 @@ func writes(op host.Op) bool {
 	default:
 		return false
 	}
-}
-
-// Count tells how many operations counted so far.
-func (i *Injector) Count() int {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.count
 }
 
 // Fired tells whether the fault has happened.

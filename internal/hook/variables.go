@@ -129,6 +129,9 @@ func Hooks(stages ...string) []Hook {
 		{"pre-deploy", "once for each release, before the first stage that touches hosts: the place to ask whether CI is green"},
 		{"post-deploy", "once for each release, after its last stage succeeded; `KSTEP_RUNTIME` is set"},
 	}
+	hooks = append(hooks,
+		Hook{"pre-traefik-reboot", "before the proxy reboots, for each group of hosts: the place to take them out of a load balancer"},
+		Hook{"post-traefik-reboot", "after the proxy rebooted, for each group of hosts"})
 	for _, stage := range stages {
 		for _, h := range []Hook{{"pre-" + stage, "before the stage"}, {"post-" + stage, "after the stage succeeded"}} {
 			if !known(hooks, h.Name) {

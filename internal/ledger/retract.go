@@ -30,8 +30,19 @@ func (l Ledger) Newest() string {
 	return l.Releases[len(l.Releases)-1].ID
 }
 
-// Retract forgets that the release serves the roles, and the release with its
-// last role. It tells whether that changed anything.
+// Serving is the newest release that serves a role here, and false if none does.
+func (l Ledger) Serving() (Release, bool) {
+	for _, r := range slices.Backward(l.Releases) {
+		if len(r.Live) > 0 {
+			return r, true
+		}
+	}
+	return Release{}, false
+}
+
+// Retract forgets that the release serves the roles. The release itself stays:
+// its image is on the host, for prune to find. It tells whether that changed
+// anything.
 func (l *Ledger) Retract(release string, roles []string) bool {
 	at := slices.IndexFunc(l.Releases, func(r Release) bool { return r.ID == release })
 	if at < 0 {
@@ -43,13 +54,10 @@ func (l *Ledger) Retract(release string, roles []string) bool {
 			live[role] = id
 		}
 	}
-	if len(live) == len(l.Releases[at].Live) && len(live) > 0 {
+	if len(live) == len(l.Releases[at].Live) {
 		return false
 	}
 	l.Releases = slices.Clone(l.Releases)
 	l.Releases[at].Live = live
-	if len(live) == 0 {
-		l.Releases = slices.Delete(l.Releases, at, at+1)
-	}
 	return true
 }

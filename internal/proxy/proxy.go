@@ -122,6 +122,38 @@ func Boot(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names) (B
 	return start(ctx, h, booted, cfg.Proxy.Publish)
 }
 
+// Reboot replaces the proxy by one with today's settings. Its image is there
+// before the old one stops, so that the gap is as short as can be; the routes
+// are files, and the new one finds them.
+func Reboot(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names) (Booted, error) {
+	if _, err := h.Engine().Image(ctx, cfg.Proxy.Image); errors.Is(err, engine.ErrNotFound) {
+		if err := h.Engine().Pull(ctx, cfg.Proxy.Image, nil, nil); err != nil {
+			return Booted{}, err
+		}
+	} else if err != nil {
+		return Booted{}, err
+	}
+	now, err := h.Engine().Inspect(ctx, plan.ProxyContainer)
+	if err != nil && !errors.Is(err, engine.ErrNotFound) {
+		return Booted{}, err
+	}
+	if err == nil {
+		if now.Running() {
+			if err := h.Engine().Stop(ctx, now.ID, engine.Stop{}); err != nil {
+				return Booted{}, err
+			}
+		}
+		if err := h.Engine().Remove(ctx, now.ID); err != nil {
+			return Booted{}, err
+		}
+	}
+	booted, err := Boot(ctx, h, cfg, n)
+	if err == nil && now.ID != "" {
+		booted.Changed = append([]string{"stopped the old " + plan.ProxyContainer}, booted.Changed...)
+	}
+	return booted, err
+}
+
 func create(ctx context.Context, h host.Host, spec engine.Spec, n plan.Names) (Booted, error) {
 	if err := Prepare(ctx, h, n); err != nil {
 		return Booted{}, err

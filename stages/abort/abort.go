@@ -138,6 +138,9 @@ func (a *abort) complete(records []state.Target, ways map[string]Way) (complete,
 // close shuts the barrier, so that a job that still waits at it stops, and none
 // that comes late starts a container that waited for it.
 func (a *abort) close(ctx context.Context, ways map[string]Way) (bool, error) {
+	if !slices.ContainsFunc(slices.Collect(maps.Values(ways)), func(w Way) bool { return !w.Idle() }) {
+		return false, nil
+	}
 	h, err := a.in.Hosts.Get(ctx, plan.LeaseHost(a.in.All))
 	if err != nil {
 		return false, err
@@ -146,19 +149,13 @@ func (a *abort) close(ctx context.Context, ways map[string]Way) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	file := names.Verdict(a.in.Release)
-	made, err := barrier.Find(ctx, h.Files(), file)
-	idle := !slices.ContainsFunc(slices.Collect(maps.Values(ways)), func(w Way) bool { return !w.Idle() })
-	if err == nil && made == nil && idle {
-		return false, nil
-	}
-	return barrier.Close(ctx, h.Files(), file, state.Verdict{
+	return barrier.Close(ctx, h.Files(), names.Verdict(a.in.Release), state.Verdict{
 		Release: a.in.Release, Reason: "aborted by " + a.in.By, At: time.Now().UTC(),
 	})
 }
 
-// retract takes the release out of the host's ledger, so that the old one is
-// the newest again, and gives that the tag `latest` back. The ledger comes
+// retract takes the release's word that it serves out of the host's ledger, so
+// that the old one does again, and gives that the tag `latest` back. The ledger comes
 // last: as long as it names the release, a rerun has something to do.
 func (a *abort) retract(ctx context.Context, w *stages.Work, back []plan.Target) error {
 	book, err := ledger.Read(ctx, w.Host.Files(), w.Names.Ledger())
@@ -174,8 +171,8 @@ func (a *abort) retract(ctx context.Context, w *stages.Work, back []plan.Target)
 	if book.Newest() > a.in.Release || !book.Retract(a.in.Release, roles) {
 		return nil
 	}
-	if n := len(book.Releases); n > 0 {
-		if err := a.latest(ctx, w, book.Releases[n-1]); err != nil {
+	if old, ok := book.Serving(); ok {
+		if err := a.latest(ctx, w, old); err != nil {
 			return err
 		}
 	}
@@ -183,7 +180,7 @@ func (a *abort) retract(ctx context.Context, w *stages.Work, back []plan.Target)
 	if err != nil {
 		return err
 	}
-	w.Did("forgot release %s", a.in.Release)
+	w.Did("noted that release %s does not serve", a.in.Release)
 	return nil
 }
 

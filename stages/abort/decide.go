@@ -17,6 +17,8 @@ type Way struct {
 	Keep engine.Container
 	// Down are the containers to take down.
 	Down []engine.Container
+	// Unused are those that never ran; nothing is to be learned from them.
+	Unused []engine.Container
 	// Moved tells that not Keep alone gets the traffic.
 	Moved bool
 	// Noted tells that the ledger names the release.
@@ -32,12 +34,12 @@ type Way struct {
 
 // Idle tells that nothing is to be done.
 func (w Way) Idle() bool {
-	return w.Over || (w.Stuck == nil && len(w.Down) == 0 && !w.Moved && !w.Noted && (w.Keep.ID == "" || w.Keep.Running()))
+	return w.Over || (w.Stuck == nil && len(w.Down)+len(w.Unused) == 0 && !w.Moved && !w.Noted && (w.Keep.ID == "" || w.Keep.Running()))
 }
 
 // Ours tells whether the release has left containers that work here.
 func (w Way) Ours(release, booted string) bool {
-	return !w.Over && slices.ContainsFunc(w.Down, func(c engine.Container) bool {
+	return !w.Over && slices.ContainsFunc(slices.Concat(w.Down, w.Unused), func(c engine.Container) bool {
 		return c.Labels[engine.LabelRelease] == release || c.ID == booted
 	})
 }
@@ -59,11 +61,14 @@ func Decide(t plan.Target, release, booted string, seen stages.Seen) Way {
 	routed := func(c engine.Container) bool { return slices.Contains(seen.Routed, c.ID) }
 	alone := true
 	for _, c := range seen.Containers {
+		own := c.Labels[engine.LabelRelease] == release || c.ID == booted || (noted && c.ID == trace.Live[role])
+		if c.State == "created" && own && c.ID != keep.ID {
+			w.Unused = append(w.Unused, c)
+		}
 		if !stages.Up(c) {
 			continue
 		}
 		alone = alone && c.ID == trace.Live[role]
-		own := c.Labels[engine.LabelRelease] == release || c.ID == booted || (noted && c.ID == trace.Live[role])
 		fresh := t.Proxied && !routed(c) && before == ""
 		if c.ID != keep.ID && (before != "" || own || fresh) {
 			w.Down = append(w.Down, c)

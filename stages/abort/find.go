@@ -19,8 +19,7 @@ type Release struct{ ID, Version string }
 
 // Find tells which release to abort, or none. The state folder names it. On a
 // runner without state it is the one that holds the lease, if that is this CI
-// run's or has expired, or else the newest that has containers at work and was
-// never noted as done.
+// run's or has expired, or else the newest that has containers at work.
 func Find(ctx context.Context, s *stages.Session, in stages.Input, holder lease.Lease) (Release, error) {
 	if here := s.Dir.Newest(expect(s)); here != nil && s.StateFrom != stages.FromHosts {
 		return Release{here.Release, here.Version}, nil
@@ -50,8 +49,8 @@ func mine(s *stages.Session, h lease.Holder) bool {
 	return s.By == h.By
 }
 
-// unnoted is the newest release with a container at work that is newer than
-// all that the ledgers name.
+// unnoted is the newest release with a container at work, unless a newer one
+// serves somewhere. Whether it is complete is for the stage to see.
 func unnoted(ctx context.Context, in stages.Input) (Release, error) {
 	var mu sync.Mutex
 	var found Release
@@ -63,7 +62,9 @@ func unnoted(ctx context.Context, in stages.Input) (Release, error) {
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		noted = max(noted, seen.Book.Newest())
+		if r, ok := seen.Book.Serving(); ok {
+			noted = max(noted, r.ID)
+		}
 		for _, c := range seen.Containers {
 			if id := c.Labels[engine.LabelRelease]; stages.Up(c) && id > found.ID {
 				found = Release{id, c.Labels[engine.LabelVersion]}
@@ -74,7 +75,7 @@ func unnoted(ctx context.Context, in stages.Input) (Release, error) {
 	if err != nil {
 		return Release{}, err
 	}
-	if found.ID <= noted {
+	if found.ID < noted {
 		return Release{}, nil
 	}
 	return found, nil

@@ -33,6 +33,9 @@ func (a *abort) undo(ctx context.Context, w *stages.Work, way Way) (state.AbortT
 	} else {
 		err = u.plain(ctx)
 	}
+	if err == nil {
+		err = u.remove(ctx)
+	}
 	out.Done = err == nil
 	return out, err
 }
@@ -188,6 +191,17 @@ func (u *undo) stop(ctx context.Context) error {
 	for _, c := range u.way.Down {
 		u.out.Stopped = append(u.out.Stopped, c.ID)
 		u.w.Did("stopped %s", c.Name)
+	}
+	return nil
+}
+
+// remove takes away what was only created, so that no late job starts it.
+func (u *undo) remove(ctx context.Context) error {
+	for _, c := range u.way.Unused {
+		if err := u.w.Host.Engine().Remove(ctx, c.ID); err != nil && !errors.Is(err, engine.ErrNotFound) {
+			return fmt.Errorf("new container %s: %w", c.Name, err)
+		}
+		u.w.Did("removed %s, which never ran", c.Name)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kstep/kstep/internal/barrier"
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/ledger"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/report"
 	"github.com/kstep/kstep/internal/state"
@@ -49,6 +50,13 @@ func newGate(ctx context.Context, in stages.Input, boot state.BootOutputs) (*gat
 	if err != nil {
 		return nil, err
 	}
+	book, err := ledger.Read(ctx, h.Files(), names.Ledger())
+	if err == nil {
+		err = book.Guard(h.Name(), in.Release) // An overtaken release's containers are stopped, not sick.
+	}
+	if err != nil {
+		return nil, err
+	}
 	g := &gate{in: in, boot: boot, settled: make(chan struct{})}
 	if in.Own != nil && len(in.Own.Outputs) > 0 {
 		if g.before, err = state.Outputs[state.BarrierWaitOutputs](state.NewSet(in.Own), in.Own.Stage); err != nil {
@@ -62,6 +70,8 @@ func newGate(ctx context.Context, in stages.Input, boot state.BootOutputs) (*gat
 	if made := g.attempt.Verdict; made != nil {
 		g.verdict = *made
 		close(g.settled)
+	} else {
+		g.before = state.BarrierWaitOutputs{} // Of an attempt before this one: its containers were started again.
 	}
 	for _, t := range primary(in.All) {
 		if _, known := boot.Targets[t.Key()]; !known && !g.own(t) {

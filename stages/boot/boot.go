@@ -113,7 +113,7 @@ func target(ctx context.Context, in stages.Input, w *stages.Work, from inputs, a
 	have, err := w.Host.Engine().Inspect(ctx, want.Spec.Name)
 	switch {
 	case errors.Is(err, engine.ErrNotFound):
-		err = create(ctx, w, want, env, &out)
+		err = create(ctx, w, want, env, at, &out)
 	case err != nil:
 		return out, err
 	case have.Labels[engine.LabelSpec] != out.Spec:
@@ -122,7 +122,7 @@ func target(ctx context.Context, in stages.Input, w *stages.Work, from inputs, a
 			return out, fmt.Errorf("make room for the new container: %w", err)
 		}
 		w.Did("renamed %s to %s", have.Name, out.Replaced)
-		err = create(ctx, w, want, env, &out)
+		err = create(ctx, w, want, env, at, &out)
 	default:
 		out.Container = have.ID
 		w.Container = have.ID
@@ -149,8 +149,11 @@ func start(ctx context.Context, w *stages.Work, at *attempt, out state.BootTarge
 }
 
 // create makes the container with the environment that env-push left on the
-// host.
-func create(ctx context.Context, w *stages.Work, want plan.Wanted, env state.EnvTarget, out *state.BootTarget) error {
+// host. One that waits for the barrier must not wait for one that is closed.
+func create(ctx context.Context, w *stages.Work, want plan.Wanted, env state.EnvTarget, at *attempt, out *state.BootTarget) error {
+	if err := at.open(ctx); err != nil {
+		return err
+	}
 	values, err := environment(ctx, w, env)
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kstep/kstep/internal/barrier"
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/plan"
@@ -158,6 +159,11 @@ func (m *move) plain(ctx context.Context) error {
 	if !after && !m.fresh.Running() {
 		return fmt.Errorf("the new container is %s, not running: the old version works on", m.fresh.State)
 	}
+	if !m.fresh.Running() {
+		if err := m.open(ctx); err != nil {
+			return err
+		}
+	}
 	if len(m.old) > 0 {
 		if err := m.stop(ctx); err != nil {
 			return err
@@ -170,6 +176,25 @@ func (m *move) plain(ctx context.Context) error {
 	}
 	m.out.Done = true
 	return nil
+}
+
+// open refuses to start what waited for a barrier that has closed since: the
+// release was aborted.
+func (m *move) open(ctx context.Context) error {
+	h, err := m.in.Hosts.Get(ctx, plan.LeaseHost(m.in.All))
+	if err != nil {
+		return err
+	}
+	names, err := stages.Names(ctx, m.in, h)
+	if err != nil {
+		return err
+	}
+	now, err := barrier.Current(ctx, h.Files(), names.Verdict(m.in.Release))
+	if err != nil || !now.Closed() {
+		return err
+	}
+	return exit.With(exit.BarrierClosed, fmt.Errorf("barrier closed meanwhile: %s", now.Verdict.Reason),
+		"the old version works on; run kstep boot again if the release should go on")
 }
 
 // start lets a container run that waited for the barrier, and sees it ready.

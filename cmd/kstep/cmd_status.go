@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/stages"
+)
+
+// configureStatus declares `kstep status`: what the hosts tell, and no state
+// file.
+func configureStatus(p *program, app *kingpin.Application, actions map[string]action) {
+	app.Command("status", "Show what runs on every host: version, health, traffic, and what can be rolled back to.")
+	actions["status"] = func(ctx context.Context) error {
+		return p.withSession(ctx, "status", "", stages.Options{}, p.status)
+	}
+}
+
+// statusReport is `kstep status --output json`.
+type statusReport struct {
+	Service     string         `json:"service"`
+	Destination string         `json:"destination,omitempty"`
+	Lease       leaseStatus    `json:"lease"`
+	Targets     []targetStatus `json:"targets"`
+}
+
+type leaseStatus struct {
+	Held    bool   `json:"held"`
+	Release string `json:"release,omitempty"`
+	Holder  string `json:"holder,omitempty"`
+	LeftMs  int64  `json:"leftMs,omitempty"`
+}
+
+type targetStatus struct {
+	Host string `json:"host"`
+	Role string `json:"role"`
+	// Version and Release are those in service; empty where nothing is.
+	Version string `json:"version,omitempty"`
+	Release string `json:"release,omitempty"`
+	// Container is in service, Name and State are its.
+	Container string `json:"container,omitempty"`
+	Name      string `json:"name,omitempty"`
+	State     string `json:"state,omitempty"`
+	Health    string `json:"health,omitempty"`
+	// Routed tells that it gets traffic; absent for a role without proxy.
+	Routed *bool     `json:"routed,omitempty"`
+	Since  time.Time `json:"since,omitzero"`
+	// Others run beside it: a release that is under way, or was left.
+	Others []string `json:"others,omitempty"`
+	// Retained are the versions that can be rolled back to without a pull.
+	Retained []string `json:"retained"`
+	Error    string   `json:"error,omitempty"`
+}
+
+func (p *program) status(ctx context.Context, s *stages.Session) error {
+	all := plan.Targets(s.Config)
+	targets, err := plan.Filter(all, s.Roles, s.HostGlobs)
+	if err != nil {
+		return err
+	}
+	s.Hosts.Warm(ctx, plan.HostNames(targets))
+	in := stages.Input{Config: s.Config, All: all, Targets: targets, Hosts: s.Hosts, Report: s.Report}
+	records, found, err := stages.Each(ctx, in, targets, func(ctx context.Context, w *stages.Work) (targetStatus, error) {
+		seen, err := stages.Observe(ctx, in, w)
+		if err != nil {
+			return targetStatus{}, err
+		}
+		return describe(w.Target, seen), nil
+	})
+	sum := statusReport{Service: s.Config.Service, Destination: s.Config.Destination}
+	for i, t := range targets {
+		one := found[t.Key()]
+		one.Host, one.Role = t.Host, t.Role.Name
+		if e := records[i].Error; e != nil {
+			one.Error = e.Message
+		}
+		sum.Targets = append(sum.Targets, one)
+	}
+	var leaseErr error
+	if sum.Lease, leaseErr = holder(ctx, s); err == nil {
+		err = leaseErr
+	}
+	if printErr := p.printStatus(sum); printErr != nil {
+		return printErr
+	}
+	return err
+}
+
+// describe sums up one target.
+func describe(t plan.Target, seen stages.Seen) targetStatus {
+	one := targetStatus{Retained: []string{}}
+	live, ok := seen.Live(t.Role.Name, t.Proxied)
+	if ok {
+		one.Version, one.Release = live.Labels[engine.LabelVersion], live.Labels[engine.LabelRelease]
+		one.Container, one.Name, one.State, one.Health = live.ID, live.Name, live.State, live.Health
+		if noted := seen.Book.Live(t.Role.Name); noted == live.ID {
+			for _, r := range seen.Book.Releases {
+				if r.Live[t.Role.Name] == live.ID { // One that an older release made may serve again.
+					one.Release, one.Since = r.ID, r.At
+				}
+			}
+		}
+	}
+	if t.Proxied {
+		routed := ok && slices.Contains(seen.Routed, live.ID)
+		one.Routed = &routed
+	}
+	for _, c := range seen.Containers {
+		version := c.Labels[engine.LabelVersion]
+		switch {
+		case c.ID == live.ID:
+		case stages.Up(c):
+			one.Others = append(one.Others, version)
+		case version != one.Version && served(seen, t.Role.Name, c.ID) && !slices.Contains(one.Retained, version):
+			one.Retained = append(one.Retained, version)
+		}
+	}
+	return one
+}
+
+// served tells whether a container has been in service: only such a one is
+// worth going back to.
+func served(seen stages.Seen, role, id string) bool {
+	for _, r := range seen.Book.Releases {
+		if r.Live[role] == id {
+			return true
+		}
+	}
+	return false
+}
+
+func holder(ctx context.Context, s *stages.Session) (leaseStatus, error) {
+	store, err := s.LeaseStore(ctx)
+	if err != nil {
+		return leaseStatus{}, err
+	}
+	now, err := store.Current(ctx)
+	if err != nil || now.Free() {
+		return leaseStatus{}, err
+	}
+	return leaseStatus{Held: true, Release: now.Holder.Release, Holder: now.Holder.String(), LeftMs: now.Left.Milliseconds()}, nil
+}
+
+func (p *program) printStatus(sum statusReport) error {
+	if p.global.output == "json" {
+		return json.NewEncoder(p.stdout).Encode(sum)
+	}
+	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "HOST\tROLE\tVERSION\tSTATE\tTRAFFIC\tSINCE (UTC)\tALSO RUNS\tRETAINED")
+	for _, t := range sum.Targets {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", t.Host, t.Role, orDash(t.Version), t.condition(), t.traffic(),
+			orDash(dated(t.Since)), orDash(strings.Join(t.Others, ", ")), orDash(strings.Join(t.Retained, ", ")))
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	lease := "free"
+	if sum.Lease.Held {
+		lease = fmt.Sprintf("held by %s; expires in %s", sum.Lease.Holder, (time.Duration(sum.Lease.LeftMs) * time.Millisecond).Round(time.Second))
+	}
+	p.result("lease: %s", lease)
+	return nil
+}
+
+func (t targetStatus) condition() string {
+	switch {
+	case t.Error != "":
+		return "unknown"
+	case t.Container == "":
+		return "nothing"
+	case t.Health != "":
+		return t.State + ", " + t.Health
+	}
+	return t.State
+}
+
+func (t targetStatus) traffic() string {
+	switch {
+	case t.Routed == nil:
+		return "-"
+	case *t.Routed:
+		return "yes"
+	}
+	return "no"
+}
+
+func dated(at time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	return at.UTC().Format("2006-01-02 15:04")
+}
+
+func orDash(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
+}
