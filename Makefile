@@ -61,6 +61,11 @@ demo-down: rig-down ## Remove the demo and the rig.
 bench: build ## Measure deploys beside their floor on the rig: five rounds, some minutes.
 	@go run ./integration/bench
 
+STEP ?= 1
+.PHONY: faults
+faults: ## Break every stage at every remote operation, and write docs/faults.md (long; STEP=11 tries one in 11).
+	go run ./integration/faults -step $(STEP)
+
 .PHONY: fmt
 fmt: tools ## Format the code.
 	$(CACHE)/golangci-lint fmt

@@ -31,6 +31,8 @@ func (r *run) enter(ctx context.Context) (context.Context, leaveFunc, error) {
 		if err := r.acquire(ctx); err != nil {
 			return ctx, nil, err
 		}
+	} else if err := r.lease.Prove(ctx); exit.CodeOf(err) == exit.LeaseHeld {
+		return ctx, nil, err // It stood still between two stages.
 	}
 	r.in.hold = r.lease
 	beating, stop := context.WithCancelCause(ctx)
@@ -47,8 +49,25 @@ func (r *run) enter(ctx context.Context) (context.Context, leaveFunc, error) {
 		}
 		stop(nil)
 		<-stopped
-		return r.leave(ctx, changed, err)
+		return r.leave(ctx, changed, r.explained(ctx, err))
 	}, nil
+}
+
+// explained puts first that another release has the lease, where that is so: it
+// may well be why the stage failed, and decides how the process ends.
+func (r *run) explained(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	lost := r.lease.Prove(ctx)
+	switch {
+	case exit.CodeOf(lost) != exit.LeaseHeld || exit.CodeOf(err) == exit.LeaseHeld:
+		return err
+	case errors.Is(err, lost): // One target's error among others.
+		return exit.With(exit.LeaseHeld, err)
+	default:
+		return errors.Join(lost, err)
+	}
 }
 
 // Warm begins to connect to the hosts that the filters leave. Where a hook has

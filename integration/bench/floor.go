@@ -76,7 +76,7 @@ func (b *bench) floor(ctx context.Context, image string) (floor, error) {
 		}
 	}
 	for _, h := range b.hosts {
-		if err := h.clear(ctx, image); err != nil {
+		if err := h.clear(ctx); err != nil {
 			return slower, fmt.Errorf("floor: %w", err)
 		}
 	}
@@ -172,7 +172,7 @@ func (h *floorHost) dial(ctx context.Context, proto, address string) (net.Conn, 
 }
 
 // clear removes the container that was stopped, and its image.
-func (h *floorHost) clear(ctx context.Context, image string) error {
+func (h *floorHost) clear(ctx context.Context) error {
 	if h.oldName == "" {
 		return nil
 	}

@@ -97,7 +97,7 @@ var hostPort = regexp.MustCompile(`(?:\d+\.\d+\.\d+\.\d+|\[[0-9a-f:]*\]|::):(\d+
 // classify knows the engine's messages for which it has no status of its own:
 // everything that goes wrong at a start or in a pull is a 500, or a line in a
 // stream that began with 200.
-func classify(text, host string) (kind error, hints []string) { //nolint:revive // The kind is the result, not a failure.
+func classify(text, host string) (kind error, hints []string) { //nolint:revive,staticcheck // The kind is the result, not a failure.
 	lower := strings.ToLower(text)
 	has := func(any ...string) bool {
 		for _, s := range any {

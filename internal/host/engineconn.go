@@ -205,7 +205,7 @@ func startStdio(ctx context.Context, c *conn, line string) (*stdioConn, error) {
 		return nil, err
 	}
 	go func() {
-		session.Wait() // Its complaint says more than its status.
+		_ = session.Wait() // Its complaint says more than its status.
 		close(bridge.ended)
 	}()
 	return bridge, nil

@@ -107,7 +107,7 @@ func (r *remote) warm(ctx context.Context) {
 		a.ended = time.Now()
 		close(a.done)
 		if a.err == nil {
-			c.files(ctx) // Whoever needs it tries again.
+			_, _ = c.files(ctx) // Whoever needs it tries again.
 		}
 	}()
 }
@@ -241,7 +241,7 @@ func (c *conn) run(ctx context.Context, program, line string, stdin []byte) ([]b
 	case err = <-ended:
 		go afterwards(session, done)
 	case <-ctx.Done():
-		session.Signal(ssh.SIGTERM) // A courtesy; closing follows.
+		_ = session.Signal(ssh.SIGTERM) // A courtesy; closing follows.
 		done()
 		return nil, engine.Ended(ctx)
 	}

@@ -65,6 +65,10 @@ func (h *Hold) Beat(ctx context.Context) error {
 	}
 }
 
+// Prove sees that the lease is still the release's, unless that was known not
+// long ago.
+func (h *Hold) Prove(ctx context.Context) error { return h.prove(ctx, h.fresh()) }
+
 func (h *Hold) ttl() time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()

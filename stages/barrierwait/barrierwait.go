@@ -86,6 +86,9 @@ func (g *gate) wait(ctx context.Context, w *stages.Work) (state.BarrierTarget, e
 		return state.BarrierTarget{}, exit.With(exit.MissingState, errors.New("boot has not started it"),
 			fmt.Sprintf("run kstep boot --roles %s --hosts %s", w.Target.Role.Name, w.Target.Host))
 	}
+	if _, err := w.Guarded(ctx); err != nil {
+		return state.BarrierTarget{}, err
+	}
 	out := state.BarrierTarget{Container: booted.Container}
 	w.Container = booted.Container
 	if booted.Waiting {
