@@ -53,7 +53,7 @@ func newEngine(f *Fake) *Engine {
 		ports:      map[int]bool{},
 	}
 	e.server = &http.Server{Handler: http.HandlerFunc(e.serve)}
-	e.wait.Go(func() { e.server.Serve(e.wire) }) //nolint:errcheck // Until close.
+	e.wait.Go(func() { e.server.Serve(e.wire) }) // Until close.
 	return e
 }
 

@@ -71,7 +71,7 @@ func (c *container) startProcess() error {
 	c.process = cmd
 	c.listen()
 	c.engine.wait.Go(func() {
-		cmd.Wait() //nolint:errcheck // The status is looked at.
+		cmd.Wait() // The status is looked at.
 		status := cmd.ProcessState.ExitCode()
 		if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 			status = 128 + int(ws.Signal())
@@ -110,7 +110,7 @@ func (c *container) listen() {
 	c.served = &http.Server{Handler: c.handler()}
 	c.listening = true
 	served, wire := c.served, c.wire
-	c.engine.wait.Go(func() { served.Serve(wire) }) //nolint:errcheck // Until its end.
+	c.engine.wait.Go(func() { served.Serve(wire) }) // Until its end.
 }
 
 func (c *container) handler() http.Handler {
@@ -222,10 +222,10 @@ func (c *container) stop(grace time.Duration) {
 		wait(ended, grace)
 		c.exit(137)
 	case process != nil:
-		syscall.Kill(-process.Process.Pid, c.stopSignal()) //nolint:errcheck // It may have ended.
+		syscall.Kill(-process.Process.Pid, c.stopSignal()) // It may have ended.
 		wait(ended, grace)
 		c.exit(137)
-		syscall.Kill(-process.Process.Pid, syscall.SIGKILL) //nolint:errcheck // It may have ended.
+		syscall.Kill(-process.Process.Pid, syscall.SIGKILL) // It may have ended.
 	default:
 		status := 0
 		if served != nil {

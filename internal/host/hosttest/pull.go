@@ -67,7 +67,7 @@ func (e *Engine) servePull(w http.ResponseWriter, r *http.Request) {
 }
 
 func stream(w http.ResponseWriter, line map[string]any) {
-	json.NewEncoder(w).Encode(line) //nolint:errcheck // The client notices.
+	json.NewEncoder(w).Encode(line) // The client notices.
 	flush(w)
 }
 

@@ -52,7 +52,7 @@ func (f *Fake) accept() {
 func (f *Fake) serve(c net.Conn) {
 	defer c.Close()
 	if f.Mood().Deaf {
-		io.Copy(io.Discard, c) //nolint:errcheck // Until the other side gives up.
+		io.Copy(io.Discard, c) // Until the other side gives up.
 		return
 	}
 	f.mu.Lock()
@@ -71,7 +71,7 @@ func (f *Fake) serve(c net.Conn) {
 	open.Go(func() {
 		for r := range requests {
 			if r.WantReply {
-				r.Reply(false, nil) //nolint:errcheck // A keepalive; the client notices.
+				r.Reply(false, nil) // A keepalive; the client notices.
 			}
 		}
 	})
@@ -95,7 +95,7 @@ func (f *Fake) channel(ctx context.Context, asked ssh.NewChannel) {
 		}
 		// OpenSSH gives the same answer for all of these.
 		if m := f.Mood(); m.NoForwarding || m.SocketDenied || !f.Engine.up() || to.Path != f.Socket {
-			asked.Reject(ssh.ConnectionFailed, "open failed") //nolint:errcheck // The client notices.
+			asked.Reject(ssh.ConnectionFailed, "open failed") // The client notices.
 			return
 		}
 		f.forward(asked, f.Engine.dial)
@@ -110,12 +110,12 @@ func (f *Fake) channel(ctx context.Context, asked ssh.NewChannel) {
 			return
 		}
 		if f.Mood().NoTCP {
-			asked.Reject(ssh.Prohibited, "open failed") //nolint:errcheck // The client notices.
+			asked.Reject(ssh.Prohibited, "open failed") // The client notices.
 			return
 		}
 		f.forward(asked, func() (net.Conn, error) { return f.reach(to.Host, int(to.Port)) })
 	default:
-		asked.Reject(ssh.UnknownChannelType, "unknown channel type") //nolint:errcheck // The client notices.
+		asked.Reject(ssh.UnknownChannelType, "unknown channel type") // The client notices.
 	}
 }
 
@@ -140,7 +140,7 @@ func (f *Fake) reach(name string, port int) (net.Conn, error) {
 func (f *Fake) forward(asked ssh.NewChannel, dial func() (net.Conn, error)) {
 	to, err := dial()
 	if err != nil {
-		asked.Reject(ssh.ConnectionFailed, err.Error()) //nolint:errcheck // The client notices.
+		asked.Reject(ssh.ConnectionFailed, err.Error()) // The client notices.
 		return
 	}
 	channel, requests, err := asked.Accept()
@@ -156,11 +156,11 @@ func (f *Fake) forward(asked ssh.NewChannel, dial func() (net.Conn, error)) {
 func bridge(channel io.ReadWriteCloser, to net.Conn) {
 	var both sync.WaitGroup
 	both.Go(func() {
-		io.Copy(to, channel) //nolint:errcheck // Its end is what matters.
+		io.Copy(to, channel) // Its end is what matters.
 		to.Close()
 	})
 	both.Go(func() {
-		io.Copy(channel, to) //nolint:errcheck // Its end is what matters.
+		io.Copy(channel, to) // Its end is what matters.
 		channel.Close()
 	})
 	both.Wait()
@@ -181,29 +181,29 @@ func (f *Fake) session(ctx context.Context, asked ssh.NewChannel) {
 		switch r.Type {
 		case "exec":
 			ok := ssh.Unmarshal(r.Payload, &text) == nil
-			r.Reply(ok, nil) //nolint:errcheck // The client notices.
+			r.Reply(ok, nil) // The client notices.
 			running.Go(func() {
 				status := f.command(ctx, text.Value, channel)
-				channel.SendRequest("exit-status", false, binary.BigEndian.AppendUint32(nil, uint32(status))) //nolint:errcheck // The client notices.
+				channel.SendRequest("exit-status", false, binary.BigEndian.AppendUint32(nil, uint32(status))) // The client notices.
 				channel.Close()
 			})
 		case "subsystem":
 			ok := ssh.Unmarshal(r.Payload, &text) == nil && text.Value == "sftp" && !f.Mood().NoSFTP
-			r.Reply(ok, nil) //nolint:errcheck // The client notices.
+			r.Reply(ok, nil) // The client notices.
 			if ok {
 				files := &sftpFiles{f}
 				server := sftp.NewRequestServer(channel, sftp.Handlers{
 					FileGet: files, FilePut: files, FileCmd: files, FileList: files,
 				}, sftp.WithStartDirectory(f.Home))
 				running.Go(func() {
-					server.Serve() //nolint:errcheck // Ends with the channel.
+					server.Serve() // Ends with the channel.
 					channel.Close()
 				})
 			}
 		case "signal":
 			cancel()
 		default:
-			r.Reply(false, nil) //nolint:errcheck // The client notices.
+			r.Reply(false, nil) // The client notices.
 		}
 	}
 	cancel()
@@ -265,7 +265,7 @@ func runCommand(cmd *exec.Cmd, input io.Reader) int {
 		return 126
 	}
 	go func() {
-		io.Copy(in, input) //nolint:errcheck // Ends with the channel.
+		io.Copy(in, input) // Ends with the channel.
 		in.Close()
 	}()
 	err = cmd.Wait()

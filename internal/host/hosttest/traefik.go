@@ -98,7 +98,7 @@ func answerOne[T any](w http.ResponseWriter, found *T) {
 	if found == nil {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(404)
-		json.NewEncoder(w).Encode(map[string]string{"message": "not found"}) //nolint:errcheck // The client notices.
+		json.NewEncoder(w).Encode(map[string]string{"message": "not found"}) // The client notices.
 		return
 	}
 	answer(w, 200, found)
