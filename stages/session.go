@@ -1,0 +1,59 @@
+package stages
+
+import (
+	"context"
+	"time"
+
+	"github.com/kstep/kstep/internal/config"
+	"github.com/kstep/kstep/internal/hook"
+	"github.com/kstep/kstep/internal/host"
+	"github.com/kstep/kstep/internal/lease"
+	"github.com/kstep/kstep/internal/report"
+	"github.com/kstep/kstep/internal/secret"
+	"github.com/kstep/kstep/internal/state"
+)
+
+// Session is what one kstep process has for all the stages it runs.
+type Session struct {
+	Config *config.Config
+	// Roles and HostGlobs are the filters; both empty means everything.
+	Roles, HostGlobs []string
+	Dir              *state.Dir
+	Hosts            *host.Pool
+	Secrets          *secret.Store
+	Report           report.Sink
+	Hooks            *hook.Runner
+	Tool             state.Tool
+	Actor            state.Actor
+	// By is the person or job in ledgers and hooks.
+	By string
+	// Command is what the user called, for hooks.
+	Command string
+	// StateFrom is where state comes from that the folder does not have:
+	// FromHosts, or nowhere.
+	StateFrom string
+	// Resume builds upon stages that failed or were interrupted.
+	Resume  bool
+	Options Options
+	// Guard stands around all that the session does on hosts, and lets nothing
+	// be changed there without the lease.
+	Guard *lease.Guard
+	// Wait is how long to queue for the lease; 0 means what the config says.
+	Wait time.Duration
+	// Release, Version and Source are set by the first stage, or read from the
+	// state by the first that needs them.
+	Release string
+	Version string
+	Source  state.Source
+	// Resolve tells the version when no state does.
+	Resolve func(context.Context) (version string, source state.Source, err error)
+	// KeepLease holds the lease from the first stage that needs it to the end
+	// of the process, which frees it.
+	KeepLease bool
+	// Done are the files of the stages that ran, in order.
+	Done []*state.File
+
+	lease     *lease.Hold // Once a stage that touches hosts has run.
+	connected bool        // The pre-connect hook has run.
+	fetched   bool        // The state has been fetched from the hosts.
+}
