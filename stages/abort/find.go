@@ -21,7 +21,8 @@ type Release struct{ ID, Version string }
 // runner without state it is the one that holds the lease, if that is this CI
 // run's or has expired, or else the newest that has containers at work.
 func Find(ctx context.Context, s *stages.Session, in stages.Input, holder lease.Lease) (Release, error) {
-	if here := s.Dir.Newest(expect(s)); here != nil && s.StateFrom != stages.FromHosts {
+	here := s.Dir.Newest(expect(s))
+	if here != nil && s.StateFrom != stages.FromHosts {
 		return Release{here.Release, here.Version}, nil
 	}
 	h := holder.Holder
@@ -34,7 +35,11 @@ func Find(ctx context.Context, s *stages.Session, in stages.Input, holder lease.
 	if pipeline {
 		return Release{h.Release, h.Version}, nil
 	}
-	return unnoted(ctx, in)
+	found, err := unnoted(ctx, in)
+	if err == nil && here != nil && here.Release > found.ID { // Aborted before: the hosts show only the older one.
+		return Release{here.Release, here.Version}, nil
+	}
+	return found, err
 }
 
 func expect(s *stages.Session) state.Expect {
