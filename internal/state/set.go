@@ -55,6 +55,16 @@ func (s Set) Version() string {
 	return version
 }
 
+// OwnOutputs decodes what an earlier run of a stage left in its own file. No
+// file, or one without outputs, gives the zero value.
+func OwnOutputs[T any](own *File) (T, error) {
+	var none T
+	if own == nil || len(own.Outputs) == 0 {
+		return none, nil
+	}
+	return Outputs[T](NewSet(own), own.Stage)
+}
+
 // Outputs decodes a stage's outputs.
 func Outputs[T any](s Set, stage string) (T, error) {
 	var out T

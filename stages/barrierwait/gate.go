@@ -58,10 +58,8 @@ func newGate(ctx context.Context, in stages.Input, boot state.BootOutputs) (*gat
 		return nil, err
 	}
 	g := &gate{in: in, boot: boot, settled: make(chan struct{})}
-	if in.Own != nil && len(in.Own.Outputs) > 0 {
-		if g.before, err = state.Outputs[state.BarrierWaitOutputs](state.NewSet(in.Own), in.Own.Stage); err != nil {
-			return nil, err
-		}
+	if g.before, err = state.OwnOutputs[state.BarrierWaitOutputs](in.Own); err != nil {
+		return nil, err
 	}
 	g.count = barrier.NewCount(in.Config.Barrier.Quorum, len(primary(in.All)))
 	if g.attempt, err = barrier.Current(ctx, h.Files(), names.Verdict(in.Release)); err != nil {

@@ -17,12 +17,9 @@ import (
 // the old version serves on. What an earlier run of the stage moved is left
 // alone.
 func survived(ctx context.Context, in stages.Input, w *stages.Work, waited state.BarrierWaitOutputs) error {
-	var done state.CutoverOutputs
-	if in.Own != nil && len(in.Own.Outputs) > 0 {
-		var err error
-		if done, err = state.Outputs[state.CutoverOutputs](state.NewSet(in.Own), in.Own.Stage); err != nil {
-			return err
-		}
+	done, err := state.OwnOutputs[state.CutoverOutputs](in.Own)
+	if err != nil {
+		return err
 	}
 	var errs []error
 	for _, t := range in.Targets {
