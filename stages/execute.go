@@ -40,6 +40,7 @@ type run struct {
 	info    Info
 	started time.Time
 	in      Input
+	outside bool // It belongs to no release.
 }
 
 func (r *run) execute(ctx context.Context) (*state.File, error) {

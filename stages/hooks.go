@@ -55,7 +55,10 @@ func (r *run) hooks(ctx context.Context, details hook.Details, names ...string) 
 	details.Performer, details.Version, details.Release = r.By, r.Version, r.Release
 	details.Service, details.Destination = r.Config.Service, r.Config.Destination
 	details.Hosts, details.Roles = plan.HostNames(r.in.Targets), roleNames(r.in.Targets)
-	details.Command, details.Stage, details.StateDir = r.Command, r.info.Name, r.Dir.Path()
+	details.Command, details.Subcommand, details.StateDir = r.Command, r.Subcommand, r.Dir.Path()
+	if !r.outside {
+		details.Stage = r.info.Name
+	}
 	for _, name := range names {
 		if err := r.Hooks.Run(ctx, name, details); err != nil {
 			return err

@@ -27,7 +27,7 @@ func (s *Session) Result(err error) report.Result {
 	if sum.Changed {
 		sum.Status = string(state.OK)
 	}
-	if len(s.Done) == 1 {
+	if len(s.Done) == 1 && s.Done[0].Release != "" {
 		sum.StatePath = s.Dir.File(s.Done[0].Stage, s.Done[0].Shard)
 	}
 	if err != nil {

@@ -27,8 +27,8 @@ type Session struct {
 	Actor            state.Actor
 	// By is the person or job in ledgers and hooks.
 	By string
-	// Command is what the user called, for hooks.
-	Command string
+	// Command is what the user called, for hooks; Subcommand is its second word.
+	Command, Subcommand string
 	// StateFrom is where state comes from that the folder does not have:
 	// FromHosts, or nowhere.
 	StateFrom string

@@ -87,6 +87,7 @@ func application(p *program) (*kingpin.Application, map[string]action) {
 		configureRollback,
 		configureAbort,
 		configureStatus,
+		configureEnv,
 
 		configureLock,
 		configureMatrix,

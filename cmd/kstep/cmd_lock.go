@@ -19,12 +19,12 @@ import (
 func configureLock(p *program, app *kingpin.Application, actions map[string]action) {
 	cmd := app.Command("lock", "The lease that lets one release at a time touch the hosts.")
 	cmd.Command("status", "Tell who holds the lease.")
-	actions["lock status"] = p.withLease(p.lockStatus)
+	actions["lock status"] = p.withLease("lock status", p.lockStatus)
 
 	acquire := cmd.Command("acquire", "Hold the lease by hand, so that nobody deploys.")
 	message := acquire.Flag("message", "Why, for those who meet it.").Short('m').Required().String()
 	hold := acquire.Flag("for", "How long; it expires by itself.").Default("1h").Duration()
-	actions["lock acquire"] = p.withLease(func(ctx context.Context, s *stages.Session, store lease.Store) error {
+	actions["lock acquire"] = p.withLease("lock acquire", func(ctx context.Context, s *stages.Session, store lease.Store) error {
 		if *hold < lease.MinTTL {
 			return exit.Errorf(exit.Usage, "--for %s: must be at least %s", *hold, lease.MinTTL)
 		}
@@ -41,15 +41,15 @@ func configureLock(p *program, app *kingpin.Application, actions map[string]acti
 
 	release := cmd.Command("release", "Free the lease.")
 	force := release.Flag("force", "Also a lease that somebody else holds.").Bool()
-	actions["lock release"] = p.withLease(func(ctx context.Context, s *stages.Session, store lease.Store) error {
+	actions["lock release"] = p.withLease("lock release", func(ctx context.Context, s *stages.Session, store lease.Store) error {
 		return p.lockRelease(ctx, s, store, *force)
 	})
 }
 
 // withLease makes an action of work on the lease.
-func (p *program) withLease(work func(context.Context, *stages.Session, lease.Store) error) action {
+func (p *program) withLease(command string, work func(context.Context, *stages.Session, lease.Store) error) action {
 	return func(ctx context.Context) error {
-		return p.withSession(ctx, "lock", "", stages.Options{}, func(ctx context.Context, s *stages.Session) error {
+		return p.withSession(ctx, command, "", stages.Options{}, func(ctx context.Context, s *stages.Session) error {
 			store, err := s.LeaseStore(ctx)
 			if err != nil {
 				return err

@@ -20,7 +20,7 @@ var errDiffers = errors.New("the proxy runs with other settings than the config 
 func configureProxy(p *program, app *kingpin.Application, actions map[string]action) {
 	cmd := app.Command("proxy", "The proxy on the hosts of proxied roles.")
 	cmd.Command("boot", "Start the proxy where it does not run.")
-	actions["proxy boot"] = p.onProxies(func(ctx context.Context, s *stages.Session, targets []plan.Target) error {
+	actions["proxy boot"] = p.onProxies("proxy boot", func(ctx context.Context, s *stages.Session, targets []plan.Target) error {
 		return eachProxy(ctx, s, targets, func(ctx context.Context, w *stages.Work) (proxy.Booted, error) {
 			booted, err := proxy.Boot(ctx, w.Host, s.Config, w.Names)
 			if err == nil && booted.Differs {
@@ -32,7 +32,7 @@ func configureProxy(p *program, app *kingpin.Application, actions map[string]act
 
 	reboot := cmd.Command("reboot", "Replace the proxy by one with today's settings. Requests that come meanwhile fail on that host.")
 	rolling := reboot.Flag("rolling", "One host after the other, with the hooks around each.").Bool()
-	actions["proxy reboot"] = p.onProxies(func(ctx context.Context, s *stages.Session, targets []plan.Target) error {
+	actions["proxy reboot"] = p.onProxies("proxy reboot", func(ctx context.Context, s *stages.Session, targets []plan.Target) error {
 		groups := [][]plan.Target{targets}
 		if *rolling {
 			groups = slices.Collect(slices.Chunk(targets, 1))
@@ -48,9 +48,9 @@ func configureProxy(p *program, app *kingpin.Application, actions map[string]act
 
 // onProxies makes an action of work on every host that has a proxied role, each
 // once.
-func (p *program) onProxies(work func(context.Context, *stages.Session, []plan.Target) error) action {
+func (p *program) onProxies(command string, work func(context.Context, *stages.Session, []plan.Target) error) action {
 	return func(ctx context.Context) error {
-		return p.withSession(ctx, "proxy", "", stages.Options{}, func(ctx context.Context, s *stages.Session) error {
+		return p.withSession(ctx, command, "", stages.Options{}, func(ctx context.Context, s *stages.Session) error {
 			all, err := plan.Filter(plan.Targets(s.Config), s.Roles, s.HostGlobs)
 			if err != nil {
 				return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/kstep/kstep/internal/actor"
@@ -72,7 +73,8 @@ func validateState(data []byte) error {
 }
 
 // withSession runs work with all that stages need, and ends what it opened:
-// connections, the report, the redaction of both outputs.
+// connections, the report, the redaction of both outputs. command may have a
+// second word.
 func (p *program) withSession(ctx context.Context, command, flagVersion string, options stages.Options, work func(context.Context, *stages.Session) error) (err error) {
 	cfg, err := p.loadConfig()
 	if err != nil {
@@ -101,10 +103,11 @@ func (p *program) withSession(ctx context.Context, command, flagVersion string, 
 			Dirs: hookDirs(cfg, p.getenv("HOME")), WorkDir: filepath.Dir(cfg.Path), Env: os.Environ(),
 			Timeout: cfg.HookTimeout.D(), Skip: p.global.skipHooks, Sink: sink, Redact: secrets.Redact,
 		},
-		Tool: buildInfo(), Actor: who, By: actor.Performer(who), Command: command,
+		Tool: buildInfo(), Actor: who, By: actor.Performer(who),
 		Resume: p.global.resume, StateFrom: p.global.stateFrom, Options: options,
 		Guard: &lease.Guard{}, Wait: p.global.wait,
 	}
+	session.Command, session.Subcommand, _ = strings.Cut(command, " ")
 	session.Resolve = p.resolver(cfg, flagVersion, sink)
 	if session.Hosts, err = p.pool(cfg, secrets, command, session.Guard); err != nil {
 		return err
@@ -118,7 +121,7 @@ func (p *program) withSession(ctx context.Context, command, flagVersion string, 
 func aroundCommand(ctx context.Context, s *stages.Session, work func(context.Context, *stages.Session) error) error {
 	details := hook.Details{
 		Performer: s.By, Service: s.Config.Service, Destination: s.Config.Destination, Version: s.Version,
-		Hosts: s.Config.Hosts(), Command: s.Command, StateDir: s.Dir.Path(),
+		Hosts: s.Config.Hosts(), Command: s.Command, Subcommand: s.Subcommand, StateDir: s.Dir.Path(),
 	}
 	if err := s.Hooks.Run(ctx, "pre-command", details); err != nil {
 		return err

@@ -21,7 +21,8 @@ import (
 	"github.com/kstep/kstep/stages"
 )
 
-// Stage is `env-push`.
+// Stage is `env-push`; `kstep env push` and `kstep env delete` do parts of its
+// work by hand.
 type Stage struct{}
 
 var _ stages.Stage = Stage{}
@@ -36,9 +37,18 @@ func (Stage) Info() stages.Info {
 	}
 }
 
-// Run implements stages.Stage. Every environment is put together before the
-// first host is asked, so that a missing secret changes nothing anywhere.
+// Run implements stages.Stage.
 func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
+	records, results, err := Push(ctx, in)
+	return stages.Result{Targets: records, Outputs: state.EnvPushOutputs{Targets: results}}, err
+}
+
+// Push writes the environments of the input's targets, and removes those of
+// roles that have left a host. Every environment is put together before the
+// first host is asked, so that a missing secret changes nothing anywhere. It
+// needs nothing but configuration and secrets, so it also works outside of a
+// release.
+func Push(ctx context.Context, in stages.Input) ([]state.Target, map[string]state.EnvTarget, error) {
 	files := map[string][]byte{}
 	names := map[string][]string{}
 	var errs []error
@@ -56,14 +66,23 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 		files[t.Key()], names[t.Key()] = data, slices.Sorted(maps.Keys(env))
 	}
 	if err := distinct(errs); err != nil {
-		return stages.Result{}, err
+		return nil, nil, err
 	}
 	records, results, err := stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (state.EnvTarget, error) {
 		out, err := write(ctx, w, files[w.Target.Key()])
 		out.Names = names[w.Target.Key()]
+		if err == nil && first(in.Targets, w.Target) {
+			err = sweep(ctx, in, w)
+		}
 		return out, err
 	})
-	return stages.Result{Targets: records, Outputs: state.EnvPushOutputs{Targets: results}}, err
+	return records, results, err
+}
+
+// first tells of one target of each host that it speaks for the host.
+func first(targets []plan.Target, t plan.Target) bool {
+	at := slices.IndexFunc(targets, func(o plan.Target) bool { return o.Host == t.Host })
+	return targets[at].Key() == t.Key()
 }
 
 // distinct joins errors, each text once: all hosts of a role miss the same

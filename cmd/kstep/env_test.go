@@ -1,0 +1,194 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/kstep/kstep/internal/envfile"
+	"github.com/kstep/kstep/internal/exit"
+)
+
+// envOf is a role's environment as it lies on a host, nil if there is none.
+func (w *world) envOf(hostName, folder, role string) map[string]string {
+	w.t.Helper()
+	data, err := os.ReadFile(w.envFile(hostName, folder, role))
+	if os.IsNotExist(err) {
+		return nil
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	env, err := envfile.Decode(data)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return env
+}
+
+func (w *world) envFile(hostName, folder, role string) string {
+	return filepath.Join(w.hosts[hostName].Home, ".kstep", folder, "env", role+".json")
+}
+
+func TestEnvPush_ChangesASecretWithoutABuildAndTheNextDeployUsesIt(t *testing.T) {
+	w := newWorld(t)
+	w.configure("env: {clear: {LEVEL: info}, secret: [TOKEN]}\n")
+	w.env["TOKEN"] = "first\nsecret"
+	w.deploy("v1")
+	w.forget()
+	w.env["TOKEN"] = "second\nsecret"
+	stdout, stderr := w.exits(exit.OK, "env", "push")
+	if strings.Contains(stdout+stderr, "second") {
+		t.Errorf("the secret is in the output:\n%s%s", stdout, stderr)
+	}
+	for host, role := range map[string]string{"vm1": "web", "vm2": "web", "vm3": "job"} {
+		if got := w.envOf(host, "shop", role); got["TOKEN"] != "second\nsecret" || got["LEVEL"] != "info" {
+			t.Errorf("%s has %q", host, got)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(w.dir, "kstep-state")); err == nil {
+		t.Error("it left a state folder, which belongs to releases")
+	}
+	w.serves("v1") // Nobody was restarted.
+	if _, stderr := w.exits(exit.OK, "env", "push"); !strings.Contains(stderr, "unchanged") {
+		t.Errorf("a second push does not say unchanged:\n%s", stderr)
+	}
+	if stdout, _ := w.exits(exit.OK, "lock", "status"); !strings.Contains(stdout, "free") {
+		t.Errorf("the lease is not free:\n%s", stdout)
+	}
+	w.deploy("v2")
+	w.serves("v2")
+}
+
+func TestEnvPush_TakesAwayWhatTheConfigNoLongerHas(t *testing.T) {
+	w := newWorld(t)
+	w.configure("env: {clear: {GONE: '1', STAYS: '1'}}\n")
+	w.exits(exit.OK, "env", "push")
+	w.configure("env: {clear: {STAYS: '1'}}\n")
+	w.replace("  job:\n    hosts: [vm3]\n    cmd: work hard\n", "  job: [vm1]\n  mail: [vm3]\n")
+	_, stderr := w.exits(exit.OK, "env", "push")
+	if got := w.envOf("vm1", "shop", "web"); len(got) != 1 || got["STAYS"] != "1" {
+		t.Errorf("got %v, want STAYS alone", got)
+	}
+	if w.envOf("vm3", "shop", "job") != nil || w.envOf("vm3", "shop", "mail") == nil || w.envOf("vm1", "shop", "job") == nil {
+		t.Error("the role moved from vm3 to vm1, its env file did not")
+	}
+	if !strings.Contains(stderr, "removed the env file of role job") {
+		t.Errorf("it does not tell what it removed:\n%s", stderr)
+	}
+}
+
+func TestEnvPush_WithoutASecretChangesNothingAnywhere(t *testing.T) {
+	w := newWorld(t)
+	w.configure("env: {secret: [TOKEN, OTHER]}\n")
+	_, stderr := w.exits(exit.Config, "env", "push")
+	for _, want := range []string{"secret TOKEN is missing", "secret OTHER is missing"} {
+		if strings.Count(stderr, want) != 1 {
+			t.Errorf("the output has %q not once:\n%s", want, stderr)
+		}
+	}
+	if w.envOf("vm1", "shop", "web") != nil {
+		t.Error("an env file was written")
+	}
+}
+
+func TestEnvPush_WaitsForNoReleaseAndDisturbsNone(t *testing.T) {
+	w := newWorld(t)
+	w.pushed("v1")
+	w.exits(exit.OK, "assets")
+	for _, command := range []string{"push", "delete"} {
+		_, stderr := w.exits(exit.LeaseHeld, "env", command)
+		if !strings.Contains(stderr, "held by release") {
+			t.Errorf("env %s does not tell who holds the lease:\n%s", command, stderr)
+		}
+	}
+	for _, stage := range []string{"env-push", "boot", "barrier-wait", "cutover", "prune"} {
+		w.exits(exit.OK, stage)
+	}
+	w.serves("v1")
+}
+
+func TestEnvPush_BetweenTheStagesOfAReleaseIsNoticedByBoot(t *testing.T) {
+	w := newWorld(t)
+	w.pushed("v1")
+	for _, stage := range []string{"assets", "env-push"} {
+		w.exits(exit.OK, stage)
+	}
+	w.exits(exit.OK, "lock", "release", "--force") // Its job is gone for good.
+	w.configure("env: {clear: {NEW: '1'}}\n")
+	w.exits(exit.OK, "env", "push")
+	_, stderr := w.exits(exit.BadState, "boot")
+	if !strings.Contains(stderr, "run kstep env-push again") {
+		t.Errorf("it does not tell how to go on:\n%s", stderr)
+	}
+	for _, stage := range []string{"env-push", "boot", "barrier-wait", "cutover", "prune"} {
+		w.exits(exit.OK, stage)
+	}
+	w.serves("v1")
+}
+
+func TestEnvDelete_RemovesOwnFilesAndTellsWhich(t *testing.T) {
+	w := newWorld(t)
+	w.write("kstep.staging.yml", "{}")
+	w.exits(exit.OK, "env", "push")
+	w.exits(exit.OK, "env", "push", "-d", "staging")
+	stale := w.envFile("vm1", "shop", "left-the-config")
+	if err := os.WriteFile(stale, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.exits(exit.OK, "env", "delete", "--roles", "job")
+	if w.envOf("vm3", "shop", "job") != nil || w.envOf("vm1", "shop", "web") == nil {
+		t.Error("--roles job did not mean the role job alone")
+	}
+	_, stderr := w.exits(exit.OK, "env", "delete")
+	for _, role := range []string{"web", "left-the-config"} {
+		if w.envOf("vm1", "shop", role) != nil || !strings.Contains(stderr, "removed the env file of role "+role) {
+			t.Errorf("the env file of %s is there, or its removal was not told:\n%s", role, stderr)
+		}
+	}
+	if w.envOf("vm1", "shop-staging", "web") == nil {
+		t.Error("the env file of another destination is gone")
+	}
+	if _, stderr := w.exits(exit.OK, "env", "delete"); !strings.Contains(stderr, "unchanged") {
+		t.Errorf("a second delete does not say unchanged:\n%s", stderr)
+	}
+}
+
+func TestEnvDelete_RefusesAFolderWithSomethingElseInIt(t *testing.T) {
+	w := newWorld(t)
+	w.exits(exit.OK, "env", "push")
+	mine := filepath.Join(filepath.Dir(w.envFile("vm1", "shop", "web")), "backup.tar")
+	if err := os.WriteFile(mine, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, stderr := w.exits(exit.BadState, "env", "delete")
+	if !strings.Contains(stderr, "backup.tar is not kstep's; nothing was removed") {
+		t.Errorf("it does not name the file:\n%s", stderr)
+	}
+	if w.envOf("vm1", "shop", "web") == nil || w.envOf("vm2", "shop", "web") != nil {
+		t.Error("want the files of vm1 kept and those of vm2 removed")
+	}
+	w.exits(exit.OK, "env", "push") // It is in nobody's way there.
+}
+
+func TestEnvPush_TellsHooksWhatItIs(t *testing.T) {
+	w := newWorld(t)
+	w.hook("pre-command", `echo "$KSTEP_COMMAND/$KSTEP_SUBCOMMAND"`)
+	_, stderr := w.exits(exit.OK, "env", "push")
+	if !strings.Contains(stderr, "env/push") {
+		t.Errorf("the hook was not told the command:\n%s", stderr)
+	}
+}
+
+// hook writes a shell script as a hook of the project.
+func (w *world) hook(name, script string) {
+	w.t.Helper()
+	dir := filepath.Join(w.dir, ".kstep", "hooks")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\nset -eu\n"+script+"\n"), 0o700); err != nil {
+		w.t.Fatal(err)
+	}
+}
