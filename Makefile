@@ -11,6 +11,9 @@ GOFLAGS_STATIC := -trimpath -ldflags '$(LDFLAGS)'
 export CGO_ENABLED := 0
 export KSTEP_RIG_BINARY := $(CURDIR)/kstep
 
+# Most tests wait for something most of the time.
+WAITING := -parallel 8
+
 .PHONY: help
 help: ## List the verbs.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -29,7 +32,7 @@ dist: ## Build static binaries for all platforms, with checksums, into dist/.
 
 .PHONY: unit
 unit: ## Run the tests of the packages (seconds).
-	go test ./...
+	go test $(WAITING) ./...
 
 .PHONY: integration
 integration: rig ci-tools ## Run the integration tests on the rig.
@@ -40,7 +43,7 @@ test: unit integration ## Run all tests, unit to integration.
 
 .PHONY: race
 race: ## Run the tests of the packages under the race detector, shuffled.
-	CGO_ENABLED=1 go test -race -shuffle=on ./...
+	CGO_ENABLED=1 go test $(WAITING) -race -shuffle=on ./...
 
 .PHONY: rig
 rig: build ## Bring up the rig: registry, three hosts, load balancer, deployer.

@@ -152,8 +152,10 @@ func switches() map[string]string {
 }
 
 func TestAbort_LeavesTheOldVersionWhereverTheReleaseStopped(t *testing.T) {
+	t.Parallel()
 	for name, extra := range map[string]string{"routes": ""} { // The cord is in the tests below.
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			w.configure(extra)
 			w.deploy("v0")
@@ -208,8 +210,10 @@ func sources() [][]string {
 }
 
 func TestAbort_GoesBackFromEveryPointOfACutover(t *testing.T) {
+	t.Parallel()
 	for name, extra := range switches() {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			w.configure(extra)
 			w.deploy("v0")
@@ -253,8 +257,10 @@ func (w *world) ready(version string) {
 }
 
 func TestAbort_CanBeKilledAnywhereAndRunAgain(t *testing.T) {
+	t.Parallel()
 	for name, extra := range map[string]string{"cord": switches()["cord"]} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			w.configure(extra)
 			w.deploy("v1")
@@ -276,8 +282,10 @@ func TestAbort_CanBeKilledAnywhereAndRunAgain(t *testing.T) {
 }
 
 func TestAbort_OfAFirstDeployLeavesNothingRunning(t *testing.T) {
+	t.Parallel()
 	for name, extra := range switches() {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			w.configure(extra)
 			w.ready("v1")
@@ -298,6 +306,7 @@ func TestAbort_OfAFirstDeployLeavesNothingRunning(t *testing.T) {
 }
 
 func TestAbort_OfARollbackTakesTheOldestVersionDownAgain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.deploy("v0")
 	w.deploy("v1")
@@ -314,6 +323,7 @@ func TestAbort_OfARollbackTakesTheOldestVersionDownAgain(t *testing.T) {
 }
 
 func TestAbort_LetsTheSameReleaseBootAgain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.configure("x-none: {}\n")
 	w.deploy("v1")
@@ -330,6 +340,7 @@ func TestAbort_LetsTheSameReleaseBootAgain(t *testing.T) {
 }
 
 func TestAbort_RemovesWhatWaitedForTheBarrier(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.replace("cmd: work hard", "cmd: work hard\n    start: after-barrier")
 	w.deploy("v1")
@@ -353,6 +364,7 @@ func TestAbort_RemovesWhatWaitedForTheBarrier(t *testing.T) {
 }
 
 func TestAbort_HasNothingToDo(t *testing.T) {
+	t.Parallel()
 	for name, prepare := range map[string]func(*world){
 		"where nothing was ever deployed": func(*world) {},
 		"after a release that is done":    func(w *world) { w.deploy("v1") },
@@ -375,6 +387,7 @@ func TestAbort_HasNothingToDo(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			prepare(w)
 			pool := w.pool()
@@ -391,6 +404,7 @@ func TestAbort_HasNothingToDo(t *testing.T) {
 }
 
 func TestAbort_WithoutStateLeavesAnotherRunsReleaseAlone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.deploy("v1")
 	w.env["GITHUB_ACTIONS"], w.env["GITHUB_SERVER_URL"], w.env["GITHUB_REPOSITORY"] = "true", "https://git.example", "acme/shop"
@@ -411,6 +425,7 @@ func TestAbort_WithoutStateLeavesAnotherRunsReleaseAlone(t *testing.T) {
 }
 
 func TestAbort_GoesBackWhereItCanWhenAHostIsDown(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.deploy("v1")
 	w.ready("v2")

@@ -10,6 +10,7 @@ import (
 )
 
 func TestPush_NeedsNoSSHKey(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.replace("ssh:\n", "ssh:\n  key_data: [SSH_PRIVATE_KEY]\n")
 	w.exits(exit.OK, "push", "--image", w.image("v1"), "--version", "v1")
@@ -40,6 +41,7 @@ func TestHooks_CannotShowASecretThatIsNotUsedYet(t *testing.T) {
 }
 
 func TestConfigErrors_AreAnnotatedAndTellTheExitCodeOnGitHub(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.configure("healthchek: {port: 80}\n")
 	out := filepath.Join(t.TempDir(), "output")

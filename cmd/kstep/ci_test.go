@@ -21,6 +21,7 @@ const (
 )
 
 func TestCIExamples_HaveTheStagesOfThePipelineInOrder(t *testing.T) {
+	t.Parallel()
 	var want []string
 	for _, stage := range pipeline() {
 		want = append(want, stage.Info().Name)
@@ -43,6 +44,7 @@ func TestCIExamples_HaveTheStagesOfThePipelineInOrder(t *testing.T) {
 }
 
 func TestCIExamples_GiveEachStageTheStateFilesItReads(t *testing.T) {
+	t.Parallel()
 	gitlab := document[map[string]yaml.Node](t, "gitlab/.gitlab-ci.yml")
 	rules := text(t, "make/kstep.mk")
 	github := githubJobs(t)
@@ -69,6 +71,7 @@ func TestCIExamples_GiveEachStageTheStateFilesItReads(t *testing.T) {
 }
 
 func TestGitHubExample_GivesSecretsOnlyToTheJobsThatNeedThem(t *testing.T) {
+	t.Parallel()
 	jobs := githubJobs(t)
 	for _, stage := range pipeline() {
 		info := stage.Info()
@@ -99,6 +102,7 @@ func TestGitHubExample_GivesSecretsOnlyToTheJobsThatNeedThem(t *testing.T) {
 }
 
 func TestGitHubExample_KeepsTheStateOfAFailedStage(t *testing.T) {
+	t.Parallel()
 	jobs := githubJobs(t)
 	for _, stage := range pipeline() {
 		name := stage.Info().Name
@@ -118,6 +122,7 @@ func TestGitHubExample_KeepsTheStateOfAFailedStage(t *testing.T) {
 }
 
 func TestGitHubAction_MapsWhatTheProgramKnows(t *testing.T) {
+	t.Parallel()
 	var action struct {
 		Outputs map[string]struct{ Value string }
 		Runs    struct{ Steps []githubStep }

@@ -19,6 +19,7 @@ var update = flag.Bool("update", false, "write docs/cli.md instead of comparing 
 const cliReference = "../../docs/cli.md"
 
 func TestCLIReference_IsWhatTheParserTakes(t *testing.T) {
+	t.Parallel()
 	app, _ := application(&program{})
 	want := reference(app.Model())
 	if *update {
@@ -37,6 +38,7 @@ func TestCLIReference_IsWhatTheParserTakes(t *testing.T) {
 }
 
 func TestApplication_HasABodyForEveryCommand(t *testing.T) {
+	t.Parallel()
 	app, actions := application(&program{})
 	for _, command := range leaves(app.Model().Commands) {
 		if actions[command.FullCommand] == nil {
@@ -46,6 +48,7 @@ func TestApplication_HasABodyForEveryCommand(t *testing.T) {
 }
 
 func TestDocs_NameEveryStageInOrder(t *testing.T) {
+	t.Parallel()
 	for _, file := range []string{"../../README.md", "../../docs/architecture.md"} {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -58,6 +61,7 @@ func TestDocs_NameEveryStageInOrder(t *testing.T) {
 }
 
 func TestDocs_NameEveryExitCode(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile("../../docs/exit-codes.md")
 	if err != nil {
 		t.Fatal(err)

@@ -30,6 +30,7 @@ var (
 // noticed. Built with the tag `faults` it takes every operation; without, a
 // fixed sample of them.
 func TestFaults_EveryStageConverges(t *testing.T) {
+	t.Parallel()
 	shared := &images{registry: registrytest.New(t), have: map[string]string{}}
 	var total tally
 	t.Cleanup(func() { total.write(t, *measured) })

@@ -143,6 +143,7 @@ func (w *world) versions(hostName string) []string {
 }
 
 func TestLease_AnOlderPipelineThatWasFrozenChangesNothingAfterANewerOne(t *testing.T) {
+	t.Parallel()
 	var wg sync.WaitGroup
 	for name, at := range map[string]func(host.Op) bool{
 		"before it moves the traffic": func(op host.Op) bool { return strings.Contains(op.Path, "/proxy/routes/") && op.Name == "write" },
@@ -213,6 +214,7 @@ type span struct {
 }
 
 func TestDeploy_OfFiftyVersionsAtOnceEndsInOne(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.deploy("v0")
 	spans := make([]span, 50)
@@ -279,6 +281,7 @@ func TestDeploy_OfFiftyVersionsAtOnceEndsInOne(t *testing.T) {
 }
 
 func TestLock_KeepsReleasesOutUntilItIsFreed(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.exits(exit.OK, "lock", "acquire", "-m", "mending the database")
 	stdout, _ := w.exits(exit.OK, "lock", "status")
@@ -294,6 +297,7 @@ func TestLock_KeepsReleasesOutUntilItIsFreed(t *testing.T) {
 }
 
 func TestLock_ReleaseRefusesALeaseOfOthersWithoutForce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.pushed("v1")
 	w.exits(exit.OK, "assets") // Holds it, until prune.
@@ -305,6 +309,7 @@ func TestLock_ReleaseRefusesALeaseOfOthersWithoutForce(t *testing.T) {
 }
 
 func TestLock_GoesPastAGarbageFileWithForce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	dir := filepath.Join(w.hosts["vm1"].Home, ".kstep", "shop", "lease")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -323,6 +328,7 @@ func TestLock_GoesPastAGarbageFileWithForce(t *testing.T) {
 }
 
 func TestLease_HostThatIsAwayIsUnreachable(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.pushed("v1")
 	w.replace("\n  config: [", "\n  connect_retries: 0\n  connect_timeout: 1s\n  config: [")
@@ -334,6 +340,7 @@ func TestLease_HostThatIsAwayIsUnreachable(t *testing.T) {
 }
 
 func TestWithTime_GivesAPlainWaitItsTime(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ args, want string }{
 		"with a time":          {"deploy --wait 5m --roles web", "deploy --wait 5m --roles web"},
 		"with an equals sign":  {"deploy --wait=5m", "deploy --wait=5m"},

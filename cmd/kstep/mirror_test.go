@@ -51,6 +51,7 @@ func (w *world) pushed(version string, flags ...string) {
 func stagesOnHosts() []string { return stageNames()[2:] }
 
 func TestStateFromHosts_LetsEveryStageRunInAnEmptyFolder(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for _, version := range []string{"v1", "v2"} {
 		w.pushed(version, "--state-from", "hosts")
@@ -78,6 +79,7 @@ func TestStateFromHosts_LetsEveryStageRunInAnEmptyFolder(t *testing.T) {
 }
 
 func TestStateFromHosts_LetsALaptopGoOnAfterCI(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.deploy("v1")
 	laptop := filepath.Join(w.dir, "kstep-state")
@@ -110,6 +112,7 @@ func (w *world) keep(name string) string {
 }
 
 func TestStateFromHosts_TakesShardsOfOtherRunners(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.pushed("v1", "--state-from", "hosts")
 	for _, stage := range stagesOnHosts()[:len(stagesOnHosts())-1] {
@@ -125,6 +128,7 @@ func TestStateFromHosts_TakesShardsOfOtherRunners(t *testing.T) {
 }
 
 func TestStateFromHosts_SaysWhatToRunWhenTheMirrorIsEmpty(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	_, stderr := w.exits(exit.MissingState, "boot", "--state-from", "hosts")
 	if !strings.Contains(stderr, "kstep push") || !strings.Contains(stderr, "kstep assets") {
@@ -133,6 +137,7 @@ func TestStateFromHosts_SaysWhatToRunWhenTheMirrorIsEmpty(t *testing.T) {
 }
 
 func TestStateFromHosts_RefusesADamagedMirror(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.pushed("v1")
 	for _, stage := range []string{"assets", "env-push"} {
@@ -156,6 +161,7 @@ func TestStateFromHosts_RefusesADamagedMirror(t *testing.T) {
 }
 
 func TestMirror_ForgetsReleasesThatNothingIsKeptOf(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.configure("retain: 1\n")
 	for _, version := range []string{"v1", "v2", "v3"} {

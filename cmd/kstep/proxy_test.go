@@ -8,6 +8,7 @@ import (
 )
 
 func TestProxy_RebootKeepsTheRoutes(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.deploy("v1")
 	_, stderr := w.exits(exit.OK, "proxy", "boot")

@@ -95,8 +95,10 @@ func (w *world) fanOut(stage string, shards []shard, before []*job) []*job {
 }
 
 func TestShards_AStageFannedOutDoesWhatItDoesAtOnce(t *testing.T) {
+	t.Parallel()
 	for _, by := range []string{"host", "role"} {
 		t.Run(by, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			w.share()
 			w.deploy("v1")
@@ -128,6 +130,7 @@ func TestShards_AStageFannedOutDoesWhatItDoesAtOnce(t *testing.T) {
 }
 
 func TestShards_ThePruneOfOneLeavesTheLeaseToTheOthers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	jobs := []*job{w.pushedBy("v1")}
 	for _, stage := range pipeline()[2:7] {
@@ -144,6 +147,7 @@ func TestShards_ThePruneOfOneLeavesTheLeaseToTheOthers(t *testing.T) {
 }
 
 func TestShards_TargetsThatAreMissingAreNamedWithTheCommand(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	jobs := []*job{w.pushedBy("v1")}
 	for _, stage := range []string{"assets", "env-push"} {
@@ -184,8 +188,10 @@ func (j *job) verdict(shardName string) map[string]any {
 }
 
 func TestBarrier_IsDecidedOnceForJobsInAnyOrder(t *testing.T) {
+	t.Parallel()
 	for quorum, order := range map[string][]string{"1": {"web", "job"}, "all": {"job", "web"}, "50%": {"job", "web"}} {
 		t.Run(quorum+" "+order[0]+" first", func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			w.replace("barrier: {timeout: 20s}", `barrier: {timeout: 20s, quorum: "`+quorum+`"}`)
 			jobs := w.booted("v1")
@@ -207,6 +213,7 @@ func TestBarrier_IsDecidedOnceForJobsInAnyOrder(t *testing.T) {
 }
 
 func TestBarrier_ThatAnotherJobClosesStopsTheWaitingRole(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		artifacts bool
 		order     []string
@@ -215,6 +222,7 @@ func TestBarrier_ThatAnotherJobClosesStopsTheWaitingRole(t *testing.T) {
 		"without, web only":                  {false, []string{"web"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			w.deploy("v1")
 			var mended atomic.Bool
@@ -267,6 +275,7 @@ func (j *job) has(pattern string) bool {
 }
 
 func TestBarrier_WithoutThePrimaryRolesFilesWaitsForItsJob(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	jobs := w.booted("v1")
 	waiting, deciding := w.job(), w.job().fetch(jobs...)
@@ -300,6 +309,7 @@ func TestBarrier_WithoutThePrimaryRolesFilesWaitsForItsJob(t *testing.T) {
 }
 
 func TestBarrier_ARoleThatStartsAfterItWaitsForItsOldOne(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.replace("    cmd: work hard\n", "    cmd: work hard\n    start: after-barrier\n")
 	w.deploy("v1")
@@ -315,6 +325,7 @@ func TestBarrier_ARoleThatStartsAfterItWaitsForItsOldOne(t *testing.T) {
 }
 
 func TestMatrix_PrintsWhatCISystemsTake(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.share()
 	for args, want := range map[string]string{

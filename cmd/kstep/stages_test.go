@@ -11,6 +11,7 @@ import (
 )
 
 func TestDeploy_MovesFromOneVersionToTheNext(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.deploy("v1")
 	w.serves("v1")
@@ -21,6 +22,7 @@ func TestDeploy_MovesFromOneVersionToTheNext(t *testing.T) {
 }
 
 func TestDeploy_MovesFromOneVersionToTheNextByCord(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.configure("proxy: {switch: cord}\n")
 	w.deploy("v1")
@@ -33,8 +35,10 @@ func TestDeploy_MovesFromOneVersionToTheNextByCord(t *testing.T) {
 const roundTrips = 12
 
 func TestStages_RunAgainSayUnchangedInFewRoundTrips(t *testing.T) {
+	t.Parallel()
 	for name, extra := range map[string]string{"routes": "", "cord": "proxy: {switch: cord}\n"} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			w.configure(extra)
 			w.deploy("v1")
@@ -69,6 +73,7 @@ func sick(hosttest.Process) http.Handler {
 }
 
 func TestBarrier_ClosesAndTheOldVersionServesOn(t *testing.T) {
+	t.Parallel()
 	three := 3
 	for name, c := range map[string]struct {
 		behaviour hosttest.Behaviour
@@ -79,6 +84,7 @@ func TestBarrier_ClosesAndTheOldVersionServesOn(t *testing.T) {
 		"an image that never listens": {hosttest.Behaviour{Silent: true}, "not ready within"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			w.deploy("v1")
 			w.behave("v2", c.behaviour)
@@ -97,5 +103,15 @@ func TestBarrier_ClosesAndTheOldVersionServesOn(t *testing.T) {
 			w.deploy("v3") // The lease is free, and nothing is in the way.
 			w.serves("v3")
 		})
+	}
+}
+
+func TestDeploy_ARoleWithoutAnyCheckIsReadyWhenItStaysUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.replace("    healthcheck: {cmd: \"true\"}\n", "")
+	_, stderr := w.exits(exit.OK, w.deployArgs("v1")...)
+	if !strings.Contains(stderr, "ready by running") {
+		t.Errorf("the job is not said to be ready because it stays up:\n%s", stderr)
 	}
 }

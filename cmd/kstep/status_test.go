@@ -10,8 +10,10 @@ import (
 )
 
 func TestStatus_TellsWhatTheHostsDo(t *testing.T) {
+	t.Parallel()
 	for name, extra := range switches() {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			w.configure(extra)
 			w.deploy("v1")
@@ -53,6 +55,7 @@ func TestStatus_TellsWhatTheHostsDo(t *testing.T) {
 }
 
 func TestStatus_ShowsTheHostsThatAnswer(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.deploy("v1")
 	w.hosts["vm2"].Engine.SetDown(true)

@@ -28,6 +28,8 @@ import (
 	"github.com/kstep/kstep/internal/registry/registrytest"
 )
 
+func TestMain(m *testing.M) { os.Exit(registrytest.Main(m)) }
+
 // world is the whole of kstep against hosts that are not there: three fake
 // hosts, a registry in this process, and the real command line.
 type world struct {
@@ -71,6 +73,7 @@ servers:
   job:
     hosts: [vm3]
     cmd: work hard
+    healthcheck: {cmd: "true"}
 asset_path: /app/assets
 healthcheck: {interval: 20ms, retries: 3}
 barrier: {timeout: 20s}

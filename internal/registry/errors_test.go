@@ -45,7 +45,9 @@ func TestPush_LogsInWithTheSecretsOfTheConfig(t *testing.T) {
 func TestPush_FallsBackToDockersLogin(t *testing.T) {
 	s := secured(t)
 	// base64 of ci:right
-	write(t, filepath.Join(os.Getenv("DOCKER_CONFIG"), "config.json"), `{"auths":{"`+s.Host()+`":{"auth":"Y2k6cmlnaHQ="}}}`)
+	docker := t.TempDir()
+	t.Setenv("DOCKER_CONFIG", docker)
+	write(t, filepath.Join(docker, "config.json"), `{"auths":{"`+s.Host()+`":{"auth":"Y2k6cmlnaHQ="}}}`)
 	push(t, open(t, configFor(s), nil, report.Discard{}), dockerArchive(t, noise(1, 1000)))
 	auth, err := PullAuth(t.Context(), configFor(s), Repository(configFor(s)), nil)
 	if err != nil || auth == nil || auth.Password != "right" {
@@ -70,7 +72,6 @@ func TestPush_NamesTheSecretThatIsRefused(t *testing.T) {
 }
 
 func TestPullAuth_GivesThePasswordToNoOtherRegistry(t *testing.T) {
-	t.Setenv("DOCKER_CONFIG", t.TempDir())
 	cfg := login(&config.Config{Image: "acme/shop", Registry: config.Registry{Server: "registry.example.com"}})
 	get := secrets{"REGISTRY_USER": "ci", "REGISTRY_PASSWORD": "right"}
 	own, err := PullAuth(t.Context(), cfg, "registry.example.com/acme/shop", get)

@@ -18,6 +18,8 @@ import (
 	"github.com/kstep/kstep/internal/secret"
 )
 
+func TestMain(m *testing.M) { os.Exit(registrytest.Main(m)) }
+
 func configFor(s *registrytest.Server) *config.Config {
 	return &config.Config{Service: "shop", Image: "acme/shop", Registry: config.Registry{Server: s.Host()}}
 }

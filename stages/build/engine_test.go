@@ -200,9 +200,7 @@ func TestBuild_WithEveryRealBuilder(t *testing.T) {
 // engine checks every digest on the way.
 func pullBack(t *testing.T, in stages.Input, out *state.BuildOutputs) {
 	t.Helper()
-	config := os.Getenv("DOCKER_CONFIG")
 	s := registrytest.New(t)
-	t.Setenv("DOCKER_CONFIG", config)
 	cfg := *in.Config
 	cfg.Registry.Server = s.Host()
 	client, err := registry.Open(t.Context(), &cfg, registry.Repository(&cfg), in.Secrets, in.Report)

@@ -19,6 +19,8 @@ import (
 	"github.com/kstep/kstep/stages"
 )
 
+func TestMain(m *testing.M) { os.Exit(registrytest.Main(m)) }
+
 // built is what a stage is told after a build.
 func built(t *testing.T, s *registrytest.Server) stages.Input {
 	t.Helper()

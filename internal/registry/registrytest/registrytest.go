@@ -12,6 +12,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -28,10 +29,24 @@ type Server struct {
 	intercept func(w http.ResponseWriter, r *http.Request) bool
 }
 
-// New starts a registry and hides docker's own login for the time of the test.
+// Main hides docker's own login from all tests of a package and runs them, for
+// TestMain: a single test that did so could have no other beside it.
+func Main(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "docker-config")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		err = os.Setenv("DOCKER_CONFIG", dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "hide docker's login:", err)
+		return 1
+	}
+	return m.Run()
+}
+
+// New starts a registry.
 func New(t testing.TB) *Server {
 	t.Helper()
-	t.Setenv("DOCKER_CONFIG", t.TempDir())
 	handler := memory.New(memory.Logger(log.New(io.Discard, "", 0)))
 	s := &Server{}
 	s.http = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
