@@ -88,6 +88,7 @@ func application(p *program) (*kingpin.Application, map[string]action) {
 		configureAbort,
 		configureStatus,
 		configureEnv,
+		configureSecrets,
 
 		configureLock,
 		configureMatrix,

@@ -40,13 +40,28 @@ func (p *program) stateDir(secrets *secret.Store) (*state.Dir, error) {
 	return state.Open(p.global.stateDir, options)
 }
 
+// secretStore makes the store of the configuration's secrets. The programs that
+// print secrets have nobody to complain to until the caller sets their Stderr.
+func (p *program) secretStore(ctx context.Context, cfg *config.Config) (store *secret.Store, programs *secret.Commands) {
+	programs = &secret.Commands{Dir: filepath.Dir(cfg.Path)}
+	commands := map[string][]string{}
+	for name, argv := range cfg.Secrets.Commands {
+		commands[name] = argv
+	}
+	return secret.NewStore(secret.Options{
+		Env: p.env, Dir: filepath.Dir(cfg.Path), Destination: cfg.Destination, OnReveal: p.mask,
+		Commands: commands, AllowEmpty: cfg.Secrets.AllowEmpty,
+		Run: func(argv []string) (string, error) { return programs.Output(ctx, argv) },
+	}), programs
+}
+
 // learn makes the store know every secret of the configuration that this
-// process has, before anything prints it: hooks see the whole environment. What
-// is missing is told by whoever needs it.
+// process has at hand, before anything prints it: hooks see the whole
+// environment. What is missing is told by whoever needs it.
 func learn(secrets *secret.Store, cfg *config.Config) {
 	for _, use := range cfg.SecretNames() {
 		if use.Name != cfg.Registry.Username.Secret { // Part of image names.
-			_, _ = secrets.Get(use.Name, secret.AllowEmpty)
+			_, _ = secrets.Get(use.Name, secret.AllowEmpty, secret.OnHand)
 		}
 	}
 }
@@ -80,11 +95,10 @@ func (p *program) withSession(ctx context.Context, command, flagVersion string, 
 	if err != nil {
 		return p.refuse(err)
 	}
-	secrets := secret.NewStore(secret.Options{
-		Env: p.env, Dir: filepath.Dir(cfg.Path), Destination: cfg.Destination, OnReveal: p.mask,
-	})
+	secrets, programs := p.secretStore(ctx, cfg)
 	learn(secrets, cfg)
 	stdout, stderr := secrets.Redactor(p.stdout), secrets.Redactor(p.stderr)
+	programs.Stderr = stderr
 	defer func() { err = errors.Join(err, stdout.Close(), stderr.Close()) }()
 
 	dir, err := p.stateDir(secrets)

@@ -67,30 +67,26 @@ func (c *checker) moveTags() {
 
 // splitCommands refuses command lines that cannot be split into words.
 func (c *checker) splitCommands() {
-	for _, p := range c.tree.get("servers").rolePairs() {
-		cmd := p.value.get("cmd")
-		if cmd == nil || cmd.kind != scalar {
-			continue
+	var refused [][]string
+	c.tree.walk(func(segs []string, n *node) {
+		if n.kind != scalar || !among(commandPlaces, segs) {
+			return
 		}
-		all, err := words(cmd.text)
+		all, err := words(n.text)
 		switch {
 		case err != nil:
-			c.at([]string{"servers", p.key, "cmd"}, "%s", err)
+			c.at(segs, "%s", err)
 		case len(all) == 0:
-			c.at([]string{"servers", p.key, "cmd"}, "must not be empty")
+			c.at(segs, "must not be empty")
 		default:
-			continue
+			return
 		}
-		p.value.remove("cmd")
+		refused = append(refused, segs)
+	})
+	for _, segs := range refused {
+		last := len(segs) - 1
+		c.tree.find(segs[:last]).remove(segs[last])
 	}
-}
-
-// rolePairs are the entries of a map, none of what is not there.
-func (n *node) rolePairs() []pair {
-	if n == nil {
-		return nil
-	}
-	return n.pairs
 }
 
 // uniteHosts puts the tags of a host that is listed twice together, in the

@@ -32,6 +32,8 @@ type Config struct {
 	// EnvTags are environments for hosts that carry the tag; the same as
 	// `env.tags`.
 	EnvTags map[string]Env `json:"env_tags,omitempty"`
+	// Secrets tells where the values of secrets come from.
+	Secrets SecretSources `json:"secrets,omitzero"`
 
 	// AssetPath is a folder in the image whose files must stay available
 	// while old and new containers run side by side.

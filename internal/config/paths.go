@@ -13,6 +13,8 @@ const (
 	freePlaces = "labels logging.options proxy.args proxy.labels builder.args ssh.host_keys " +
 		"servers.*.labels servers.*.logging.options"
 	textPlaces = "barrier.quorum boot.limit cutover.limit minimum_version"
+
+	commandPlaces = "servers.*.cmd secrets.commands.*"
 )
 
 // isEnv tells whether an Env stands at segs.

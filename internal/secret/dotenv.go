@@ -23,7 +23,7 @@ const maxDotenv = 1 << 20
 // up. A missing file has no names.
 func dotenv(path string) source {
 	load := sync.OnceValues(func() (map[string]string, error) { return readDotenv(path) })
-	return source{path, func(name string) (string, bool, error) {
+	return source{name: path, lookup: func(name string) (string, bool, error) {
 		values, err := load()
 		value, found := values[name]
 		return value, found, err

@@ -1,6 +1,7 @@
 package secret
 
 import (
+	"context"
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
@@ -70,12 +71,12 @@ func TestGet_LooksInTheEnvironmentThenTheDestinationsFileThenDotenv(t *testing.T
 			t.Errorf("%s: got %q (%v), want %q", name, v.Reveal(), err, want)
 		}
 	}
-	where, found, err := s.Where("B")
-	if err != nil || !found || where != filepath.Join(dir, ".env.staging") {
-		t.Errorf("where: got %q, %v (%v)", where, found, err)
+	where, err := s.Look("B")
+	if err != nil || where != filepath.Join(dir, ".env.staging") {
+		t.Errorf("look: got %q (%v)", where, err)
 	}
-	if _, found, err := s.Where("NOPE"); found || err != nil {
-		t.Errorf("where of a missing one: got %v (%v)", found, err)
+	if where, err := s.Look("NOPE"); where != "" || !errors.Is(err, ErrMissing) {
+		t.Errorf("look at a missing one: got %q (%v)", where, err)
 	}
 }
 
@@ -100,6 +101,79 @@ func TestGet_RefusesAnEmptySecretUnlessAllowed(t *testing.T) {
 	}
 	if v, err := s.Get("EMPTY", AllowEmpty); err != nil || !v.IsEmpty() {
 		t.Errorf("allowed: got %v", err)
+	}
+	s = NewStore(Options{Env: envOf(map[string]string{"EMPTY": "", "OTHER": ""}), AllowEmpty: []string{"EMPTY"}})
+	if _, err := s.Get("EMPTY"); err != nil {
+		t.Errorf("allowed by name: got %v", err)
+	}
+	if _, err := s.Get("OTHER"); !errors.Is(err, ErrEmpty) {
+		t.Errorf("another one: got %v, want ErrEmpty", err)
+	}
+}
+
+func TestGet_RunsACommandOnceAndOnlyForWhatIsNowhereElse(t *testing.T) {
+	var ran [][]string
+	s := NewStore(Options{
+		Env: envOf(map[string]string{"A": "from the environment"}), Dir: t.TempDir(),
+		Commands: map[string][]string{"A": {"never"}, "B": {"show", "b"}, "C": {"fail"}},
+		Run: func(argv []string) (string, error) {
+			ran = append(ran, argv)
+			if argv[0] == "fail" {
+				return "", exit.With(exit.Deadline, errors.New("run fail: stopped"), "unlock it")
+			}
+			return "from " + strings.Join(argv, " "), nil
+		},
+	})
+	if _, err := s.Get("B", OnHand); !errors.Is(err, ErrMissing) || len(ran) > 0 {
+		t.Errorf("got %v and commands %v, want it missing and none run", err, ran)
+	}
+	for name, want := range map[string]string{"A": "from the environment", "B": "from show b"} {
+		for range 2 {
+			if v, err := s.Get(name); err != nil || v.Reveal() != want {
+				t.Errorf("%s: got %q (%v), want %q", name, v.Reveal(), err, want)
+			}
+		}
+	}
+	if len(ran) != 1 {
+		t.Errorf("ran %v, want one command once", ran)
+	}
+	_, err := s.Get("C")
+	if exit.CodeOf(err) != exit.Deadline || err.Error() != "secret C: run fail: stopped" || len(exit.Hints(err)) != 1 {
+		t.Errorf("got %v with hints %v", err, exit.Hints(err))
+	}
+}
+
+func TestCommands_ShowComplaintsButNeverOutput(t *testing.T) {
+	var complaints strings.Builder
+	c := Commands{Dir: t.TempDir(), Stderr: &complaints}
+	script := func(text string) []string { return []string{"sh", "-c", text, "secret-argument"} }
+	if got, err := c.Output(t.Context(), script(`pwd >&2; printf ' two\nlines\n\r\n'`)); err != nil || got != " two\nlines\n" {
+		t.Errorf("got %q (%v)", got, err)
+	}
+	if !strings.Contains(complaints.String(), c.Dir) {
+		t.Errorf("it complained %q, want its folder %s", complaints.String(), c.Dir)
+	}
+	for text, want := range map[string]string{
+		`echo s3cr3t; echo locked >&2; exit 3`: "run sh: exit status 3",
+		`head -c 1048577 /dev/zero`:            "run sh: it printed more than",
+	} {
+		_, err := c.Output(t.Context(), script(text))
+		if exit.CodeOf(err) != exit.Config || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", text, err, want)
+		}
+		for _, leak := range []string{"s3cr3t", "secret-argument"} {
+			if err != nil && strings.Contains(err.Error(), leak) {
+				t.Errorf("the error repeats %s: %v", leak, err)
+			}
+		}
+	}
+	if _, err := c.Output(t.Context(), []string{"no-such-program"}); err == nil || !strings.Contains(err.Error(), "there is no such program") {
+		t.Errorf("got %v", err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("interrupted"))
+	if _, err := c.Output(ctx, script("sleep 60")); err == nil || !strings.Contains(err.Error(), "interrupted") {
+		t.Errorf("got %v", err)
 	}
 }
 

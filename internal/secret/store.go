@@ -23,14 +23,20 @@ type Options struct {
 	// OnReveal is told every value before anybody gets it, for CI systems that
 	// want to mask it themselves.
 	OnReveal func(Value)
+	// Commands print secrets that are nowhere else, by name, and Run runs one.
+	Commands map[string][]string
+	Run      func(argv []string) (string, error)
+	// AllowEmpty are the names of secrets that may be empty.
+	AllowEmpty []string
 }
 
 // Store resolves the names of secrets and remembers every value it gave out,
 // so that Redactor, Redact and Scan know them. It may be used from several
 // goroutines at once.
 type Store struct {
-	sources  []source
-	onReveal func(Value)
+	sources    []source
+	onReveal   func(Value)
+	allowEmpty []string
 
 	mu    sync.Mutex
 	known map[string]string // Value by name.
@@ -42,15 +48,16 @@ type Store struct {
 type source struct {
 	name   string
 	lookup func(name string) (value string, found bool, err error)
+	runs   bool // It runs a program, which costs time, and perhaps somebody's attention.
 }
 
 // NewStore makes a Store. No file is read before a secret is asked for.
 func NewStore(opt Options) *Store {
-	s := &Store{onReveal: opt.OnReveal, known: map[string]string{}}
+	s := &Store{onReveal: opt.OnReveal, allowEmpty: opt.AllowEmpty, known: map[string]string{}}
 	s.mask.Store(newMatcher(nil))
 	s.scan.Store(newMatcher(nil))
 	if opt.Env != nil {
-		s.sources = append(s.sources, source{"the environment", func(name string) (string, bool, error) {
+		s.sources = append(s.sources, source{name: "the environment", lookup: func(name string) (string, bool, error) {
 			value, ok := opt.Env(name)
 			return value, ok, nil
 		}})
@@ -59,7 +66,30 @@ func NewStore(opt Options) *Store {
 		s.sources = append(s.sources, dotenv(filepath.Join(opt.Dir, ".env."+opt.Destination)))
 	}
 	s.sources = append(s.sources, dotenv(filepath.Join(opt.Dir, ".env")))
+	if len(opt.Commands) > 0 {
+		s.sources = append(s.sources, commands(opt))
+	}
 	return s
+}
+
+// commands is what programs print. Each runs once, and only when its secret is
+// asked for.
+func commands(opt Options) source {
+	outputs := map[string]func() (string, error){}
+	for name, argv := range opt.Commands {
+		outputs[name] = sync.OnceValues(func() (string, error) { return opt.Run(argv) })
+	}
+	return source{name: FromCommand, runs: true, lookup: func(name string) (string, bool, error) {
+		output, ok := outputs[name]
+		if !ok {
+			return "", false, nil
+		}
+		value, err := output()
+		if err != nil {
+			return "", false, exit.With(exit.CodeOf(err), fmt.Errorf("secret %s: %w", name, err), exit.Hints(err)...)
+		}
+		return value, true, nil
+	}}
 }
 
 // Option changes how one secret is got.
@@ -69,18 +99,20 @@ type Option int
 const (
 	// AllowEmpty accepts an empty value.
 	AllowEmpty Option = iota + 1
+	// OnHand runs no command for it.
+	OnHand
 )
 
 // Get returns a secret. A missing or empty one is an error that says where it
 // was looked for.
 func (s *Store) Get(name string, opts ...Option) (Value, error) {
-	value, where, err := s.find(name)
+	value, where, err := s.find(name, slices.Contains(opts, OnHand))
 	if err != nil {
 		return Value{}, err
 	}
-	if value == "" && !slices.Contains(opts, AllowEmpty) {
-		return Value{}, exit.With(exit.Config, fmt.Errorf("secret %s is empty in %s", name, where),
-			"give it a value, or remove it from the configuration")
+	if value == "" && !slices.Contains(opts, AllowEmpty) && !slices.Contains(s.allowEmpty, name) {
+		return Value{}, exit.With(exit.Config, worded{fmt.Sprintf("secret %s is empty in %s", name, where), ErrEmpty},
+			"give it a value, remove it from the configuration, or list it under secrets.allow_empty")
 	}
 	v := NewValue(value)
 	s.Add(name, v)
@@ -91,35 +123,54 @@ func (s *Store) Get(name string, opts ...Option) (Value, error) {
 // user name of a registry: it is neither masked nor scanned for, because it is
 // a legitimate part of image names.
 func (s *Store) Identifier(name string) (string, error) {
-	value, where, err := s.find(name)
+	value, where, err := s.find(name, false)
 	if err == nil && value == "" {
 		err = exit.With(exit.Config, fmt.Errorf("%s is empty in %s", name, where), "give it a value")
 	}
 	return value, err
 }
 
-// Where tells the source a secret would come from, without its value; found is
-// false if it is nowhere.
-func (s *Store) Where(name string) (where string, found bool, err error) {
-	_, where, err = s.find(name)
-	if errors.Is(err, ErrMissing) {
-		return "", false, nil
+// Look tells where a secret would come from and whether it is fit for use,
+// without its value. With OnHand a command is named, but not run.
+func (s *Store) Look(name string, opts ...Option) (where string, err error) {
+	for _, src := range s.sources {
+		if src.runs && slices.Contains(opts, OnHand) {
+			continue
+		}
+		if _, found, err := src.lookup(name); found || err != nil {
+			where = src.name
+			break
+		}
 	}
-	return where, err == nil, err
+	_, err = s.Get(name, opts...)
+	return where, err
 }
 
-// ErrMissing is the cause of an error about a secret that is nowhere.
-var ErrMissing = errors.New("secret is missing")
+// Causes of errors about a secret: it is nowhere, or it is empty.
+var (
+	ErrMissing = errors.New("secret is missing")
+	ErrEmpty   = errors.New("secret is empty")
+)
 
-// missing is worded for people; its cause is for programs.
-type missing struct{ text string }
+// worded is an error in words for people; its cause is for programs.
+type worded struct {
+	text  string
+	cause error
+}
 
-func (m missing) Error() string { return m.text }
-func (missing) Unwrap() error   { return ErrMissing }
+func (w worded) Error() string { return w.text }
+func (w worded) Unwrap() error { return w.cause }
 
-func (s *Store) find(name string) (value, where string, err error) {
+// FromCommand is the source of what a program prints.
+const FromCommand = "secrets.commands"
+
+func (s *Store) find(name string, onHand bool) (value, where string, err error) {
 	var looked []string
+	last := "" // The dotenv file that people write to.
 	for _, src := range s.sources {
+		if src.runs && onHand {
+			continue
+		}
 		value, found, err := src.lookup(name)
 		if err != nil {
 			return "", "", err
@@ -128,10 +179,12 @@ func (s *Store) find(name string) (value, where string, err error) {
 			return value, src.name, nil
 		}
 		looked = append(looked, src.name)
+		if !src.runs {
+			last = src.name
+		}
 	}
-	last := looked[len(looked)-1]
 	return "", "", exit.With(exit.Config,
-		missing{fmt.Sprintf("secret %s is missing; looked in %s", name, strings.Join(looked, ", "))},
+		worded{fmt.Sprintf("secret %s is missing; looked in %s", name, strings.Join(looked, ", ")), ErrMissing},
 		fmt.Sprintf("set the variable %s in the environment of this job, or write %s='…' into %s", name, name, last))
 }
 

@@ -58,6 +58,8 @@ func union(t reflect.Type) *jsonschema.Schema {
 		return mapOf(nil, ref("PlainEnv"))
 	case reflect.TypeFor[map[string]string]():
 		return mapOf(nil, plainValue())
+	case reflect.TypeFor[map[string]config.Command]():
+		return mapOf(nil, ref("Command"))
 	}
 	return nil
 }
@@ -68,7 +70,7 @@ func plainValue() *jsonschema.Schema {
 }
 
 func unions() map[string]*jsonschema.Schema {
-	secretName := text(`^[A-Za-z_][A-Za-z0-9_]*$`, "must be the name of a secret: letters, digits and _")
+	secretName := text(secretPattern, "must be the name of a secret: letters, digits and _")
 	span := text(config.DurationPattern, "must be a time span such as 300ms, 5s, 2m or 1h30m")
 	span.MinLength = new(uint64(1))
 	port := &jsonschema.Schema{Type: "integer", Minimum: "1", Maximum: "65535"}
@@ -91,6 +93,8 @@ func unions() map[string]*jsonschema.Schema {
 		"Texts":         anyOf(required(text("", "")), listOf(required(text("", "")))),
 	}
 }
+
+const secretPattern = `^[A-Za-z_][A-Za-z0-9_]*$`
 
 const hostPattern = `^([A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9_:\[][A-Za-z0-9_.:%\[\]-]*$`
 

@@ -192,6 +192,8 @@ func (d *docs) form(s *jsonschema.Schema) string {
 		return "list of " + strings.Replace(d.form(s.Items), "name of a secret", "names of secrets", 1)
 	case s.Type == "object" && s.AdditionalProperties != nil && strings.HasSuffix(s.AdditionalProperties.Ref, "PlainEnv"):
 		return "map of tag to [environment](#env)"
+	case len(s.PatternProperties) == 1 && s.PatternProperties[secretPattern] != nil:
+		return "map of a secret's name to text or list of text"
 	case s.Type == "object":
 		return "map of text"
 	case s.Type == "boolean":

@@ -119,5 +119,8 @@ func examples() map[string][]any {
 		"require_destination":      {true},
 		"allow_empty_roles":        {true},
 		"Healthcheck.start_period": {"20s"},
+
+		"SecretSources.commands":    {obj{"DATABASE_URL": "op read op://shop/database/url", "API_KEY": arr{"vault", "kv", "get", "-field=key", "secret/shop"}}},
+		"SecretSources.allow_empty": {arr{"SENTRY_DSN"}},
 	}
 }

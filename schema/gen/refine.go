@@ -30,6 +30,8 @@ func refine(s *jsonschema.Schema) {
 	pattern(p("Registry", "server"), `^[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?(/[a-z0-9._/-]+)?$`, "must be a host such as ghcr.io or registry:5000, without https://")
 	*p("Registry", "password") = names(p("Registry", "password"))
 	*p("Builder", "secrets") = names(p("Builder", "secrets"))
+	*p("SecretSources", "allow_empty") = names(p("SecretSources", "allow_empty"))
+	restrictKeys(p("SecretSources", "commands"), s.Definitions["SecretName"])
 	*p("SSH", "key_data") = names(p("SSH", "key_data"))
 
 	const inContainer = "must be an absolute path in the container"

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/kstep/kstep/internal/config"
+	"github.com/kstep/kstep/internal/secret"
+)
+
+// configureSecrets declares `kstep secrets …`.
+func configureSecrets(p *program, app *kingpin.Application, actions map[string]action) {
+	cmd := app.Command("secrets", "The secrets that the configuration names.")
+	list := cmd.Command("list", "Show every secret, what needs it, where it would come from, and whether it is there; never its value.")
+	check := list.Flag("check", "Also run the commands that print secrets, and fail if one is missing or empty.").Bool()
+	actions["secrets list"] = func(ctx context.Context) error { return p.secretsList(ctx, *check) }
+}
+
+// secretStatus is an entry of `kstep secrets list --output json`.
+type secretStatus struct {
+	Name   string   `json:"name"`
+	UsedBy []string `json:"usedBy"`
+	Source string   `json:"source,omitempty"`
+	// State is `there`, `empty`, `missing`, `failed`, or `not asked` for a
+	// command that did not run.
+	State string `json:"state"`
+
+	err error
+}
+
+func (p *program) secretsList(ctx context.Context, check bool) error {
+	cfg, err := p.loadConfig()
+	if err != nil {
+		return err
+	}
+	secrets, programs := p.secretStore(ctx, cfg)
+	stderr := secrets.Redactor(p.stderr)
+	programs.Stderr = stderr
+	all := []secretStatus{}
+	for _, use := range cfg.SecretNames() {
+		all = append(all, lookAt(cfg, secrets, use, check))
+	}
+	if err := errors.Join(stderr.Close(), p.printSecrets(all)); err != nil {
+		return err
+	}
+	if !check {
+		return nil
+	}
+	var errs []error
+	for _, one := range all {
+		errs = append(errs, one.err)
+	}
+	return errors.Join(errs...)
+}
+
+// lookAt tells how it stands with one secret; without run, no command runs.
+func lookAt(cfg *config.Config, secrets *secret.Store, use config.SecretUse, run bool) secretStatus {
+	one := secretStatus{Name: use.Name, UsedBy: use.Where, State: "there"}
+	var opts []secret.Option
+	if !run {
+		opts = append(opts, secret.OnHand)
+	}
+	one.Source, one.err = secrets.Look(use.Name, opts...)
+	argv := cfg.Secrets.Commands[use.Name]
+	switch missing := errors.Is(one.err, secret.ErrMissing); {
+	case missing && len(argv) > 0: // Only what was not asked is missing in spite of a command.
+		one.Source, one.State, one.err = "command "+argv[0], "not asked", nil
+	case missing:
+		one.State = "missing"
+	case errors.Is(one.err, secret.ErrEmpty):
+		one.State = "empty"
+	case one.err != nil:
+		one.State = "failed"
+	}
+	if one.Source == secret.FromCommand {
+		one.Source = "command " + argv[0]
+	}
+	return one
+}
+
+func (p *program) printSecrets(all []secretStatus) error {
+	if p.global.output == "json" {
+		return json.NewEncoder(p.stdout).Encode(struct {
+			Secrets []secretStatus `json:"secrets"`
+		}{all})
+	}
+	if len(all) == 0 {
+		p.result("the configuration names no secret")
+		return nil
+	}
+	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "SECRET\tSTATE\tFROM\tUSED BY")
+	for _, one := range all {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", one.Name, one.State, orDash(one.Source), strings.Join(one.UsedBy, ", "))
+	}
+	return table.Flush()
+}
