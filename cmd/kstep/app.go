@@ -78,6 +78,7 @@ func application(p *program) (*kingpin.Application, map[string]action) {
 	app.HelpFlag.Short('h').Help("Show this help.")
 	app.UsageTemplate(usageTemplate())
 	app.UsageFuncs(usageFuncs())
+	app.PreAction(fillIn(app))
 	p.global.declare(app)
 
 	actions := map[string]action{}

@@ -1,0 +1,28 @@
+package main
+
+import (
+	"reflect"
+	"testing"
+)
+
+// As kingpin has it, --version is the last thing a program is asked.
+func TestFlags_HaveTheirDefaultsAlsoBesideVersion(t *testing.T) {
+	t.Setenv("KSTEP_DESTINATION", "staging")
+	t.Setenv("KSTEP_ROLES", "web\njob")
+	read := func(args ...string) globals {
+		t.Helper()
+		p := &program{}
+		app, _ := application(p)
+		if _, err := app.Parse(args); err != nil {
+			t.Fatal(err)
+		}
+		return p.global
+	}
+	want := read("push", "--hosts", "vm1")
+	if want.stateDir == "" || want.destination != "staging" || len(want.roles) != 2 {
+		t.Fatalf("without --version: %+v", want)
+	}
+	if got := read("push", "--hosts", "vm1", "--version", "v1"); !reflect.DeepEqual(got, want) {
+		t.Errorf("with --version: %+v, want %+v", got, want)
+	}
+}
