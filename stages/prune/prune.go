@@ -160,10 +160,11 @@ func images(ctx context.Context, in stages.Input, w *stages.Work, book ledger.Le
 	return nil
 }
 
-// forget removes one release's image under both its names.
+// forget removes one release's image under both its names. The image itself
+// goes with the last of its names: a later version may have the same one.
 func forget(ctx context.Context, w *stages.Work, r ledger.Release, book ledger.Ledger, kept []string, all []engine.Container, out *state.Pruned) error {
 	for _, ref := range []string{r.Tag, r.Image} {
-		used := slices.ContainsFunc(all, func(c engine.Container) bool { return c.Image == ref || c.Image == r.Image })
+		used := slices.ContainsFunc(all, func(c engine.Container) bool { return c.Image == ref })
 		needed := slices.ContainsFunc(book.Releases, func(k ledger.Release) bool {
 			return slices.Contains(kept, k.Version) && (k.Image == ref || k.Tag == ref)
 		})

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/exit"
+)
+
+// Versions that differ in nothing but their name share one image: it stays for
+// those that are kept, and the names of the others go.
+func TestPrune_TakesTheTagsOfOldVersionsOfTheSameImage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.configure("retain: 2\n")
+	ref := w.image("v1")
+	for _, version := range []string{"one", "two", "three"} {
+		w.exits(exit.OK, "deploy", "--image", ref, "--version", version)
+	}
+	look := w.hosts["vm1"].Look()
+	defer look.CloseIdle()
+	images, err := look.Images(t.Context(), engine.Filter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	repository := w.registry.Host() + "/acme/shop:"
+	var tags []string
+	for _, image := range images {
+		tags = append(tags, image.Tags...)
+	}
+	for tag, want := range map[string]bool{"one": false, "two": true, "three": true, "latest": true} {
+		if slices.Contains(tags, repository+tag) != want {
+			t.Errorf("vm1 has %v: %s is there: %t, want %t", tags, tag, !want, want)
+		}
+	}
+}
