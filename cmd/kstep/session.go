@@ -122,7 +122,7 @@ func (p *program) withSession(ctx context.Context, command, flagVersion string, 
 		Guard: &lease.Guard{}, Wait: p.global.wait,
 	}
 	session.Command, session.Subcommand, _ = strings.Cut(command, " ")
-	session.Resolve = p.resolver(cfg, flagVersion, sink)
+	session.Resolve = p.resolver(cfg, flagVersion, options, sink)
 	if session.Hosts, err = p.pool(cfg, secrets, command, session.Guard); err != nil {
 		return err
 	}
@@ -223,14 +223,14 @@ func (p *program) getenv(name string) string {
 }
 
 // resolver tells the version that the first stage gives its release.
-func (p *program) resolver(cfg *config.Config, flag string, sink report.Sink) func(context.Context) (string, state.Source, error) {
+func (p *program) resolver(cfg *config.Config, flag string, options stages.Options, sink report.Sink) func(context.Context) (string, state.Source, error) {
 	return func(ctx context.Context) (string, state.Source, error) {
 		given, _ := p.env("KSTEP_VERSION")
 		name, source, warning, err := version.Resolve(ctx, version.Options{
 			Flag: flag, Env: given, Dir: filepath.Dir(cfg.Path), BuildsTree: cfg.Builder.Context != "",
 			Exclude: []string{p.global.stateDir},
 		})
-		if warning != "" {
+		if warning != "" && options.Image == "" { // It is of a build.
 			sink.Emit(report.Event{Time: time.Now().UTC(), Kind: report.Warning, Message: warning})
 		}
 		return name, source, err
