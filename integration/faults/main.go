@@ -1,12 +1,13 @@
 // Command faults breaks kstep everywhere and writes down what became of it:
-// docs/faults.md. The breaking and the judging is TestFaults in cmd/kstep, on
-// hosts that are not there; this only runs it at full length and makes the
-// table.
+// docs/faults.md. The breaking and the judging are tests: TestFaults_ in
+// cmd/kstep, on hosts that are not there, and in integration, on the rig; this
+// only runs them at full length and makes the tables.
 package main
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -16,20 +17,38 @@ import (
 	"strconv"
 )
 
+// suite is one of the two tests, how much of it to run, and where its rows are.
+type suite struct {
+	step int    // Try one of so many operations.
+	from string // An earlier measurement, in place of a new one.
+	rows []row
+	args []string // Of `go`, as far as they differ.
+}
+
 func main() {
-	step := flag.Int("step", 1, "try one of so many operations")
+	fakes := suite{args: []string{"test", "-tags", "faults", "-parallel", "8", "./cmd/kstep"}}
+	rig := suite{args: []string{"test", "-tags", "integration", "./integration"}}
+	flag.IntVar(&fakes.step, "step", 1, "on the fake hosts, try one of so many operations")
+	flag.IntVar(&rig.step, "rig-step", 1, "on the rig, try one of so many operations")
+	flag.StringVar(&fakes.from, "from", "", "measure nothing on the fake hosts: take the rows of this earlier measurement")
+	flag.StringVar(&rig.from, "rig-from", "", "measure nothing on the rig: take the rows of this earlier measurement")
 	out := flag.String("out", "docs/faults.md", "the file to write")
-	from := flag.String("from", "", "measure nothing: make the table of this earlier measurement")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *step, *from, *out); err != nil {
+	err := errors.Join(fakes.get(ctx), rig.get(ctx))
+	if err == nil {
+		err = os.WriteFile(*out, []byte(page(fakes, rig)), 0o644)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "faults:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, step int, from, out string) error {
+// get reads the rows, measured before or now.
+func (s *suite) get(ctx context.Context) error {
+	from := s.from
 	if from == "" {
 		dir, err := os.MkdirTemp("", "kstep-faults-")
 		if err != nil {
@@ -37,7 +56,7 @@ func run(ctx context.Context, step int, from, out string) error {
 		}
 		defer os.RemoveAll(dir)
 		from = filepath.Join(dir, "rows.json")
-		if err := measure(ctx, step, from); err != nil {
+		if err := s.measure(ctx, from); err != nil {
 			return err
 		}
 	}
@@ -45,17 +64,17 @@ func run(ctx context.Context, step int, from, out string) error {
 	if err != nil {
 		return err
 	}
-	var rows []row
-	if err := json.Unmarshal(data, &rows); err != nil {
+	if err := json.Unmarshal(data, &s.rows); err != nil {
 		return fmt.Errorf("%s: %w", from, err)
 	}
-	return os.WriteFile(out, []byte(page(rows, step)), 0o644)
+	return nil
 }
 
-// measure runs the test. It writes no table when anything did not converge.
-func measure(ctx context.Context, step int, file string) error {
-	cmd := exec.CommandContext(ctx, "go", "test", "-tags", "faults", "-count=1", "-timeout", "3h", "-parallel", "8",
-		"-run", "^TestFaults_", "./cmd/kstep", "-args", "-faults-out", file, "-faults-step", strconv.Itoa(step))
+// measure runs the test. There are no rows when anything did not converge.
+func (s *suite) measure(ctx context.Context, file string) error {
+	args := append(s.args, "-count=1", "-timeout", "3h", "-run", "^TestFaults_",
+		"-args", "-faults-out", file, "-faults-step", strconv.Itoa(s.step))
+	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("go test: %w", err)

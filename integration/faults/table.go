@@ -33,8 +33,6 @@ Made by ` + "`make faults`" + `; not written by hand.
 
 A fault injector stands where every remote operation of kstep passes (engine requests, SFTP, commands, connections) and breaks a run at one of them. After each fault the same command is run again, then the rest of the chain. An attempt has *converged* when the hosts are then as an undisturbed deploy leaves them (containers with their labels and mounts, routes, cords, env files, assets, images, ledger, the lease free), the exit code told the truth and agreed with the state file, no user's request failed from before the fault to the end, and no secret was in any output or state file.
 
-The hosts are the fake ones of the unit tests: real SSH, SFTP and HTTP, and an engine and a proxy that imitate Docker and Traefik. Two hosts, of which one has two roles. A half written, hidden file that a killed run left behind is not counted as a difference: nobody reads it, and a later prune sweeps it away.
-
 | kind | what happens |
 |---|---|
 | cut-before | the connection breaks before the request is sent |
@@ -47,44 +45,72 @@ The hosts are the fake ones of the unit tests: real SSH, SFTP and HTTP, and an e
 
 `
 
+const onFakes = `## On hosts that are not there
+
+The hosts are the fake ones of the unit tests: real SSH, SFTP and HTTP, and an engine and a proxy that imitate Docker and Traefik. Two hosts, of which one has two roles. A half written, hidden file that a killed run left behind is not counted as a difference: nobody reads it, and a later prune sweeps it away.
+
+`
+
+const onRig = `
+## On real hosts
+
+The integration tests' three hosts, with sshd, Docker and Traefik, under the request loop: kept-alive connections, new ones, and slow requests, to both web hosts and the load balancer. The stages that touch containers and traffic, killed by SIGKILL, or cut off after a request was sent.
+
+`
+
 // page is the whole document.
-func page(rows []row, step int) string {
-	order := []string{"assets", "env-push", "boot", "barrier-wait", "cutover", "prune", "deploy"}
-	slices.SortFunc(rows, func(a, b row) int {
-		return cmp.Or(cmp.Compare(slices.Index(order, a.Stage), slices.Index(order, b.Stage)), -cmp.Compare(a.Traffic, b.Traffic))
-	})
+func page(fakes, rig suite) string {
 	var text strings.Builder
 	text.WriteString(head)
-	text.WriteString(coverage(step))
-	columns := []string{"stage", "switch"}
-	for _, kind := range fault.Kinds() {
-		columns = append(columns, string(kind))
-	}
-	columns = append(columns, "points", "converged", "requests", "lost")
-	line(&text, columns)
-	line(&text, slices.Repeat([]string{"---"}, len(columns)))
-	var points, converged int
-	var sent, lost int64
-	for _, r := range rows {
-		cells := []string{r.Stage, r.Traffic}
-		for _, kind := range fault.Kinds() {
-			cells = append(cells, fmt.Sprint(r.Tried[string(kind)]))
-		}
-		line(&text, append(cells, fmt.Sprint(r.points()), fmt.Sprint(r.Converged), fmt.Sprint(r.Sent), fmt.Sprint(r.Lost)))
-		points, converged, sent, lost = points+r.points(), converged+r.Converged, sent+r.Sent, lost+r.Lost
-	}
-	total := append([]string{"all", ""}, slices.Repeat([]string{""}, len(fault.Kinds()))...)
-	line(&text, append(total, fmt.Sprint(points), fmt.Sprint(converged), fmt.Sprint(sent), fmt.Sprint(lost)))
+	text.WriteString(onFakes)
+	text.WriteString(coverage(fakes.step, "Every operation of every stage on every host was tried with every kind; of `deploy`, which runs all stages in one process, one in five.",
+		"This is a sample: one in %d of the operations (and kinds) of every stage, and fewer of those of `deploy`."))
+	table(&text, fakes.rows, fault.Kinds())
+	text.WriteString(onRig)
+	text.WriteString(coverage(rig.step, "Every operation of the stage was tried with both kinds.",
+		"This is a sample: one in %d of the operations of every stage, with both kinds."))
+	table(&text, rig.rows, []fault.Kind{fault.Kill, fault.CutAfter})
 	return text.String()
 }
 
 // coverage says how much was tried, so that a short run does not look like a
 // whole one.
-func coverage(step int) string {
+func coverage(step int, whole, sample string) string {
 	if step == 1 {
-		return "Every operation of every stage on every host was tried with every kind; of `deploy`, which runs all stages in one process, one in five.\n\n"
+		return whole + "\n\n"
 	}
-	return fmt.Sprintf("This is a sample: one in %d of the operations (and kinds) of every stage, one in %d of those of `deploy`. `make faults` without `STEP` tries all.\n\n", step, 5*step)
+	return fmt.Sprintf(sample, step) + " `make faults` tries all.\n\n"
+}
+
+func table(text *strings.Builder, rows []row, kinds []fault.Kind) {
+	order := []string{"assets", "env-push", "boot", "barrier-wait", "cutover", "prune", "deploy"}
+	slices.SortFunc(rows, func(a, b row) int {
+		return cmp.Or(cmp.Compare(slices.Index(order, a.Stage), slices.Index(order, b.Stage)), -cmp.Compare(a.Traffic, b.Traffic))
+	})
+	columns := []string{"stage", "switch"}
+	for _, kind := range kinds {
+		columns = append(columns, string(kind))
+	}
+	columns = append(columns, "points", "converged", "requests", "lost")
+	line(text, columns)
+	line(text, slices.Repeat([]string{"---"}, len(columns)))
+	sum := row{Tried: map[string]int{}}
+	for _, r := range rows {
+		line(text, r.cells(r.Stage, r.Traffic, kinds))
+		for kind, tried := range r.Tried {
+			sum.Tried[kind] += tried
+		}
+		sum.Converged, sum.Sent, sum.Lost = sum.Converged+r.Converged, sum.Sent+r.Sent, sum.Lost+r.Lost
+	}
+	line(text, sum.cells("all", "", kinds))
+}
+
+func (r row) cells(stage, traffic string, kinds []fault.Kind) []string {
+	cells := []string{stage, traffic}
+	for _, kind := range kinds {
+		cells = append(cells, fmt.Sprint(r.Tried[string(kind)]))
+	}
+	return append(cells, fmt.Sprint(r.points()), fmt.Sprint(r.Converged), fmt.Sprint(r.Sent), fmt.Sprint(r.Lost))
 }
 
 func line(to *strings.Builder, cells []string) {
