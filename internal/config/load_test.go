@@ -126,7 +126,7 @@ func TestLoad_SaysWhatIsWrongAndWhere(t *testing.T) {
 		"a late start of the primary role":     {"service: s\nimage: a\nservers: {web: {hosts: [a], proxy: false, start: after-barrier}}\n", `kstep.yml:3:50: servers.web.start: the primary role opens the barrier, so it must start with-boot`},
 		"tags below a role":                    {"service: s\nimage: a\nservers: {web: {hosts: [a], env: {tags: {x: {}}}}}\n", `kstep.yml:3:35: servers.web.env.tags: unknown key; known are clear, secret`},
 		"a cord without traffic":               {"service: s\nimage: a\nservers: {web: {hosts: [a], proxy: false}}\nproxy: {switch: cord}\n", `kstep.yml:4:17: proxy.switch: cord needs a role with traffic; set proxy: true on one`},
-		"a command that cannot be split":       {base + "secrets: {commands: {A: op 'read}}\n", `kstep.yml:4:24: secrets.commands.A: a quote is not closed`},
+		"a command that cannot be split":       {base + "secrets: {commands: {A: op 'read}}\n", `kstep.yml:4:25: secrets.commands.A: a quote is not closed`},
 		"two ways to name asset paths":         {base + "asset_path: /a\nasset_paths: [/b]\n", `kstep.yml:4:1: asset_path: is given beside asset_paths; put all paths there`},
 		"a relative asset path":                {base + "asset_path: public\n", `kstep.yml:4:13: asset_path: must be an absolute path in the container`},
 		"a variable without a value":           {base + "env: {A: }\n", `kstep.yml:4:10: env.A: has no value; it must be text, a number or true or false`},
