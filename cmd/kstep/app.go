@@ -89,6 +89,7 @@ func application(p *program) (*kingpin.Application, map[string]action) {
 		configureAbort,
 		configureStatus,
 		configureEnv,
+		configureEnvify,
 		configureSecrets,
 
 		configureLock,

@@ -66,7 +66,7 @@ func TestEnvPush_TakesAwayWhatTheConfigNoLongerHas(t *testing.T) {
 	w.configure("env: {clear: {GONE: '1', STAYS: '1'}}\n")
 	w.exits(exit.OK, "env", "push")
 	w.configure("env: {clear: {STAYS: '1'}}\n")
-	w.replace("  job:\n    hosts: [vm3]\n    cmd: work hard\n", "  job: [vm1]\n  mail: [vm3]\n")
+	w.replace("  job:\n    hosts: [vm3]\n", "  mail: [vm3]\n  job:\n    hosts: [vm1]\n")
 	_, stderr := w.exits(exit.OK, "env", "push")
 	if got := w.envOf("vm1", "shop", "web"); len(got) != 1 || got["STAYS"] != "1" {
 		t.Errorf("got %v, want STAYS alone", got)

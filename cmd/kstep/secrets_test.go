@@ -36,6 +36,7 @@ esac
 }
 
 func TestSecrets_OfACommandReachTheHostsAndOnlyEnvPushAsksForThem(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	vault, asked := w.vault()
 	w.configure("env: {secret: [TOKEN]}\nsecrets: {commands: {TOKEN: [" + vault + ", token]}}\n")
@@ -60,6 +61,7 @@ func TestSecrets_OfACommandReachTheHostsAndOnlyEnvPushAsksForThem(t *testing.T) 
 }
 
 func TestSecrets_OfACommandThatFailsChangesNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	vault, _ := w.vault()
 	w.configure("env: {secret: [TOKEN]}\nsecrets: {commands: {TOKEN: [" + vault + ", locked]}}\n")
@@ -75,6 +77,7 @@ func TestSecrets_OfACommandThatFailsChangesNothing(t *testing.T) {
 }
 
 func TestSecretsList_TellsHowItStandsWithEachAndNeverAValue(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	vault, asked := w.vault()
 	w.configure(`env:
@@ -135,6 +138,7 @@ func squeezed(text string) string {
 }
 
 func TestSecrets_ThatMayBeEmptyReachTheHostsEmpty(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.configure("env: {secret: [TOKEN]}\n")
 	w.env["TOKEN"] = ""
@@ -150,6 +154,7 @@ func TestSecrets_ThatMayBeEmptyReachTheHostsEmpty(t *testing.T) {
 }
 
 func TestBoot_NeedsNoSecretAndPassesOnWhatEnvPushLeft(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.configure("env: {secret: [TOKEN]}\n")
 	w.env["TOKEN"] = "of two\nlines"

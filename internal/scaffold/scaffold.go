@@ -101,8 +101,8 @@ func create(name string, data []byte, perm fs.FileMode) (Action, error) {
 }
 
 // ignored are the lines that .gitignore must have: the state of a pipeline run
-// belongs to that run, and .env files hold secrets.
-func ignored() []string { return []string{"kstep-state/", ".env*"} }
+// belongs to that run, and .env files hold secrets; their templates do not.
+func ignored() []string { return []string{"kstep-state/", ".env*", "!.env*.tmpl"} }
 
 // ignore adds the lines that are missing.
 func ignore(name string) (Action, error) {

@@ -123,7 +123,7 @@ func TestInit_KeepsWhatIsThereAndIsIdempotent(t *testing.T) {
 	if got := read("kstep.yml"); got != "mine" {
 		t.Errorf("got kstep.yml %q, want it kept", got)
 	}
-	if got := read(".gitignore"); got != "/node_modules\n/kstep-state/\n.env*\n" {
+	if got := read(".gitignore"); got != "/node_modules\n/kstep-state/\n.env*\n!.env*.tmpl\n" {
 		t.Errorf("got .gitignore %q", got)
 	}
 	second, err := Init(dir)

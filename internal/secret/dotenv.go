@@ -45,13 +45,65 @@ func readDotenv(path string) (map[string]string, error) {
 	if err != nil {
 		return nil, exit.With(exit.Config, fmt.Errorf("read secrets from %s: %w", path, err), "mend or remove the file")
 	}
+	return ParseDotenv(data, path)
+}
+
+// ParseDotenv reads the text of a dotenv file, which errors name as where. They
+// do not repeat what is in it.
+func ParseDotenv(data []byte, where string) (map[string]string, error) {
 	values, err := godotenv.UnmarshalBytes(data)
 	if err != nil {
 		// The parser's message quotes the file, and so perhaps a secret.
-		return nil, exit.With(exit.Config, fmt.Errorf("read secrets from %s: line %d is not NAME=value", path, faultyLine(string(data))),
+		return nil, exit.With(exit.Config, fmt.Errorf("read secrets from %s: line %d is not NAME=value", where, faultyLine(string(data))),
 			"put values with spaces, quotes or $ into single quotes: NAME='…'")
 	}
-	return values, unresolved(path, string(data), values)
+	return values, unresolved(where, string(data), values)
+}
+
+// signs are variables for the characters that the parser does not take at every
+// place, such as a quote or a backslash before the closing quote.
+const signs = "KSTEP_BACKSLASH=\\\nKSTEP_DOLLAR='$'\nKSTEP_QUOTE='\"'\n"
+
+// FormatDotenv is the text of a dotenv file with these variables, sorted by
+// name. Of the ways to write a value it takes the first that is read back as it
+// was.
+func FormatDotenv(variables map[string]string) (string, error) {
+	var out strings.Builder
+	head := ""
+	for _, name := range slices.Sorted(maps.Keys(variables)) {
+		line, ok := formatted(name, variables[name], "")
+		if !ok {
+			line, ok = formatted(name, variables[name], signs)
+			head = signs
+		}
+		if !ok {
+			return "", exit.With(exit.Config, fmt.Errorf("%s and its value cannot be written to a dotenv file", name),
+				"give it in the environment, or name the command that prints it under secrets.commands")
+		}
+		out.WriteString(line)
+	}
+	return head + out.String(), nil
+}
+
+// formatted is the variable's line, in a file that begins with head.
+func formatted(name, value, head string) (line string, ok bool) {
+	breaks := []string{"\n", `\n`, "\r", `\r`}
+	escape := strings.NewReplacer(append(breaks, `\`, `\\`, `"`, `\"`, `$`, `\$`)...)
+	ways := []string{"'" + value + "'", `"` + escape.Replace(value) + `"`, value}
+	if head != "" {
+		spell := strings.NewReplacer(append(breaks, `\`, "${KSTEP_BACKSLASH}", `"`, "${KSTEP_QUOTE}", `$`, "${KSTEP_DOLLAR}")...)
+		ways = []string{`"` + spell.Replace(value) + `"`}
+	}
+	for _, way := range ways {
+		line := name + "=" + way + "\n"
+		text := head + line + "KSTEP_END=1\n"
+		back, err := godotenv.Unmarshal(text)
+		whole := err == nil && back[name] == value && back["KSTEP_END"] == "1" && len(back) == 2+strings.Count(head, "\n")
+		if whole && unresolved("", text, back) == nil {
+			return line, true
+		}
+	}
+	return "", false
 }
 
 var reference = regexp.MustCompile(`\$\{?([A-Z0-9_]+)`)

@@ -1,8 +1,8 @@
 package secret
 
 import (
-	"context"
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -385,3 +385,22 @@ func BenchmarkRedactor(b *testing.B) {
 type discard struct{}
 
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
+
+func FuzzFormatDotenv_IsReadBackAsItWas(f *testing.F) {
+	for _, value := range []string{"", " ", "it's", `"`, `\`, `it's a \`, `it's "`, "a\r\nb", "$HOME", `\$`, `\\n`, "# no", "'", "\x85", `it's """`, `'\"\`} {
+		f.Add(value, value+"2")
+	}
+	f.Fuzz(func(t *testing.T, a, b string) {
+		text, err := FormatDotenv(map[string]string{"A": a, "B": b})
+		if strings.ContainsRune(a+b, 0) {
+			return
+		}
+		if err != nil {
+			t.Fatalf("%q, %q: %v", a, b, err)
+		}
+		got, err := ParseDotenv([]byte(text), "test")
+		if err != nil || got["A"] != a || got["B"] != b {
+			t.Errorf("%q, %q: got %q (%v) from %q", a, b, got, err, text)
+		}
+	})
+}
