@@ -16,8 +16,10 @@ import (
 )
 
 func TestGitHub_DefinitionsPassActionlint(t *testing.T) {
-	t.Parallel()
-	r := takeRig(t)
+	r, err := rig.Up(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	dir := r.Deployer.Path("ci-lint")
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
@@ -43,7 +45,6 @@ func TestGitHub_DefinitionsPassActionlint(t *testing.T) {
 }
 
 func TestGitHub_CancelledStepLeavesItsState(t *testing.T) {
-	t.Parallel()
 	s := settings{extra: "healthcheck: {interval: 200ms, retries: 500}\n"}
 	w := begin(t, s)
 	w.commit(s.version("v1", "unhealthy"))
@@ -91,7 +92,6 @@ func stepScript(t *testing.T) string {
 }
 
 func TestGitHubAction_InstallsTheKstepThatIsAskedFor(t *testing.T) {
-	t.Parallel()
 	fake := filepath.Join(t.TempDir(), "kstep")
 	if err := os.WriteFile(fake, []byte("#!/bin/sh\necho kstep v1.2.3\n"), 0o755); err != nil {
 		t.Fatal(err)

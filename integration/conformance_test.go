@@ -34,9 +34,8 @@ import (
 const suiteRepository = "kstep/suite"
 
 func TestConformance_HostsOfTheRigPassTheSuite(t *testing.T) {
-	t.Parallel()
-	r := takeRig(t)
-	pushSuiteImage(t, r)
+	r := upRig(t)
+	pushSuiteImage(t)
 	tests := map[string]struct {
 		host      string
 		transport string
@@ -67,11 +66,10 @@ func TestConformance_HostsOfTheRigPassTheSuite(t *testing.T) {
 }
 
 func TestConformance_ThisMachinePassesTheSuite(t *testing.T) {
-	t.Parallel()
-	r := takeRig(t)
-	pushSuiteImage(t, r)
+	r := upRig(t)
+	pushSuiteImage(t)
 	h := connect(t, rigOptions(t, r), host.Local)
-	image := r.RegistryAddress() + "/" + suiteRepository + ":1"
+	image := strings.TrimPrefix(rig.RegistryURL, "http://") + "/" + suiteRepository + ":1"
 	if err := h.Engine().Pull(t.Context(), image, nil, nil); err != nil {
 		t.Skipf("this machine's engine does not take the rig's registry: %v", err)
 	}
@@ -79,8 +77,7 @@ func TestConformance_ThisMachinePassesTheSuite(t *testing.T) {
 }
 
 func TestConformance_FullDiskIsTold(t *testing.T) {
-	t.Parallel()
-	h := connect(t, rigOptions(t, takeRig(t)), "root@vm1")
+	h := connect(t, rigOptions(t, upRig(t)), "root@vm1")
 	file := rig.SmallDir + "/kstep-suite"
 	err := h.Files().Write(t.Context(), file, make([]byte, 1<<20), 0o600)
 	if !errors.Is(err, host.ErrDiskFull) || exit.CodeOf(err) != exit.Failed || !strings.Contains(err.Error(), "vm1") {
@@ -96,8 +93,7 @@ func TestConformance_FullDiskIsTold(t *testing.T) {
 }
 
 func TestConformance_RefusedSocketIsTold(t *testing.T) {
-	t.Parallel()
-	h := connect(t, rigOptions(t, takeRig(t)), "nodocker@vm1")
+	h := connect(t, rigOptions(t, upRig(t)), "nodocker@vm1")
 	_, err := h.Engine().Ping(t.Context())
 	if err == nil || exit.CodeOf(err) != exit.Unreachable || !strings.Contains(err.Error(), "not permitted on nodocker@vm1") {
 		t.Errorf("got %v (exit %d), want a refused socket", err, exit.CodeOf(err))
@@ -111,8 +107,7 @@ func TestConformance_RefusedSocketIsTold(t *testing.T) {
 }
 
 func TestConformance_StoppedEngineIsTold(t *testing.T) {
-	t.Parallel()
-	r := takeRig(t)
+	r := upRig(t)
 	vm := r.Host("vm3")
 	if err := vm.StopEngine(t.Context()); err != nil {
 		t.Fatal(err)
@@ -129,9 +124,8 @@ func TestConformance_StoppedEngineIsTold(t *testing.T) {
 }
 
 func TestConformance_RegistriesSayWhatIsWrong(t *testing.T) {
-	t.Parallel()
-	r := takeRig(t)
-	pushSuiteImage(t, r)
+	r := upRig(t)
+	pushSuiteImage(t)
 	h := connect(t, rigOptions(t, r), "vm1")
 	login := &engine.Auth{Username: rig.RegistryUser, Password: rig.RegistryPassword, Server: rig.AuthRegistry}
 	wrong := &engine.Auth{Username: rig.RegistryUser, Password: "wrong-password", Server: rig.AuthRegistry}
@@ -160,6 +154,15 @@ func TestConformance_RegistriesSayWhatIsWrong(t *testing.T) {
 			}
 		})
 	}
+}
+
+func upRig(t *testing.T) *rig.Rig {
+	t.Helper()
+	r, err := rig.Up(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 // rigOptions are the deployer's key and known hosts, used from this machine.
@@ -208,7 +211,7 @@ func connect(t *testing.T, opts host.Options, name string) host.Host {
 }
 
 // pushSuiteImage makes the image that the suite asks for, from busybox alone.
-func pushSuiteImage(t *testing.T, r *rig.Rig) {
+func pushSuiteImage(t *testing.T) {
 	t.Helper()
 	busybox, err := os.ReadFile("/bin/busybox")
 	if err != nil {
@@ -246,7 +249,7 @@ func pushSuiteImage(t *testing.T, r *rig.Rig) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ref, err := name.ParseReference(r.RegistryAddress()+"/"+suiteRepository+":1", name.Insecure)
+	ref, err := name.ParseReference(strings.TrimPrefix(rig.RegistryURL, "http://")+"/"+suiteRepository+":1", name.Insecure)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,6 @@ import (
 const slowly = "cutover: {drain: 1s}\nbarrier: {timeout: 20s}\n"
 
 func TestInterrupt_ParksTheDeployAndARerunFinishesIt(t *testing.T) {
-	t.Parallel()
 	s := settings{extra: slowly}
 	w := begin(t, s)
 	w.must("deploy")
@@ -51,7 +50,6 @@ func TestInterrupt_ParksTheDeployAndARerunFinishesIt(t *testing.T) {
 }
 
 func TestInterrupt_OfSingleStagesParksThem(t *testing.T) {
-	t.Parallel()
 	s := settings{extra: slowly}
 	w := begin(t, s)
 	w.must("deploy")
@@ -74,7 +72,6 @@ func TestInterrupt_OfSingleStagesParksThem(t *testing.T) {
 }
 
 func TestKill_AtAnyMomentIsMendedByTheNextDeploy(t *testing.T) {
-	t.Parallel()
 	const seed = 11
 	random := rand.New(rand.NewPCG(seed, seed))
 	s := settings{extra: slowly}

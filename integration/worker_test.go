@@ -13,7 +13,6 @@ import (
 const patient = "healthcheck: {interval: 100ms, retries: 5}\n"
 
 func TestBarrier_LeavesTheWorkerOfTheSameVersionAloneWhenItsSpecChanged(t *testing.T) {
-	t.Parallel()
 	s := settings{extra: patient}
 	w := begin(t, s)
 	w.must("deploy")
@@ -33,7 +32,6 @@ func TestBarrier_LeavesTheWorkerOfTheSameVersionAloneWhenItsSpecChanged(t *testi
 }
 
 func TestWorkers_ThatStartAfterTheBarrierNeverOverlap(t *testing.T) {
-	t.Parallel()
 	s := settings{extra: patient}
 	v := s.version("v1", "")
 	v.Files["kstep.yml"] = strings.Replace(s.yaml(), "cmd: /app/bin work", "cmd: /app/bin work\n    start: after-barrier", 1)
@@ -63,7 +61,6 @@ func TestWorkers_ThatStartAfterTheBarrierNeverOverlap(t *testing.T) {
 }
 
 func TestBarrier_QuorumDecidesWhatOneSickHostMeans(t *testing.T) {
-	t.Parallel()
 	s := settings{extra: patient}
 	sick := strings.Replace(s.yaml(), "[vm1, vm2]", "[vm1, vm2: sick]", 1) + "env: {tags: {sick: {APP_FLAGS: unhealthy}}}\n"
 	w := begin(t, s)
@@ -99,7 +96,6 @@ func TestBarrier_QuorumDecidesWhatOneSickHostMeans(t *testing.T) {
 }
 
 func TestBoot_WaitsForAnAppThatIsSlowAndRefusesOneThatCrashes(t *testing.T) {
-	t.Parallel()
 	s := settings{extra: patient}
 	w := begin(t, s)
 	w.must("deploy")

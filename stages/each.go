@@ -32,6 +32,8 @@ type Work struct {
 
 	in      Input
 	changed []string
+	acts    []Act // What Plan would do, and cannot tell.
+	notes   []string
 }
 
 // Did notes and tells a change that was made.
@@ -152,16 +154,25 @@ func located(t plan.Target, err error) error {
 // EachHost is Each for work that concerns a host as a whole; its targets have
 // no role.
 func EachHost[T any](ctx context.Context, in Input, targets []plan.Target, do func(context.Context, *Work) (T, error)) ([]state.Target, map[string]T, error) {
+	records, byKey, err := Each(ctx, in, wholeHosts(targets), do)
+	return records, byHost(byKey), err
+}
+
+// wholeHosts are targets without a role, one for each host.
+func wholeHosts(targets []plan.Target) []plan.Target {
 	var hosts []plan.Target
 	for _, name := range plan.HostNames(targets) {
 		hosts = append(hosts, plan.Target{Host: name})
 	}
-	records, byKey, err := Each(ctx, in, hosts, do)
-	byHost := make(map[string]T, len(byKey))
+	return hosts
+}
+
+func byHost[T any](byKey map[string]T) map[string]T {
+	found := make(map[string]T, len(byKey))
 	for key, result := range byKey {
-		byHost[strings.TrimPrefix(key, "@")] = result
+		found[strings.TrimPrefix(key, "@")] = result
 	}
-	return records, byHost, err
+	return found
 }
 
 // Waves works on groups of targets one after another, with a pause between two

@@ -74,22 +74,28 @@ func (r *run) fetch(ctx context.Context, expect state.Expect) error {
 	if err := r.connect(ctx); err != nil {
 		return err
 	}
-	from, err := r.Mirror(ctx)
+	return r.takeState(ctx, r.info.Name, expect)
+}
+
+// takeState copies the files of the expected release, or of the newest, from
+// the hosts into the folder.
+func (s *Session) takeState(ctx context.Context, stage string, expect state.Expect) error {
+	from, err := s.Mirror(ctx)
 	if err != nil {
 		return err
 	}
 	if expect.Release == "" {
-		if expect.Release, err = r.newest(ctx, from, expect); err != nil || expect.Release == "" {
+		if expect.Release, err = s.newest(ctx, from, expect); err != nil || expect.Release == "" {
 			return err
 		}
 	}
-	fetched, err := from.Fetch(ctx, r.Dir, expect)
+	fetched, err := from.Fetch(ctx, s.Dir, expect)
 	if err != nil {
 		return err
 	}
 	if len(fetched) > 0 {
-		r.Report.Emit(report.Event{
-			Time: time.Now().UTC(), Kind: report.Notice, Stage: r.info.Name,
+		s.Report.Emit(report.Event{
+			Time: time.Now().UTC(), Kind: report.Notice, Stage: stage,
 			Message: fmt.Sprintf("took the state of release %s of %s UTC from the hosts", expect.Release,
 				state.ReleaseTime(expect.Release).Format("2006-01-02 15:04:05")),
 		})
@@ -99,12 +105,12 @@ func (r *run) fetch(ctx context.Context, expect state.Expect) error {
 
 // newest is the newest release in the folder or on the hosts: a folder's newer
 // one has not been on the hosts yet.
-func (r *run) newest(ctx context.Context, from mirror.Store, expect state.Expect) (string, error) {
+func (s *Session) newest(ctx context.Context, from mirror.Store, expect state.Expect) (string, error) {
 	releases, err := from.Releases(ctx)
 	if err != nil {
 		return "", err
 	}
-	if here := r.Dir.Newest(expect); here != nil {
+	if here := s.Dir.Newest(expect); here != nil {
 		releases = append(releases, here.Release)
 	}
 	if len(releases) == 0 {
@@ -116,8 +122,19 @@ func (r *run) newest(ctx context.Context, from mirror.Store, expect state.Expect
 // KeepMirrored removes the mirrored state of older releases that keep does not
 // name, and returns what it removed.
 func (w *Work) KeepMirrored(ctx context.Context, keep ...string) ([]string, error) {
-	store := mirror.Store{Files: w.Host.Files(), Dir: w.Names.StateDir()}
-	return store.Keep(ctx, func(release string) bool {
-		return release >= w.in.Release || slices.Contains(keep, release)
-	})
+	return w.mirrored().Keep(ctx, w.keeps(keep))
+}
+
+// Unmirrored is what KeepMirrored would remove.
+func (w *Work) Unmirrored(ctx context.Context, keep ...string) ([]string, error) {
+	all, err := w.mirrored().Releases(ctx)
+	return slices.DeleteFunc(all, w.keeps(keep)), err
+}
+
+func (w *Work) mirrored() mirror.Store {
+	return mirror.Store{Files: w.Host.Files(), Dir: w.Names.StateDir()}
+}
+
+func (w *Work) keeps(named []string) func(release string) bool {
+	return func(release string) bool { return release >= w.in.Release || slices.Contains(named, release) }
 }

@@ -30,7 +30,7 @@ func (s *Session) Result(err error) report.Result {
 	if len(s.Done) == 1 && s.Done[0].Release != "" {
 		sum.StatePath = s.Dir.File(s.Done[0].Stage, s.Done[0].Shard)
 	}
-	if err != nil {
+	if err != nil && exit.CodeOf(err) != exit.ChangesPending {
 		sum.Status = string(state.Failed)
 		if len(s.Done) > 0 {
 			sum.Status = string(s.Done[len(s.Done)-1].Status)

@@ -88,6 +88,7 @@ func application(p *program) (*kingpin.Application, map[string]action) {
 		configureRollback,
 		configureAbort,
 		configureStatus,
+		configurePlan,
 		configureEnv,
 		configureEnvify,
 		configureSecrets,

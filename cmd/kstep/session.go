@@ -123,7 +123,11 @@ func (p *program) withSession(ctx context.Context, command, flagVersion string, 
 	}
 	session.Command, session.Subcommand, _ = strings.Cut(command, " ")
 	session.Resolve = p.resolver(cfg, flagVersion, options, sink)
-	if session.Hosts, err = p.pool(cfg, secrets, command, session.Guard); err != nil {
+	around := session.Guard.Around(p.around)
+	if command == "plan" {
+		around = lease.ReadOnly(p.around)
+	}
+	if session.Hosts, err = p.pool(cfg, secrets, command, around); err != nil {
 		return err
 	}
 	defer session.Hosts.Close()
@@ -158,7 +162,7 @@ func (p *program) refuse(err error) error {
 
 // pool makes the connections, none of which is opened yet. The job of a stage
 // that touches no hosts need not have the SSH key.
-func (p *program) pool(cfg *config.Config, secrets *secret.Store, command string, guard *lease.Guard) (*host.Pool, error) {
+func (p *program) pool(cfg *config.Config, secrets *secret.Store, command string, around host.Intercept) (*host.Pool, error) {
 	for _, stage := range pipeline() {
 		if info := stage.Info(); info.Name == command && !info.Hosts {
 			if p.global.stateFrom == stages.FromHosts && info.Name == stages.LastHostless {
@@ -171,14 +175,14 @@ func (p *program) pool(cfg *config.Config, secrets *secret.Store, command string
 	if err != nil {
 		return nil, err
 	}
-	connect.Intercept = guard.Around(p.around)
+	connect.Intercept = around
 	return host.NewPool(connect), nil
 }
 
 // close tells the sink how the command ended, and ends it. There is no session
 // when the command ended before it had one.
 func (p *program) close(sink report.Sink, s *stages.Session, err error) error {
-	if err != nil {
+	if err != nil && exit.CodeOf(err) != exit.ChangesPending { // That is an answer.
 		sink.Emit(failure(err))
 	}
 	result := report.Result{Status: string(state.Failed), ExitCode: int(exit.CodeOf(err))}

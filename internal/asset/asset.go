@@ -47,36 +47,78 @@ type complete struct {
 	Bridged []string `json:"bridged"` // The other generations' folders.
 }
 
-// Build makes the folders and bridges them with those that the running
-// containers have mounted. It says what it changed.
-func (b Bridge) Build(ctx context.Context, running []engine.Container) (volumes []state.AssetVolume, changed []string, err error) {
+// Todo is what Build has to do.
+type Todo struct {
+	extract  bool
+	exchange []other
+	have     complete
+}
+
+// Step is one change that Build makes.
+type Step struct{ Verb, What string }
+
+// Steps are the changes in their order; none where all is done.
+func (t Todo) Steps() []Step {
+	var steps []Step
+	if t.extract {
+		steps = append(steps, Step{"extract", strings.Join(t.have.Paths, ", ")})
+	}
+	for _, o := range t.exchange {
+		steps = append(steps, Step{"bridge", o.path + " with " + path.Base(path.Dir(path.Dir(o.all)))})
+	}
+	return steps
+}
+
+// Volumes are the folders to mount.
+func (b Bridge) Volumes() []state.AssetVolume {
+	var volumes []state.AssetVolume
 	for _, p := range b.Paths {
 		volumes = append(volumes, state.AssetVolume{Path: p, HostDir: b.folder(p, "all")})
 	}
+	return volumes
+}
+
+// Look tells what is to be done: folders to be made, and to be bridged with
+// those that the running containers have mounted.
+func (b Bridge) Look(ctx context.Context, running []engine.Container) (Todo, error) {
 	have, err := b.read(ctx)
 	if err != nil {
-		return nil, nil, err
+		return Todo{}, err
 	}
 	others := b.others(running)
 	if have == nil || have.Image != b.Image || !slices.Equal(have.Paths, b.Paths) {
-		if err := b.extract(ctx); err != nil {
-			return nil, nil, err
-		}
-		changed = append(changed, "extracted "+strings.Join(b.Paths, ", "))
-		have = &complete{Image: b.Image, Paths: b.Paths}
-	} else if !slices.ContainsFunc(others, func(o other) bool { return !slices.Contains(have.Bridged, o.all) }) {
-		return volumes, nil, nil
+		return Todo{extract: true, exchange: others, have: complete{Image: b.Image, Paths: b.Paths}}, nil
 	}
-	for _, o := range others {
-		if err := b.exchange(ctx, o); err != nil {
-			return nil, changed, err
+	if !slices.ContainsFunc(others, func(o other) bool { return !slices.Contains(have.Bridged, o.all) }) {
+		others = nil
+	}
+	return Todo{exchange: others, have: *have}, nil
+}
+
+// Build does what Look found, and tells each step once it is done.
+func (b Bridge) Build(ctx context.Context, todo Todo, done func(Step)) error {
+	steps := todo.Steps()
+	if len(steps) == 0 {
+		return nil
+	}
+	if todo.extract {
+		if err := b.extract(ctx); err != nil {
+			return err
 		}
-		changed = append(changed, "bridged "+o.path+" with "+path.Base(path.Dir(path.Dir(o.all))))
+		done(steps[0])
+		steps = steps[1:]
+	}
+	have := todo.have
+	for i, o := range todo.exchange {
+		if err := b.exchange(ctx, o); err != nil {
+			return err
+		}
+		done(steps[i])
 		have.Bridged = append(have.Bridged, o.all)
 	}
 	slices.Sort(have.Bridged)
 	have.Bridged = slices.Compact(have.Bridged)
-	return volumes, changed, b.write(ctx, *have)
+	return b.write(ctx, have)
 }
 
 // folder is where an asset path lives below Dir.

@@ -205,3 +205,15 @@ func (i Image) Tagged(ref string) bool {
 func familiar(ref string) string {
 	return strings.TrimPrefix(strings.TrimPrefix(ref, "docker.io/"), "library/")
 }
+
+// With are the containers that have all these labels.
+func With(all []Container, labels map[string]string) []Container {
+	return slices.DeleteFunc(slices.Clone(all), func(c Container) bool {
+		for name, value := range labels {
+			if have, ok := c.Labels[name]; !ok || have != value {
+				return true
+			}
+		}
+		return false
+	})
+}

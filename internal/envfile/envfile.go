@@ -64,15 +64,9 @@ func Fingerprint(key, data []byte) string {
 // Of two jobs that make it at once, one wins and both use it.
 func Key(ctx context.Context, files host.Files, path string) ([]byte, error) {
 	for range 2 {
-		key, err := files.Read(ctx, path)
-		if err == nil && len(key) >= 32 {
-			return key, nil
-		}
-		if err == nil {
-			return nil, fmt.Errorf("fingerprint key %s is too short: remove it and push the env again", path)
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
+		key, err := Find(ctx, files, path)
+		if key != nil || err != nil {
+			return key, err
 		}
 		fresh := make([]byte, 32)
 		rand.Read(fresh) // Never fails: crypto/rand.
@@ -81,4 +75,18 @@ func Key(ctx context.Context, files host.Files, path string) ([]byte, error) {
 		}
 	}
 	return nil, fmt.Errorf("fingerprint key %s comes and goes", path)
+}
+
+// Find returns the host's fingerprint key, or nil where there is none.
+func Find(ctx context.Context, files host.Files, path string) ([]byte, error) {
+	key, err := files.Read(ctx, path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case len(key) < 32:
+		return nil, fmt.Errorf("fingerprint key %s is too short: remove it and push the env again", path)
+	}
+	return key, nil
 }

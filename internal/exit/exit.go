@@ -23,7 +23,7 @@ const (
 	Partial        Code = 12  // Some targets done, others not.
 	BarrierClosed  Code = 13  // The primary role did not become ready.
 	LeaseHeld      Code = 20  // Another release holds the lease, or this one was fenced off.
-	BadState       Code = 21  // A state file is stale, foreign or broken.
+	BadState       Code = 21  // A state or plan file is stale, foreign or broken.
 	MissingState   Code = 22  // A state file, or a target in it, is missing.
 	Unreachable    Code = 30  // A host, its SSH server or its engine did not answer.
 	Registry       Code = 31  // The registry did not answer or refused.
@@ -91,7 +91,7 @@ func Table() []Meaning {
 		{Partial, "some targets done, others not"},
 		{BarrierClosed, "barrier closed: the primary role did not become ready"},
 		{LeaseHeld, "the lease is held by another release, or this one was fenced off"},
-		{BadState, "a state file is stale, foreign or broken"},
+		{BadState, "a state or plan file is stale, foreign or broken"},
 		{MissingState, "a state file is missing"},
 		{Unreachable, "a host is unreachable"},
 		{Registry, "the registry did not answer or refused"},
@@ -102,6 +102,16 @@ func Table() []Meaning {
 		{Interrupted, "interrupted (SIGINT); state parked, rerun to go on"},
 		{Terminated, "terminated (SIGTERM); state parked, rerun to go on"},
 	}
+}
+
+// OfClass is the code whose class has this name.
+func OfClass(class string) Code {
+	for _, m := range Table() {
+		if m.Code.Class() == class {
+			return m.Code
+		}
+	}
+	return Internal
 }
 
 // Error is a failure that knows its exit code and what a person can do.

@@ -42,7 +42,6 @@ func get(t *testing.T, opts host.Options, name string) (host.Host, error) {
 }
 
 func TestGet_UnknownHostKeyPrintsFingerprintAndLine(t *testing.T) {
-	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	opts := hosttest.Options(t, fake)
 	opts.KnownHosts = nil
@@ -51,7 +50,6 @@ func TestGet_UnknownHostKeyPrintsFingerprintAndLine(t *testing.T) {
 }
 
 func TestGet_ChangedHostKeyNamesFileAndLine(t *testing.T) {
-	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	opts := hosttest.Options(t, fake)
 	file := filepath.Join(t.TempDir(), "known_hosts")
@@ -63,7 +61,6 @@ func TestGet_ChangedHostKeyNamesFileAndLine(t *testing.T) {
 }
 
 func TestGet_HashedKnownHostsAreFound(t *testing.T) {
-	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	opts := hosttest.Options(t, fake)
 	_, key, _ := strings.Cut(fake.KnownHosts(), " ")
@@ -74,7 +71,6 @@ func TestGet_HashedKnownHostsAreFound(t *testing.T) {
 }
 
 func TestGet_KeyOfAnotherTypeInKnownHostsIsNotTakenForTheHosts(t *testing.T) {
-	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	opts := hosttest.Options(t, fake)
 	rsa := "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBEmKSENjQEezOmxkZMy7opKgwFB9nkt5YRrYMjNuG5N87uRgg6CLrbo5wAdT/y6v0mKV0U2w0WZ2YB/++Tpockg="
@@ -84,7 +80,6 @@ func TestGet_KeyOfAnotherTypeInKnownHostsIsNotTakenForTheHosts(t *testing.T) {
 }
 
 func TestGet_PinnedFingerprintDecides(t *testing.T) {
-	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	opts := hosttest.Options(t, fake)
 	opts.KnownHosts = nil
@@ -98,7 +93,6 @@ func TestGet_PinnedFingerprintDecides(t *testing.T) {
 }
 
 func TestGet_UnreachableHostIsTriedAgainAndNamed(t *testing.T) {
-	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -111,14 +105,12 @@ func TestGet_UnreachableHostIsTriedAgainAndNamed(t *testing.T) {
 }
 
 func TestGet_NameWithoutAddressIsAboutDNS(t *testing.T) {
-	t.Parallel()
 	opts := hosttest.Options(t, hosttest.NewFake(t, "vm1"))
 	_, err := get(t, opts, "kstep-no-such-host.invalid")
 	wantError(t, err, exit.Unreachable, "connect to kstep-no-such-host.invalid", "DNS")
 }
 
 func TestGet_DeafHostEndsWithTheTimeout(t *testing.T) {
-	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	fake.Set(hosttest.Mood{Deaf: true})
 	opts := hosttest.Options(t, fake)
@@ -128,7 +120,6 @@ func TestGet_DeafHostEndsWithTheTimeout(t *testing.T) {
 }
 
 func TestGet_EndOfTheContextIsNoMatterOfTheHost(t *testing.T) {
-	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	fake.Set(hosttest.Mood{Deaf: true})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
@@ -140,7 +131,6 @@ func TestGet_EndOfTheContextIsNoMatterOfTheHost(t *testing.T) {
 }
 
 func TestGet_WrongEntriesAreAboutTheConfig(t *testing.T) {
-	t.Parallel()
 	opts := hosttest.Options(t, hosttest.NewFake(t, "vm1"))
 	for _, entry := range []string{"vm1:port", "root@", "vm1:99999"} {
 		_, err := get(t, opts, entry)
@@ -149,7 +139,6 @@ func TestGet_WrongEntriesAreAboutTheConfig(t *testing.T) {
 }
 
 func TestEngine_SaysWhyItCannotBeReached(t *testing.T) {
-	t.Parallel()
 	tests := map[string]struct {
 		mood  hosttest.Mood
 		down  bool
@@ -196,7 +185,6 @@ func TestEngine_SaysWhyItCannotBeReached(t *testing.T) {
 }
 
 func TestEngine_FallsBackToDialStdio(t *testing.T) {
-	t.Parallel()
 	tests := map[string]struct {
 		mood hosttest.Mood
 		sudo bool
@@ -224,7 +212,6 @@ func TestEngine_FallsBackToDialStdio(t *testing.T) {
 }
 
 func TestFiles_FullDiskIsTold(t *testing.T) {
-	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	h := fake.Connect(t)
 	if err := h.Files().Mkdir(t.Context(), "dir", 0o755); err != nil {
@@ -247,7 +234,6 @@ func TestFiles_FullDiskIsTold(t *testing.T) {
 }
 
 func TestFiles_RefusedPathIsErrPermission(t *testing.T) {
-	t.Parallel()
 	h := hosttest.NewFake(t, "vm1").Connect(t)
 	_, err := h.Files().Read(t.Context(), "/etc/passwd")
 	if !errors.Is(err, fs.ErrPermission) {
@@ -256,7 +242,6 @@ func TestFiles_RefusedPathIsErrPermission(t *testing.T) {
 }
 
 func TestFiles_HostWithoutSFTPSaysSo(t *testing.T) {
-	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	fake.Set(hosttest.Mood{NoSFTP: true})
 	_, err := fake.Connect(t).Files().Home(t.Context())
@@ -264,7 +249,6 @@ func TestFiles_HostWithoutSFTPSaysSo(t *testing.T) {
 }
 
 func TestDial_ForbiddenForwardingIsTold(t *testing.T) {
-	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	fake.Set(hosttest.Mood{NoTCP: true})
 	_, err := fake.Connect(t).Dial(t.Context(), "tcp", "172.18.0.2:3000")

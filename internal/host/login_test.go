@@ -16,7 +16,6 @@ import (
 )
 
 func TestGet_RefusedKeyNamesTheKeysThatWereTried(t *testing.T) {
-	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	fake.Set(hosttest.Mood{RefuseKeys: true})
 	opts := hosttest.Options(t, fake)
@@ -26,7 +25,6 @@ func TestGet_RefusedKeyNamesTheKeysThatWereTried(t *testing.T) {
 }
 
 func TestGet_KeyWithPassphraseIsSkippedWithAHint(t *testing.T) {
-	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	opts := hosttest.Options(t, fake)
 	raw, err := os.ReadFile(fake.KeyFile())
@@ -44,7 +42,6 @@ func TestGet_KeyWithPassphraseIsSkippedWithAHint(t *testing.T) {
 }
 
 func TestGet_KeyDataSurvivesACIsSettings(t *testing.T) {
-	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	raw, err := os.ReadFile(fake.KeyFile())
 	if err != nil {
@@ -76,7 +73,6 @@ func TestGet_KeyDataSurvivesACIsSettings(t *testing.T) {
 }
 
 func TestGet_KeyOfTheAgentLogsIn(t *testing.T) {
-	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	raw, err := os.ReadFile(fake.KeyFile())
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/host"
 )
 
@@ -80,6 +81,22 @@ func (g *guarded) permit(ctx context.Context, host string, fence Fence) error {
 	}
 	// Last, because a look at the fence may have taken its time.
 	return g.hold.prove(ctx, g.hold.fresh())
+}
+
+// ReadOnly is a host.Intercept that lets nothing change a host.
+func ReadOnly(outer host.Intercept) host.Intercept {
+	refuse := func(ctx context.Context, op host.Op, next func(context.Context) error) error {
+		if changes(op) {
+			return exit.Errorf(exit.Internal, "refused to change %s: %s %s %s", op.Host, op.Kind, op.Name, op.Path)
+		}
+		return next(ctx)
+	}
+	if outer == nil {
+		return refuse
+	}
+	return func(ctx context.Context, op host.Op, next func(context.Context) error) error {
+		return outer(ctx, op, func(ctx context.Context) error { return refuse(ctx, op, next) })
+	}
 }
 
 // changes tells operations that may change a host.

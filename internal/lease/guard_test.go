@@ -81,7 +81,6 @@ func (s *scene) expire() {
 }
 
 func TestGuard_RefusesAProcessThatStoodStillWhileAnotherReleaseTookOver(t *testing.T) {
-	t.Parallel()
 	for _, name := range []string{"vm1", "vm2"} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t)
@@ -100,7 +99,6 @@ func TestGuard_RefusesAProcessThatStoodStillWhileAnotherReleaseTookOver(t *testi
 }
 
 func TestGuard_RefusesByTheHostsMemoryWhenTheLeaseWasFreedByForce(t *testing.T) {
-	t.Parallel()
 	for _, name := range []string{"vm1", "vm2"} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t)
@@ -127,7 +125,6 @@ func TestGuard_RefusesByTheHostsMemoryWhenTheLeaseWasFreedByForce(t *testing.T) 
 }
 
 func TestGuard_LetsAProcessGoOnThatStoodStillAndWasNotOvertaken(t *testing.T) {
-	t.Parallel()
 	s := newScene(t)
 	p := s.process("R1")
 	s.expire()
@@ -140,7 +137,6 @@ func TestGuard_LetsAProcessGoOnThatStoodStillAndWasNotOvertaken(t *testing.T) {
 }
 
 func TestGuard_LetsEverythingBeRead(t *testing.T) {
-	t.Parallel()
 	s := newScene(t)
 	older := s.process("R1")
 	s.expire()
@@ -152,7 +148,6 @@ func TestGuard_LetsEverythingBeRead(t *testing.T) {
 }
 
 func TestHold_GoesBeyondFencesThatAnEarlierLeaseHostLeft(t *testing.T) {
-	t.Parallel()
 	s := newScene(t)
 	old := s.process("R1")
 	old.hold.lease.Token = 41
@@ -175,7 +170,6 @@ func TestHold_GoesBeyondFencesThatAnEarlierLeaseHostLeft(t *testing.T) {
 }
 
 func TestHold_OfAnOlderReleaseDoesNotGoBeyondANewerOnesFence(t *testing.T) {
-	t.Parallel()
 	s := newScene(t)
 	p := s.process("R1")
 	if err := p.fence("vm2").raise(t.Context(), Lease{Token: 41, Holder: Holder{Release: "R2"}}, nil); err != nil {
@@ -187,7 +181,6 @@ func TestHold_OfAnOlderReleaseDoesNotGoBeyondANewerOnesFence(t *testing.T) {
 }
 
 func TestGuard_WritesAFileAgainWhenItStoodStillInTheMiddle(t *testing.T) {
-	t.Parallel()
 	s := newScene(t)
 	p := s.process("R1")
 	steps := 0

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/kstep/kstep/internal/exit"
-	"github.com/kstep/kstep/internal/linger"
 )
 
 // Those who wait for the lease draw a ticket: a numbered file beside it, which
@@ -40,7 +39,7 @@ func (s Store) Wait(ctx context.Context, h Holder, limit time.Duration, told fun
 		return got, err2
 	}
 	defer func() {
-		ctx, cancel := linger.Context(ctx, leaving)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaving)
 		defer cancel()
 		_ = s.Files.Remove(ctx, s.ticket(ticket)) // It dies by itself otherwise.
 	}()

@@ -104,17 +104,39 @@ type Booted struct {
 	Differs bool
 }
 
+// Seen is what a host has of the proxy.
+type Seen struct {
+	// Container is the proxy, if it is there.
+	Container engine.Container
+	// Missing tells that it is not there, NoImage that its image is not either.
+	Missing, NoImage bool
+}
+
+// Look observes the proxy, and its image where Boot would need it.
+func Look(ctx context.Context, h host.Host, cfg *config.Config) (Seen, error) {
+	now, err := h.Engine().Inspect(ctx, plan.ProxyContainer)
+	if !errors.Is(err, engine.ErrNotFound) {
+		return Seen{Container: now}, err
+	}
+	_, err = h.Engine().Image(ctx, cfg.Proxy.Image)
+	if errors.Is(err, engine.ErrNotFound) {
+		return Seen{Missing: true, NoImage: true}, nil
+	}
+	return Seen{Missing: true}, err
+}
+
 // Boot makes the proxy run where it is missing, and leaves a running one
 // alone. It is safe to be called by several services at once.
 func Boot(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names) (Booted, error) {
 	spec := Spec(cfg, n)
-	now, err := h.Engine().Inspect(ctx, spec.Name)
-	switch {
-	case errors.Is(err, engine.ErrNotFound):
-		return create(ctx, h, spec, n)
-	case err != nil:
+	seen, err := Look(ctx, h, cfg)
+	if err != nil {
 		return Booted{}, err
 	}
+	if seen.Missing {
+		return create(ctx, h, spec, n, seen.NoImage)
+	}
+	now := seen.Container
 	booted := Booted{Container: now, Differs: now.Labels[engine.LabelSpec] != spec.Labels[engine.LabelSpec]}
 	if now.Running() {
 		return booted, nil
@@ -154,7 +176,7 @@ func Reboot(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names) 
 	return booted, err
 }
 
-func create(ctx context.Context, h host.Host, spec engine.Spec, n plan.Names) (Booted, error) {
+func create(ctx context.Context, h host.Host, spec engine.Spec, n plan.Names, pull bool) (Booted, error) {
 	if err := Prepare(ctx, h, n); err != nil {
 		return Booted{}, err
 	}
@@ -162,14 +184,13 @@ func create(ctx context.Context, h host.Host, spec engine.Spec, n plan.Names) (B
 		return Booted{}, err
 	}
 	var booted Booted
-	id, err := h.Engine().Create(ctx, spec)
-	if errors.Is(err, engine.ErrNotFound) {
+	if pull {
 		if err := h.Engine().Pull(ctx, spec.Image, nil, nil); err != nil {
 			return Booted{}, err
 		}
 		booted.Changed = append(booted.Changed, "pulled "+spec.Image)
-		id, err = h.Engine().Create(ctx, spec)
 	}
+	id, err := h.Engine().Create(ctx, spec)
 	if errors.Is(err, engine.ErrConflict) { // Another service's boot was first.
 		id, err = spec.Name, nil
 	}

@@ -81,6 +81,33 @@ func (c *Client) push(ctx context.Context, req Request) (Pushed, error) {
 	return Pushed{Digest: digest.String(), Changed: true}, c.verify(ctx, version.TagStr(), digest)
 }
 
+// Lacking tells what Push would have to do: to bring the image in, or only to
+// set some of its tags. Of an image that is there it returns the digest.
+func (c *Client) Lacking(ctx context.Context, req Request) (digest string, tags []string, err error) {
+	there, err := c.head(ctx, req.Tags[0])
+	if err == nil {
+		source := source{client: c, req: req}
+		defer source.close()
+		var same bool
+		if same, err = source.isAt(ctx, there); err == nil && !same {
+			return "", req.Tags, nil
+		}
+	}
+	for _, tag := range req.Tags[1:] {
+		var at *v1.Descriptor
+		if err != nil {
+			break
+		}
+		if at, err = c.head(ctx, tag); err == nil && (at == nil || at.Digest != there.Digest) {
+			tags = append(tags, tag)
+		}
+	}
+	if err != nil {
+		return "", nil, c.explain(c.repo.Name(), err)
+	}
+	return there.Digest.String(), tags, nil
+}
+
 // verify asks the registry for what it says it took.
 func (c *Client) verify(ctx context.Context, tag string, want v1.Hash) error {
 	got, err := c.head(ctx, tag)

@@ -27,3 +27,20 @@ func (s style) status(status string) string {
 	}
 	return s.red(status)
 }
+
+// Marked colours text by the mark of what it tells: `+`, `~`, `-`, `!` for a
+// failure, `?` for what is of less weight; without a mark it is a heading.
+func Marked(color bool, mark, text string) string {
+	s := style{on: color}
+	switch mark {
+	case "":
+		return s.bold(text)
+	case "+":
+		return s.green(text)
+	case "~":
+		return s.yellow(text)
+	case "-", "!":
+		return s.red(text)
+	}
+	return s.dim(text)
+}

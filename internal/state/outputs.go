@@ -78,6 +78,9 @@ type PushOutputs struct {
 // Reference is the image pinned by digest, as hosts pull it.
 func (p PushOutputs) Reference() string { return p.Repository + "@" + p.Digest }
 
+// Known tells whether the image is in the registry; a plan may be made before.
+func (p PushOutputs) Known() bool { return p.Digest != UnknownDigest }
+
 // AssetsOutputs is what `assets` leaves for `boot`, by Key.
 type AssetsOutputs struct {
 	Targets map[string]AssetsTarget `json:"targets"`

@@ -22,7 +22,7 @@ import (
 // Stage is `assets`.
 type Stage struct{}
 
-var _ stages.Stage = Stage{}
+var _ stages.Planner = Stage{}
 
 // Info implements stages.Stage.
 func (Stage) Info() stages.Info {
@@ -63,22 +63,22 @@ func image(ctx context.Context, in stages.Input, w *stages.Work, push state.Push
 	if err != nil {
 		return err
 	}
-	tag := push.Repository + ":" + in.Version
-	have, err := w.Host.Engine().Image(ctx, push.Reference())
-	if errors.Is(err, engine.ErrNotFound) {
+	have, missing, err := look(ctx, w, push)
+	if missing {
 		have, err = pull(ctx, in, w, push, auth, authErr)
 	}
 	if err != nil {
 		return err
 	}
-	if !push.HasLayers(have.DiffIDs) {
-		return fmt.Errorf("the layers of %s are not those that push recorded", push.Reference())
+	if err := same(have, push); err != nil {
+		return err
 	}
+	tag := tagOf(in, push)
 	if !have.Tagged(tag) {
 		if err := w.Host.Engine().Tag(ctx, push.Reference(), tag); err != nil {
 			return err
 		}
-		w.Did("tagged %s", tag)
+		w.Made(tagging(tag))
 	}
 	release := ledger.Release{
 		ID: in.Release, Version: in.Version, Image: push.Reference(), Tag: tag, By: in.By, At: time.Now().UTC(),
@@ -87,6 +87,33 @@ func image(ctx context.Context, in stages.Input, w *stages.Work, push state.Push
 		return nil
 	}
 	return w.Note(ctx, func(l *ledger.Ledger) bool { return l.Note(release) })
+}
+
+// look finds out whether the host has the image.
+func look(ctx context.Context, w *stages.Work, push state.PushOutputs) (have engine.Image, missing bool, err error) {
+	have, err = w.Host.Engine().Image(ctx, push.Reference())
+	if errors.Is(err, engine.ErrNotFound) {
+		return have, true, nil
+	}
+	return have, false, err
+}
+
+func same(have engine.Image, push state.PushOutputs) error {
+	if !push.HasLayers(have.DiffIDs) {
+		return fmt.Errorf("the layers of %s are not those that push recorded", push.Reference())
+	}
+	return nil
+}
+
+func tagOf(in stages.Input, push state.PushOutputs) string { return push.Repository + ":" + in.Version }
+
+func tagging(tag string) stages.Act { return stages.To(stages.Tag, "%s", tag) }
+
+func pulling(in stages.Input, push state.PushOutputs) stages.Act {
+	if !push.Known() {
+		return stages.To(stages.Pull, "%s", tagOf(in, push))
+	}
+	return stages.To(stages.Pull, "%s", push.Reference())
 }
 
 func pull(ctx context.Context, in stages.Input, w *stages.Work, push state.PushOutputs, auth *engine.Auth, authErr error) (engine.Image, error) {
@@ -107,31 +134,38 @@ func pull(ctx context.Context, in stages.Input, w *stages.Work, push state.PushO
 		}
 		return engine.Image{}, err
 	}
-	w.Did("pulled %s", push.Reference())
+	w.Made(pulling(in, push))
 	return w.Host.Engine().Image(ctx, push.Reference())
 }
 
 // bridge fills the new version's asset folders and lends their files to the
 // versions that run now.
 func bridge(ctx context.Context, in stages.Input, w *stages.Work, push state.PushOutputs) (state.AssetsTarget, error) {
-	paths := in.Config.EffectiveAssetPaths(w.Target.Role)
-	if len(paths) == 0 {
+	b, ok := bridgeOf(in, w, push)
+	if !ok {
 		return state.AssetsTarget{}, nil
 	}
 	running, err := w.Host.Engine().Containers(ctx, engine.Filter{Labels: stages.RoleLabels(in.Config, w.Target.Role.Name)})
 	if err != nil {
 		return state.AssetsTarget{}, err
 	}
-	bridge := asset.Bridge{
+	todo, err := b.Look(ctx, running)
+	if err != nil {
+		return state.AssetsTarget{}, err
+	}
+	return state.AssetsTarget{Volumes: b.Volumes()}, b.Build(ctx, todo, func(s asset.Step) { w.Made(act(s)) })
+}
+
+// bridgeOf is the target's bridge, and false for a role without assets.
+func bridgeOf(in stages.Input, w *stages.Work, push state.PushOutputs) (asset.Bridge, bool) {
+	paths := in.Config.EffectiveAssetPaths(w.Target.Role)
+	return asset.Bridge{
 		Host: w.Host, Sudo: in.Config.SSH.Sudo, Image: push.Reference(), Paths: paths,
 		Prefix: w.Names.AssetPrefix(w.Target.Role.Name),
 		Dir:    w.Names.AssetDir(w.Target.Role.Name, in.Version, push.ConfigDigest),
 		Helper: w.Names.Container(w.Target.Role.Name, in.Version) + "_assets",
 		Labels: stages.RoleLabels(in.Config, ""),
-	}
-	volumes, changed, err := bridge.Build(ctx, running)
-	for _, what := range changed {
-		w.Did("%s", what)
-	}
-	return state.AssetsTarget{Volumes: volumes}, err
+	}, len(paths) > 0
 }
+
+func act(s asset.Step) stages.Act { return stages.To(stages.Verb(s.Verb), "%s", s.What) }

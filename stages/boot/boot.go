@@ -23,7 +23,7 @@ import (
 // Stage is `boot`.
 type Stage struct{}
 
-var _ stages.Stage = Stage{}
+var _ stages.Planner = Stage{}
 
 // Info implements stages.Stage.
 func (Stage) Info() stages.Info {
@@ -41,17 +41,22 @@ type inputs struct {
 	env    state.EnvPushOutputs
 }
 
-// Run implements stages.Stage.
-func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
-	var from inputs
-	var err error
+// read takes the outputs of the stages before.
+func read(in stages.Input) (from inputs, err error) {
 	if from.push, err = state.Outputs[state.PushOutputs](in.Upstream, "push"); err != nil {
-		return stages.Result{}, err
+		return from, err
 	}
 	if from.assets, err = state.Outputs[state.AssetsOutputs](in.Upstream, "assets"); err != nil {
-		return stages.Result{}, err
+		return from, err
 	}
-	if from.env, err = state.Outputs[state.EnvPushOutputs](in.Upstream, "env-push"); err != nil {
+	from.env, err = state.Outputs[state.EnvPushOutputs](in.Upstream, "env-push")
+	return from, err
+}
+
+// Run implements stages.Stage.
+func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
+	from, err := read(in)
+	if err != nil {
 		return stages.Result{}, err
 	}
 	hosts, _, err := stages.EachHost(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
@@ -77,14 +82,13 @@ func prepare(ctx context.Context, in stages.Input, w *stages.Work) error {
 	if _, err := w.Guarded(ctx); err != nil {
 		return err
 	}
-	proxied := slices.ContainsFunc(in.Targets, func(t plan.Target) bool { return t.Host == w.Target.Host && t.Proxied })
-	if !proxied {
+	if !proxied(in, w) {
 		made, err := w.Host.Engine().EnsureNetwork(ctx, plan.Network, map[string]string{engine.LabelProxy: "network"})
 		if err != nil {
 			return err
 		}
 		if made {
-			w.Did("made network %s", plan.Network)
+			w.Made(making())
 		}
 		return nil
 	}
@@ -92,9 +96,8 @@ func prepare(ctx context.Context, in stages.Input, w *stages.Work) error {
 	for _, what := range booted.Changed {
 		w.Did("%s", what)
 	}
-	if err == nil && in.Config.Proxy.Switch == "cord" && !proxy.WatchesDocker(booted.Container) {
-		return exit.With(exit.Failed, fmt.Errorf("the proxy on %s does not watch Docker, as proxy.switch: cord needs", w.Target.Host),
-			"kstep proxy reboot starts it anew with what the config asks for")
+	if err == nil {
+		err = follows(in, w, booted.Container)
 	}
 	if err == nil && booted.Differs {
 		in.Warn("the proxy on %s runs with other settings than the config asks for: kstep proxy reboot", w.Target.Host)
@@ -102,36 +105,47 @@ func prepare(ctx context.Context, in stages.Input, w *stages.Work) error {
 	return err
 }
 
+// follows makes sure that the proxy can do what the switch needs.
+func follows(in stages.Input, w *stages.Work, front engine.Container) error {
+	if in.Config.Proxy.Switch != "cord" || proxy.WatchesDocker(front) {
+		return nil
+	}
+	return exit.With(exit.Failed, fmt.Errorf("the proxy on %s does not watch Docker, as proxy.switch: cord needs", w.Target.Host),
+		"kstep proxy reboot starts it anew with what the config asks for")
+}
+
+func proxied(in stages.Input, w *stages.Work) bool {
+	return slices.ContainsFunc(in.Targets, func(t plan.Target) bool { return t.Host == w.Target.Host && t.Proxied })
+}
+
+func making() stages.Act { return stages.To(stages.Make, "network %s", plan.Network) }
+
 // target makes the target's container run, or be created if it has to wait
 // for the barrier.
 func target(ctx context.Context, in stages.Input, w *stages.Work, from inputs, at *attempt) (state.BootTarget, error) {
-	key := w.Target.Key()
-	env := from.env.Targets[key]
-	want := plan.Container(in.Config, w.Names, w.Target, in.Version, in.Release, from.push, from.assets.Targets[key], env)
-	out := state.BootTarget{Name: want.Spec.Name, Spec: want.Spec.Labels[engine.LabelSpec], Waiting: w.Target.Role.Start == "after-barrier"}
-
+	env := from.env.Targets[w.Target.Key()]
+	want := from.container(in, w)
 	have, err := w.Host.Engine().Inspect(ctx, want.Spec.Name)
-	switch {
-	case errors.Is(err, engine.ErrNotFound):
-		err = create(ctx, w, want, env, at, &out)
-	case err != nil:
-		return out, err
-	case have.Labels[engine.LabelSpec] != out.Spec:
-		out.Replaced = plan.Replaced(have.Name, have.ID)
-		if err = w.Host.Engine().Rename(ctx, have.ID, out.Replaced); err != nil {
+	found := !errors.Is(err, engine.ErrNotFound)
+	if found && err != nil {
+		return output(w, want), err
+	}
+	todo := decide(w, want, have, found)
+	out := todo.out
+	w.Container = out.Container
+	if todo.rename {
+		if err := w.Host.Engine().Rename(ctx, have.ID, out.Replaced); err != nil {
 			return out, fmt.Errorf("make room for the new container: %w", err)
 		}
-		w.Did("renamed %s to %s", have.Name, out.Replaced)
-		err = create(ctx, w, want, env, at, &out)
-	default:
-		out.Container = have.ID
-		w.Container = have.ID
-		if have.Running() || (out.Waiting && have.State == "created") {
-			return out, nil
+		w.Made(renaming(have, out))
+	}
+	if todo.create {
+		if err := create(ctx, w, want, env, at, &out); err != nil {
+			return out, err
 		}
 	}
-	if err != nil || out.Waiting {
-		return out, err
+	if !todo.start {
+		return out, nil
 	}
 	return out, start(ctx, w, at, out)
 }
@@ -144,7 +158,7 @@ func start(ctx context.Context, w *stages.Work, at *attempt, out state.BootTarge
 	if err := w.Host.Engine().Start(ctx, out.Container); err != nil {
 		return err
 	}
-	w.Did("started %s", out.Name)
+	w.Made(starting(out.Name))
 	return nil
 }
 
@@ -173,7 +187,7 @@ func create(ctx context.Context, w *stages.Work, want plan.Wanted, env state.Env
 		return err
 	}
 	out.Container, w.Container = id, id
-	w.Did("created %s", want.Spec.Name)
+	w.Made(creating(want.Spec.Name))
 	return nil
 }
 

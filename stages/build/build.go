@@ -24,7 +24,7 @@ import (
 // Stage is `build`.
 type Stage struct{}
 
-var _ stages.Stage = Stage{}
+var _ stages.Planner = Stage{}
 
 // Info implements stages.Stage.
 func (Stage) Info() stages.Info {
@@ -36,12 +36,11 @@ func (Stage) Info() stages.Info {
 
 // Run implements stages.Stage.
 func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
-	src, err := locate(ctx, in)
+	src, own, done, err := look(ctx, in)
 	if err != nil {
 		return stages.Result{}, err
 	}
-	own := earlier(in)
-	if own != nil && src.inputs != "" && own.InputsDigest == src.inputs && intact(in, own) {
+	if done {
 		return stages.Result{Outputs: own}, nil
 	}
 	b, err := builder.Find(ctx)
@@ -71,6 +70,31 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 	}
 	out.InputsDigest = src.inputs
 	return stages.Result{Changed: changed(own, out), Outputs: out}, tidy(in.StateDir, out.Archive)
+}
+
+// Plan implements stages.Planner. What is built, and so the image's digest, is
+// not known before.
+func (Stage) Plan(ctx context.Context, in stages.Input, _ *stages.Outlook) (stages.Forecast, error) {
+	_, own, done, err := look(ctx, in)
+	if err != nil {
+		return stages.Forecast{}, err
+	}
+	if done {
+		return stages.Forecast{Outputs: own}, nil
+	}
+	act := stages.To(stages.Build, "%s:%s", registry.Repository(in.Config), in.Version)
+	return stages.Forecast{Pending: []stages.Pending{{Acts: []stages.Act{act}}}}, nil
+}
+
+// look finds out whether an earlier build of the release is what would be made
+// now.
+func look(ctx context.Context, in stages.Input) (src source, own *state.BuildOutputs, done bool, err error) {
+	if src, err = locate(ctx, in); err != nil {
+		return src, nil, false, err
+	}
+	own = earlier(in)
+	done = own != nil && src.inputs != "" && own.InputsDigest == src.inputs && intact(in, own)
+	return src, own, done, nil
 }
 
 // changed compares what was made: a build whose every step came from the

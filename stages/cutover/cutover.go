@@ -21,7 +21,7 @@ import (
 // Stage is `cutover`.
 type Stage struct{}
 
-var _ stages.Stage = Stage{}
+var _ stages.Planner = Stage{}
 
 // Info implements stages.Stage.
 func (Stage) Info() stages.Info {
@@ -34,17 +34,39 @@ func (Stage) Info() stages.Info {
 	}
 }
 
+type inputs struct {
+	push   state.PushOutputs
+	boot   state.BootOutputs
+	waited state.BarrierWaitOutputs
+}
+
+// read takes the outputs of the stages before.
+func read(in stages.Input) (from inputs, err error) {
+	if from.push, err = state.Outputs[state.PushOutputs](in.Upstream, "push"); err != nil {
+		return from, err
+	}
+	if from.boot, err = state.Outputs[state.BootOutputs](in.Upstream, "boot"); err != nil {
+		return from, err
+	}
+	from.waited, err = state.Outputs[state.BarrierWaitOutputs](in.Upstream, "barrier-wait")
+	return from, err
+}
+
+// booted is the target's new container, which must have been ready.
+func (from inputs) booted(key string) (id string, err error) {
+	booted, ok := from.boot.Targets[key]
+	if !ok {
+		return "", exit.With(exit.MissingState, errors.New("boot has not started it"), "run kstep boot for it")
+	}
+	if !booted.Waiting && !from.waited.Targets[key].Ready {
+		return "", errors.New("was not ready at the barrier: the old version serves on here")
+	}
+	return booted.Container, nil
+}
+
 // Run implements stages.Stage.
 func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
-	push, err := state.Outputs[state.PushOutputs](in.Upstream, "push")
-	if err != nil {
-		return stages.Result{}, err
-	}
-	boot, err := state.Outputs[state.BootOutputs](in.Upstream, "boot")
-	if err != nil {
-		return stages.Result{}, err
-	}
-	waited, err := state.Outputs[state.BarrierWaitOutputs](in.Upstream, "barrier-wait")
+	from, err := read(in)
 	if err != nil {
 		return stages.Result{}, err
 	}
@@ -52,7 +74,7 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 		if _, err := w.Guarded(ctx); err != nil {
 			return struct{}{}, err
 		}
-		return struct{}{}, survived(ctx, in, w, waited)
+		return struct{}{}, survived(ctx, in, w, from.waited)
 	})
 	if err != nil {
 		// Nothing has moved anywhere: only what failed is worth a record.
@@ -62,17 +84,14 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 	limits := in.Config.Cutover
 	records, results, err := stages.Waves(ctx, in, limits.Limit, limits.Wait.D(),
 		func(ctx context.Context, w *stages.Work) (state.CutoverTarget, error) {
-			booted, ok := boot.Targets[w.Target.Key()]
-			if !ok {
-				return state.CutoverTarget{}, exit.With(exit.MissingState, errors.New("boot has not started it"), "run kstep boot for it")
+			id, err := from.booted(w.Target.Key())
+			if err != nil {
+				return state.CutoverTarget{}, err
 			}
-			if !booted.Waiting && !waited.Targets[w.Target.Key()].Ready {
-				return state.CutoverTarget{}, errors.New("was not ready at the barrier: the old version serves on here")
-			}
-			return target(ctx, in, w, booted.Container)
+			return target(ctx, in, w, id)
 		})
 	noted, _, noteErr := stages.EachHost(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
-		return struct{}{}, note(ctx, in, w, push, results)
+		return struct{}{}, note(ctx, in, w, from.push, results)
 	})
 	return stages.Result{
 		Targets: stages.Merge(noted, records),
@@ -110,7 +129,7 @@ func split(containers []engine.Container, id string) (fresh engine.Container, ol
 		return fresh, nil, exit.With(exit.BadState, errors.New("the container that boot started is gone"), "run kstep boot again")
 	}
 	for i, c := range containers {
-		if i != at && (c.Running() || c.State == "restarting" || c.State == "paused") {
+		if i != at && stages.Up(c) {
 			old = append(old, c)
 		}
 	}
@@ -149,7 +168,7 @@ func (m *move) stop(ctx context.Context) error {
 	}
 	for _, c := range m.old {
 		m.out.Stopped = append(m.out.Stopped, c.ID)
-		m.w.Did("stopped %s", c.Name)
+		m.w.Made(stopping(c))
 	}
 	return nil
 }

@@ -21,16 +21,16 @@ import (
 
 // proxied moves a role that gets traffic.
 func (m *move) proxied(ctx context.Context) error {
-	live, err := stages.Switch(m.in, m.w, nil).Live(ctx, append(slices.Clone(m.old), m.fresh))
+	live, err := m.live(ctx)
 	if err != nil {
 		return err
 	}
-	if slices.Equal(live, []string{m.fresh.ID}) && len(m.old) == 0 && m.fresh.Running() {
+	if m.settled(live) {
 		m.out.Done = true
 		return nil
 	}
-	if !m.fresh.Running() {
-		return fmt.Errorf("the new container is %s, not running: the old version serves on", m.fresh.State)
+	if err := m.able(); err != nil {
+		return err
 	}
 	front, runs, err := stages.Proxy(ctx, m.w)
 	if err != nil {
@@ -63,7 +63,7 @@ func (m *move) admit(ctx context.Context, to traffic.Switch, front engine.Contai
 	}
 	if err == nil {
 		m.out.Switched = time.Now().UTC()
-		m.w.Did("moved traffic to %s", m.fresh.Name)
+		m.w.Made(toward(m.fresh))
 		return nil
 	}
 	return m.back(ctx, to, live, err)
@@ -155,9 +155,8 @@ func (m *move) hostHeader() string {
 // plain exchanges containers of a role without traffic: the old ones stop, and
 // one that had to wait for that starts.
 func (m *move) plain(ctx context.Context) error {
-	after := m.w.Target.Role.Start == "after-barrier"
-	if !after && !m.fresh.Running() {
-		return fmt.Errorf("the new container is %s, not running: the old version works on", m.fresh.State)
+	if err := m.able(); err != nil {
+		return err
 	}
 	if !m.fresh.Running() {
 		if err := m.open(ctx); err != nil {
@@ -212,7 +211,7 @@ func (m *move) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("wait for %s: %w", m.fresh.Name, err)
 	}
-	m.w.Did("started %s", m.fresh.Name)
+	m.w.Made(starting(m.fresh))
 	return nil
 }
 

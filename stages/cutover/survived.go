@@ -32,18 +32,26 @@ func survived(ctx context.Context, in stages.Input, w *stages.Work, waited state
 }
 
 func up(ctx context.Context, in stages.Input, w *stages.Work, t plan.Target, id string) error {
-	c, err := w.Host.Engine().Inspect(ctx, id)
+	c, crashed, err := look(ctx, in, w, t, id)
+	if err != nil || crashed == nil {
+		return err
+	}
+	return errors.Join(crashed, w.Host.Engine().Stop(ctx, c.ID, engine.Stop{}))
+}
+
+// look tells whether a container crashed after it was ready.
+func look(ctx context.Context, in stages.Input, w *stages.Work, t plan.Target, id string) (c engine.Container, crashed, err error) {
+	c, err = w.Host.Engine().Inspect(ctx, id)
 	if errors.Is(err, engine.ErrNotFound) {
-		return exit.With(exit.BadState, errors.New("the container that boot started is gone"), "run kstep boot again")
+		return c, nil, exit.With(exit.BadState, errors.New("the container that boot started is gone"), "run kstep boot again")
 	}
 	if err != nil || (c.Running() && c.Restarts == 0) {
-		return err
+		return c, nil, err
 	}
 	serving, err := stages.Serving(ctx, in, &stages.Work{Host: w.Host, Target: t, Names: w.Names}, c)
 	if err != nil || serving { // Moved by a run that was killed before it could note it.
-		return err
+		return c, nil, err
 	}
-	crashed := fmt.Errorf("%s crashed after it was ready (%s, restarts %d): the old version serves on", c.Name, c.State, c.Restarts)
-	return exit.Hint(errors.Join(crashed, w.Host.Engine().Stop(ctx, c.ID, engine.Stop{})),
-		fmt.Sprintf("docker logs %s on %s shows its last words", c.Name, t.Host))
+	crashed = fmt.Errorf("%s crashed after it was ready (%s, restarts %d): the old version serves on", c.Name, c.State, c.Restarts)
+	return c, exit.Hint(crashed, fmt.Sprintf("docker logs %s on %s shows its last words", c.Name, t.Host)), nil
 }

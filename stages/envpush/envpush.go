@@ -25,7 +25,7 @@ import (
 // work by hand.
 type Stage struct{}
 
-var _ stages.Stage = Stage{}
+var _ stages.Planner = Stage{}
 
 // Info implements stages.Stage.
 func (Stage) Info() stages.Info {
@@ -127,16 +127,24 @@ func write(ctx context.Context, w *stages.Work, data []byte) (state.EnvTarget, e
 		File:        w.Names.EnvFile(w.Target.Role.Name),
 		Fingerprint: envfile.Fingerprint(key, data),
 	}
-	have, err := w.Host.Files().Read(ctx, out.File)
-	if err == nil && bytes.Equal(have, data) {
-		return out, nil
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	have, err := read(ctx, w, out.File)
+	if err != nil || bytes.Equal(have, data) {
 		return out, err
 	}
 	if err := w.Host.Files().Write(ctx, out.File, data, 0o600); err != nil {
 		return out, err
 	}
-	w.Did("wrote env file")
+	w.Made(writing())
 	return out, nil
 }
+
+// read returns the env file that the host has, or nothing.
+func read(ctx context.Context, w *stages.Work, file string) ([]byte, error) {
+	have, err := w.Host.Files().Read(ctx, file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return have, err
+}
+
+func writing() stages.Act { return stages.To(stages.Write, "env file") }

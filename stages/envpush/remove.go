@@ -15,13 +15,24 @@ import (
 
 // sweep removes the env files of roles that have left the host.
 func sweep(ctx context.Context, in stages.Input, w *stages.Work) error {
-	files, _, err := list(ctx, w)
+	gone, err := departed(ctx, in, w)
 	if err != nil {
 		return err
 	}
-	return remove(ctx, w, slices.DeleteFunc(files, func(role string) bool {
+	return remove(ctx, w, gone)
+}
+
+// departed are the roles that have an env file on the host, and no place there
+// any more.
+func departed(ctx context.Context, in stages.Input, w *stages.Work) ([]string, error) {
+	files, _, err := list(ctx, w)
+	return slices.DeleteFunc(files, func(role string) bool {
 		return slices.ContainsFunc(in.All, func(t plan.Target) bool { return t.Host == w.Target.Host && t.Role.Name == role })
-	}))
+	}), err
+}
+
+func removing(role string) stages.Act {
+	return stages.To(stages.Remove, "the env file of role %s", role)
 }
 
 // Delete removes the env files of the service and destination: those of the
@@ -71,7 +82,7 @@ func remove(ctx context.Context, w *stages.Work, roles []string) error {
 		if err := w.Host.Files().Remove(ctx, w.Names.EnvFile(role)); err != nil {
 			return err
 		}
-		w.Did("removed the env file of role %s", role)
+		w.Made(removing(role))
 	}
 	return nil
 }

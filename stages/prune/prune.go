@@ -8,9 +8,7 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"path"
 	"slices"
-	"strings"
 
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/ledger"
@@ -22,7 +20,7 @@ import (
 // Stage is `prune`.
 type Stage struct{}
 
-var _ stages.Stage = Stage{}
+var _ stages.Planner = Stage{}
 
 // Info implements stages.Stage.
 func (Stage) Info() stages.Info {
@@ -44,28 +42,27 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 
 func host(ctx context.Context, in stages.Input, w *stages.Work) (state.Pruned, error) {
 	var out state.Pruned
-	book, err := w.Guarded(ctx)
+	seen, err := look(ctx, w)
 	if err != nil {
 		return out, err
 	}
-	containers, err := w.Host.Engine().Containers(ctx, engine.Filter{Labels: stages.RoleLabels(in.Config, ""), All: true})
-	if err != nil {
+	if seen.all, err = w.Host.Engine().Containers(ctx, engine.Filter{All: true}); err != nil {
 		return out, err
 	}
-	kept, removed := retained(containers, in.Config.Retain)
-	for _, c := range removed {
+	todo := decide(in, seen)
+	out.Kept = todo.kept
+	for _, c := range todo.containers {
 		if err := w.Host.Engine().Remove(ctx, c.ID); err != nil && !errors.Is(err, engine.ErrNotFound) {
 			return out, err
 		}
 		out.Containers = append(out.Containers, c.Name)
-		w.Did("removed container %s", c.Name)
+		w.Made(removing("container", c.Name))
 	}
-	out.Kept = versions(kept)
 	errs := []error{
-		images(ctx, in, w, book, out.Kept, &out),
-		folders(ctx, w, kept, &out),
+		images(ctx, in, w, todo, &out),
+		folders(ctx, w, todo.folders, &out),
 		sweep(ctx, in, w),
-		mirrored(ctx, in, w, book, &out),
+		mirrored(ctx, in, w, todo),
 	}
 	return out, errors.Join(errs...)
 }
@@ -120,32 +117,22 @@ func versions(containers []engine.Container) []string {
 	return slices.Compact(all)
 }
 
-// images removes the tags of releases that are not kept. Only tags in this
-// destination's own ledger are candidates, and none that any container uses,
-// so a release of another destination, even one that is just being deployed,
-// is safe.
-func images(ctx context.Context, in stages.Input, w *stages.Work, book ledger.Ledger, kept []string, out *state.Pruned) error {
-	gone := slices.DeleteFunc(slices.Clone(book.Releases), func(r ledger.Release) bool {
-		return slices.Contains(kept, r.Version) || r.ID == in.Release
-	})
-	if len(gone) > 0 {
-		all, err := w.Host.Engine().Containers(ctx, engine.Filter{All: true})
-		if err != nil {
+// images removes the tags of releases that are not kept.
+func images(ctx context.Context, in stages.Input, w *stages.Work, todo todo, out *state.Pruned) error {
+	for _, ref := range todo.images {
+		err := w.Host.Engine().RemoveImage(ctx, ref)
+		switch {
+		case errors.Is(err, engine.ErrNotFound):
+		case errors.Is(err, engine.ErrConflict): // In use after all: another job's container.
+		case err != nil:
 			return err
+		default:
+			out.Images = append(out.Images, ref)
+			w.Made(removing("image", ref))
 		}
-		for _, r := range gone {
-			if err := forget(ctx, w, r, book, kept, all, out); err != nil {
-				return err
-			}
-		}
-		err = w.Note(ctx, func(l *ledger.Ledger) bool {
-			before := len(l.Releases)
-			l.Releases = slices.DeleteFunc(l.Releases, func(r ledger.Release) bool {
-				return slices.ContainsFunc(gone, func(g ledger.Release) bool { return g.ID == r.ID })
-			})
-			return len(l.Releases) < before
-		})
-		if err != nil {
+	}
+	if len(todo.gone) > 0 {
+		if err := w.Note(ctx, func(l *ledger.Ledger) bool { return forget(l, todo.gone) }); err != nil {
 			return err
 		}
 	}
@@ -155,86 +142,40 @@ func images(ctx context.Context, in stages.Input, w *stages.Work, book ledger.Le
 	}
 	for _, id := range dangling {
 		out.Images = append(out.Images, id)
-		w.Did("removed dangling image %s", id)
+		w.Made(removing("dangling image", id))
 	}
 	return nil
 }
 
-// forget removes one release's image under both its names. The image itself
-// goes with the last of its names: a later version may have the same one.
-func forget(ctx context.Context, w *stages.Work, r ledger.Release, book ledger.Ledger, kept []string, all []engine.Container, out *state.Pruned) error {
-	for _, ref := range []string{r.Tag, r.Image} {
-		used := slices.ContainsFunc(all, func(c engine.Container) bool { return c.Image == ref })
-		needed := slices.ContainsFunc(book.Releases, func(k ledger.Release) bool {
-			return slices.Contains(kept, k.Version) && (k.Image == ref || k.Tag == ref)
-		})
-		if ref == "" || used || needed {
-			continue
-		}
-		err := w.Host.Engine().RemoveImage(ctx, ref)
-		switch {
-		case errors.Is(err, engine.ErrNotFound):
-		case errors.Is(err, engine.ErrConflict): // In use after all: another job's container.
-		case err != nil:
-			return err
-		default:
-			out.Images = append(out.Images, ref)
-			w.Did("removed image %s", ref)
-		}
-	}
-	return nil
+// forget takes releases out of the ledger, and tells whether any was in it.
+func forget(l *ledger.Ledger, gone []ledger.Release) bool {
+	before := len(l.Releases)
+	l.Releases = slices.DeleteFunc(slices.Clone(l.Releases), func(r ledger.Release) bool {
+		return slices.ContainsFunc(gone, func(g ledger.Release) bool { return g.ID == r.ID })
+	})
+	return len(l.Releases) < before
 }
 
 // folders removes asset folders and cords that no container of ours mounts.
-func folders(ctx context.Context, w *stages.Work, kept []engine.Container, out *state.Pruned) error {
-	var mounted []string
-	for _, c := range kept {
-		for _, m := range c.Mounts {
-			mounted = append(mounted, m.Source)
-		}
-	}
-	for _, kind := range []string{"assets", "cords"} {
-		if err := unused(ctx, w, path.Join(w.Names.Folder(), kind), mounted, out); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func unused(ctx context.Context, w *stages.Work, dir string, mounted []string, out *state.Pruned) error {
-	entries, err := w.Host.Files().List(ctx, dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		folder := path.Join(dir, e.Name)
-		inUse := slices.ContainsFunc(mounted, func(m string) bool { return m == folder || strings.HasPrefix(m, folder+"/") })
-		if inUse {
-			continue
-		}
+func folders(ctx context.Context, w *stages.Work, unused []string, out *state.Pruned) error {
+	for _, folder := range unused {
 		if err := w.Host.Files().Remove(ctx, folder); err != nil {
 			return err
 		}
 		out.Folders = append(out.Folders, folder)
-		w.Did("removed %s", strings.TrimPrefix(folder, w.Names.Run+"/"))
+		w.Made(removing("", inRun(w, folder)))
 	}
 	return nil
 }
 
 // mirrored removes the copies of the state of releases that nothing is kept of.
-func mirrored(ctx context.Context, in stages.Input, w *stages.Work, book ledger.Ledger, out *state.Pruned) error {
+func mirrored(ctx context.Context, in stages.Input, w *stages.Work, todo todo) error {
 	if w.Target.Host != plan.LeaseHost(in.All) || len(w.Changes()) == 0 {
 		return nil // With the rest of a release goes its state.
 	}
-	var keep []string
-	for _, r := range book.Releases {
-		if slices.Contains(out.Kept, r.Version) {
-			keep = append(keep, r.ID)
-		}
-	}
-	gone, err := w.KeepMirrored(ctx, keep...)
+	gone, err := w.KeepMirrored(ctx, todo.releases...)
 	for _, release := range gone {
-		w.Did("removed the copy of the state of release %s", release)
+		w.Made(removing("the copy of the state of release", release))
 	}
 	return err
 }

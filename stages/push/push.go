@@ -19,7 +19,7 @@ import (
 // Stage is `push`.
 type Stage struct{}
 
-var _ stages.Stage = Stage{}
+var _ stages.Planner = Stage{}
 
 // Info implements stages.Stage.
 func (Stage) Info() stages.Info {
@@ -48,36 +48,50 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 		return stages.Result{}, err
 	}
 	defer client.Close()
-	tags := []string{in.Version, stages.LatestTag(in.Config)}
-	pushed, err := client.Push(ctx, registry.Request{
-		Archive: filepath.Join(in.StateDir, built.Archive),
-		Format:  built.ArchiveFormat,
-		Image:   built.Image,
-		Tags:    tags,
-		Own:     earlier(in, repository),
-	})
+	wanted := request(in, built, repository)
+	pushed, err := client.Push(ctx, wanted)
 	if err != nil {
 		return stages.Result{}, err
 	}
-	return stages.Result{Changed: pushed.Changed, Outputs: state.PushOutputs{
-		Image:      built.Image,
+	return stages.Result{Changed: pushed.Changed, Outputs: outputs(in, wanted, repository, pushed)}, nil
+}
+
+func request(in stages.Input, built state.BuildOutputs, repository string) registry.Request {
+	return registry.Request{
+		Archive: filepath.Join(in.StateDir, built.Archive),
+		Format:  built.ArchiveFormat,
+		Image:   built.Image,
+		Tags:    []string{in.Version, stages.LatestTag(in.Config)},
+		Own:     earlier(in, repository),
+	}
+}
+
+func outputs(in stages.Input, req registry.Request, repository string, pushed registry.Pushed) state.PushOutputs {
+	return state.PushOutputs{
+		Image:      req.Image,
 		Repository: repository,
 		Digest:     pushed.Digest,
-		Tags:       tags,
+		Tags:       req.Tags,
 		Insecure:   in.Config.Registry.Insecure,
 		Uploaded:   pushed.Uploaded,
-	}}, nil
+	}
 }
 
 // ready records an image that somebody else built and pushed.
 func ready(ctx context.Context, in stages.Input) (stages.Result, error) {
-	out, err := registry.Resolve(ctx, in.Config, in.Options.Image, in.Secrets, in.Report)
+	out, same, err := resolve(ctx, in)
 	if err != nil {
 		return stages.Result{}, err
 	}
-	own := earlier(in, out.Repository)
-	same := own != nil && own.Digest == out.Digest && slices.Equal(own.Tags, out.Tags)
 	return stages.Result{Changed: !same, Outputs: out}, nil
+}
+
+// resolve looks a ready image up, and tells whether an earlier run found the
+// same one.
+func resolve(ctx context.Context, in stages.Input) (out state.PushOutputs, same bool, err error) {
+	out, err = registry.Resolve(ctx, in.Config, in.Options.Image, in.Secrets, in.Report)
+	own := earlier(in, out.Repository)
+	return out, own != nil && own.Digest == out.Digest && slices.Equal(own.Tags, out.Tags), err
 }
 
 // earlier is what a push of the same release to the same repository left.

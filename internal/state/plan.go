@@ -1,0 +1,124 @@
+package state
+
+import "time"
+
+// PlanKind is the kind of a plan file.
+const PlanKind = "DeployPlan"
+
+// How a planned change is marked: something new, something else than before,
+// something that goes.
+const (
+	MarkAdd    = "+"
+	MarkChange = "~"
+	MarkRemove = "-"
+	// MarkUnknown is for what could not be told.
+	MarkUnknown = "?"
+)
+
+// UnknownDigest stands for that of an image which is not built yet. No image
+// has it, so whatever is compared with it differs.
+const UnknownDigest = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
+
+// Anything is an outcome that a plan could not foresee.
+const Anything = "*"
+
+// Plan is what each remaining stage of a release would do, and what was
+// observed when it was made.
+type Plan struct {
+	// APIVersion is `kstep/v1`.
+	APIVersion string `json:"apiVersion"`
+	// Kind is `DeployPlan`.
+	Kind string `json:"kind"`
+	// Release is the id of the release that the plan is for. Who carries the
+	// plan out begins, or goes on with, this release.
+	Release string `json:"release"`
+	// Begun tells that the release was under way when the plan was made.
+	Begun bool `json:"begun,omitempty"`
+	// Service and Destination are those of the config.
+	Service     string `json:"service"`
+	Destination string `json:"destination,omitempty"`
+	// Version is what would be deployed.
+	Version string `json:"version"`
+	// Image is the ready image (`--image`) that the pipeline starts with.
+	Image string `json:"image,omitempty"`
+	// Tool is the kstep that made the plan.
+	Tool Tool `json:"tool"`
+	// Actor is who made it.
+	Actor Actor `json:"actor"`
+	// Source is where the version came from.
+	Source Source `json:"source,omitzero"`
+	// Config is the digest of the config without secrets.
+	Config string `json:"config"`
+	// Made is when, in UTC.
+	Made time.Time `json:"made"`
+	// Changes is how many changes are pending.
+	Changes int `json:"changes"`
+	// Lease is who held the lease when the plan was made, if anybody did.
+	Lease *PlanLease `json:"lease,omitempty"`
+	// Stages are the pipeline's, in order.
+	Stages []PlannedStage `json:"stages"`
+	// Observed is what the hosts were like.
+	Observed []Observed `json:"observed"`
+	// Sum is the digest of this file with an empty sum.
+	Sum string `json:"sum"`
+}
+
+// PlanLease is a lease in somebody's hands.
+type PlanLease struct {
+	// Holder tells who.
+	Holder string `json:"holder"`
+	// Own tells that it is the planned release itself.
+	Own bool `json:"own,omitempty"`
+	// Renewed is the lease host's time of the last sign of life.
+	Renewed time.Time `json:"renewed"`
+}
+
+// PlannedStage is what one stage would do.
+type PlannedStage struct {
+	Stage string `json:"stage"`
+	// Targets are those where it has something to do, or to say.
+	Targets []PlannedTarget `json:"targets"`
+}
+
+// PlannedTarget is what a stage would do at one target. Without a role it
+// concerns the whole host, without a host the stage as a whole.
+type PlannedTarget struct {
+	Host string `json:"host,omitempty"`
+	Role string `json:"role,omitempty"`
+	// Changes are in the order in which they would be made.
+	Changes []PlannedChange `json:"changes,omitempty"`
+	// Notes are what could not be told, and why.
+	Notes []string `json:"notes,omitempty"`
+	// Error is why the stage would fail here, or why nothing can be told.
+	Error *Error `json:"error,omitempty"`
+}
+
+// PlannedChange is one change.
+type PlannedChange struct {
+	// Mark is `+`, `~` or `-`.
+	Mark string `json:"mark"`
+	// Do is the change as an order, such as `create shop-web-v2`.
+	Do string `json:"do"`
+	// Done is what the stage says once it is done, such as `created shop-web-v2`.
+	Done string `json:"done"`
+	// Detail is more about it; names of variables, never values.
+	Detail []string `json:"detail,omitempty"`
+}
+
+// Observed is what a plan saw of one target.
+type Observed struct {
+	Host string `json:"host"`
+	Role string `json:"role"`
+	// Facts are what was seen, without what the planned release itself made.
+	Facts map[string]Fact `json:"facts"`
+}
+
+// Fact is one thing that was observed, and what it becomes while the plan is
+// carried out.
+type Fact struct {
+	// Seen is what it was; empty if it was not there.
+	Seen string `json:"seen,omitempty"`
+	// Becomes are what the plan's own changes make of it, one after the other;
+	// `*` stands for what could not be foreseen.
+	Becomes []string `json:"becomes,omitempty"`
+}

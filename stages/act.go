@@ -1,0 +1,83 @@
+package stages
+
+import (
+	"fmt"
+
+	"github.com/kstep/kstep/internal/state"
+)
+
+// Verb is the kind of a change.
+type Verb string
+
+// The verbs of all stages.
+const (
+	Bridge  Verb = "bridge"
+	Build   Verb = "build"
+	Create  Verb = "create"
+	Extract Verb = "extract"
+	Make    Verb = "make"
+	Move    Verb = "move"
+	Open    Verb = "open"
+	Pin     Verb = "pin"
+	Pull    Verb = "pull"
+	Push    Verb = "push"
+	Remove  Verb = "remove"
+	Rename  Verb = "rename"
+	Start   Verb = "start"
+	Stop    Verb = "stop"
+	Tag     Verb = "tag"
+	Write   Verb = "write"
+)
+
+// Act is a change that a stage has decided upon: plan tells it beforehand, and
+// the stage once it is done, in the same words.
+type Act struct {
+	Verb Verb
+	What string
+	// Detail is more about it, a line each that begins with a mark: the names of
+	// the variables that an env file gains or loses.
+	Detail []string
+}
+
+// To makes an Act.
+func To(verb Verb, format string, args ...any) Act {
+	return Act{Verb: verb, What: fmt.Sprintf(format, args...)}
+}
+
+// String is the act as an order: `create shop-web-v2`.
+func (a Act) String() string { return string(a.Verb) + " " + a.What }
+
+// Done is the act once it is done: `created shop-web-v2`.
+func (a Act) Done() string {
+	past := string(a.Verb)
+	switch a.Verb {
+	case Make:
+		past = "made"
+	case Write:
+		past = "wrote"
+	case Build:
+		past = "built"
+	case Tag, Stop, Pin:
+		past += past[len(past)-1:] + "ed"
+	case Create, Remove, Rename, Bridge, Move:
+		past += "d"
+	case Extract, Open, Pull, Push, Start:
+		past += "ed"
+	}
+	return past + " " + a.What
+}
+
+// mark is how a person sees at once what kind of change it is.
+func (a Act) mark() string {
+	switch a.Verb {
+	case Remove, Stop:
+		return state.MarkRemove
+	case Move, Open, Rename, Write:
+		return state.MarkChange
+	case Bridge, Build, Create, Extract, Make, Pin, Pull, Push, Start, Tag:
+	}
+	return state.MarkAdd
+}
+
+// Made notes and tells an act that is done.
+func (w *Work) Made(a Act) { w.Did("%s", a.Done()) }

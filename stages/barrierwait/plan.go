@@ -1,0 +1,43 @@
+package barrierwait
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/state"
+	"github.com/kstep/kstep/stages"
+)
+
+// Plan implements stages.Planner. How long it takes until the containers are
+// ready, and whether they ever are, nobody knows before.
+func (Stage) Plan(ctx context.Context, in stages.Input, ahead *stages.Outlook) (stages.Forecast, error) {
+	boot, err := state.Outputs[state.BootOutputs](in.Upstream, "boot")
+	if err != nil {
+		return stages.Forecast{}, err
+	}
+	g, err := newGate(ctx, in, boot)
+	if err != nil {
+		return stages.Forecast{}, err
+	}
+	out := state.BarrierWaitOutputs{Verdict: state.Verdict{Release: in.Release, Open: true}, Targets: map[string]state.BarrierTarget{}}
+	for key, t := range boot.Targets {
+		out.Targets[key] = state.BarrierTarget{Container: t.Container, Ready: true}
+	}
+	again := g.attempt.Closed() && ahead.Started() // Who boots again wants a new verdict.
+	var p stages.Pending
+	switch {
+	case g.attempt.Verdict == nil || again:
+		p.Acts = []stages.Act{stages.To(stages.Open, "the barrier once %d of %d %s", g.count.Needed, g.count.Total, areReady(in))}
+	case g.attempt.Closed():
+		p.Err = exit.With(exit.BarrierClosed, fmt.Errorf("barrier closed: %s", g.verdict.Reason), "mend the cause and deploy again")
+	}
+	return stages.Forecast{Pending: []stages.Pending{p}, Outputs: out}, p.Err
+}
+
+func areReady(in stages.Input) string {
+	if len(primary(in.All)) == 1 {
+		return in.Config.PrimaryRole + " container is ready"
+	}
+	return in.Config.PrimaryRole + " containers are ready"
+}

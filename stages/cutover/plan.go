@@ -1,0 +1,77 @@
+package cutover
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/state"
+	"github.com/kstep/kstep/stages"
+)
+
+// Plan implements stages.Planner.
+func (Stage) Plan(ctx context.Context, in stages.Input, ahead *stages.Outlook) (stages.Forecast, error) {
+	from, err := read(in)
+	if err != nil {
+		return stages.Forecast{}, err
+	}
+	done, err := state.OwnOutputs[state.CutoverOutputs](in.Own)
+	if err != nil {
+		return stages.Forecast{}, err
+	}
+	targets, results, err := stages.Foresee(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (state.CutoverTarget, error) {
+		key := w.Target.Key()
+		if _, err := w.Guarded(ctx); err != nil {
+			return state.CutoverTarget{}, err
+		}
+		id, err := from.booted(key)
+		if err != nil {
+			return state.CutoverTarget{}, err
+		}
+		fresh, old, err := split(ahead.Containers(w.Target.Host, stages.RoleLabels(in.Config, w.Target.Role.Name)), id)
+		if err != nil {
+			return state.CutoverTarget{}, err
+		}
+		m := &move{in: in, w: w, fresh: fresh, old: old}
+		out := state.CutoverTarget{Container: id, Done: true}
+		if from.waited.Targets[key].Ready && !done.Targets[key].Done && !ahead.Starts(w.Target.Host, id) {
+			_, crashed, err := look(ctx, in, w, w.Target, id)
+			if err = errors.Join(err, crashed); err != nil {
+				return out, err
+			}
+		}
+		return out, m.foresee(ctx, ahead)
+	})
+	return stages.Forecast{Pending: targets, Outputs: state.CutoverOutputs{Targets: results}}, err
+}
+
+// foresee tells what proxied and plain would do.
+func (m *move) foresee(ctx context.Context, ahead *stages.Outlook) error {
+	var live []string
+	if m.w.Target.Proxied {
+		var err error
+		if live, err = m.live(ctx); err != nil || m.settled(live) {
+			return err
+		}
+	}
+	if err := m.able(); err != nil {
+		return err
+	}
+	host := m.w.Target.Host
+	if m.w.Target.Proxied {
+		m.w.Intend(toward(m.fresh))
+		ahead.Route(m.w.Target, m.fresh, slices.DeleteFunc(slices.Clone(m.old), func(c engine.Container) bool {
+			return !slices.Contains(live, c.ID)
+		}))
+	}
+	for _, c := range m.old {
+		m.w.Intend(stopping(c))
+		ahead.Stop(host, c.ID)
+	}
+	if !m.fresh.Running() {
+		m.w.Intend(starting(m.fresh))
+		ahead.Start(host, m.fresh.ID)
+	}
+	return nil
+}

@@ -1,0 +1,106 @@
+package prune
+
+import (
+	"context"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/ledger"
+	"github.com/kstep/kstep/stages"
+)
+
+// seen is what a host has.
+type seen struct {
+	book    ledger.Ledger
+	all     []engine.Container // Of whatever service.
+	folders []string           // Of assets and cords.
+}
+
+// look observes all but the containers.
+func look(ctx context.Context, w *stages.Work) (seen, error) {
+	book, err := w.Guarded(ctx)
+	if err != nil {
+		return seen{}, err
+	}
+	s := seen{book: book}
+	for _, kind := range []string{"assets", "cords"} {
+		dir := path.Join(w.Names.Folder(), kind)
+		entries, err := w.Host.Files().List(ctx, dir)
+		if err != nil {
+			return s, err
+		}
+		for _, e := range entries {
+			s.folders = append(s.folders, path.Join(dir, e.Name))
+		}
+	}
+	return s, nil
+}
+
+// todo is what goes, and what stays.
+type todo struct {
+	containers []engine.Container
+	images     []string         // By reference.
+	gone       []ledger.Release // Nothing is kept of them.
+	folders    []string
+	kept       []string // Versions.
+	releases   []string // Those of kept versions.
+}
+
+// decide tells what is past retention.
+func decide(in stages.Input, s seen) todo {
+	var t todo
+	own := engine.With(s.all, stages.RoleLabels(in.Config, ""))
+	kept, removed := retained(own, in.Config.Retain)
+	t.containers, t.kept = removed, versions(kept)
+	rest := slices.DeleteFunc(slices.Clone(s.all), func(c engine.Container) bool {
+		return slices.ContainsFunc(removed, func(r engine.Container) bool { return r.ID == c.ID })
+	})
+	for _, r := range s.book.Releases {
+		if slices.Contains(t.kept, r.Version) {
+			t.releases = append(t.releases, r.ID)
+		} else if r.ID != in.Release {
+			t.gone = append(t.gone, r)
+			t.images = append(t.images, unneeded(r, s.book, t.kept, rest)...)
+		}
+	}
+	t.folders = unmounted(s.folders, kept)
+	return t
+}
+
+// unneeded are the names of a release's image that can go. Only tags in this
+// destination's own ledger are candidates, and none that any container uses,
+// so a release of another destination, even one that is just being deployed,
+// is safe. The image itself goes with the last of its names: a later version
+// may have the same one.
+func unneeded(r ledger.Release, book ledger.Ledger, kept []string, all []engine.Container) []string {
+	var refs []string
+	for _, ref := range []string{r.Tag, r.Image} {
+		used := slices.ContainsFunc(all, func(c engine.Container) bool { return c.Image == ref })
+		needed := slices.ContainsFunc(book.Releases, func(k ledger.Release) bool {
+			return slices.Contains(kept, k.Version) && (k.Image == ref || k.Tag == ref)
+		})
+		if ref != "" && !used && !needed {
+			refs = append(refs, ref)
+		}
+	}
+	return refs
+}
+
+// unmounted are the folders that no container mounts.
+func unmounted(folders []string, kept []engine.Container) []string {
+	return slices.DeleteFunc(slices.Clone(folders), func(folder string) bool {
+		return slices.ContainsFunc(kept, func(c engine.Container) bool {
+			return slices.ContainsFunc(c.Mounts, func(m engine.Mount) bool {
+				return m.Source == folder || strings.HasPrefix(m.Source, folder+"/")
+			})
+		})
+	})
+}
+
+func inRun(w *stages.Work, folder string) string { return strings.TrimPrefix(folder, w.Names.Run+"/") }
+
+func removing(kind, what string) stages.Act {
+	return stages.To(stages.Remove, "%s", strings.TrimSpace(kind+" "+what))
+}

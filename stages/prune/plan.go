@@ -1,0 +1,70 @@
+package prune
+
+import (
+	"context"
+	"slices"
+
+	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/ledger"
+	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/state"
+	"github.com/kstep/kstep/stages"
+)
+
+// Plan implements stages.Planner. Half written files are found only by looking
+// for them with a command, which a plan does not run on hosts.
+func (Stage) Plan(ctx context.Context, in stages.Input, ahead *stages.Outlook) (stages.Forecast, error) {
+	push, err := state.Outputs[state.PushOutputs](in.Upstream, "push")
+	if err != nil {
+		return stages.Forecast{}, err
+	}
+	hosts, _, err := stages.ForeseeHosts(ctx, in, func(ctx context.Context, w *stages.Work) (struct{}, error) {
+		return struct{}{}, foresee(ctx, in, w, push, ahead)
+	})
+	return stages.Forecast{Pending: hosts}, err
+}
+
+func foresee(ctx context.Context, in stages.Input, w *stages.Work, push state.PushOutputs, ahead *stages.Outlook) error {
+	seen, err := look(ctx, w)
+	if err != nil {
+		return err
+	}
+	host := w.Target.Host
+	seen.all = ahead.Containers(host, nil)
+	seen.book.Note(ledger.Release{ // As assets will have done.
+		ID: in.Release, Version: in.Version, Image: push.Reference(), Tag: push.Repository + ":" + in.Version,
+	})
+	todo := decide(in, seen)
+	for _, c := range todo.containers {
+		w.Intend(removing("container", c.Name))
+		ahead.Remove(host, c.ID)
+	}
+	for _, ref := range todo.images {
+		w.Intend(removing("image", ref))
+	}
+	dangling, err := w.Host.Engine().Images(ctx, engine.Filter{
+		Labels: map[string]string{engine.LabelService: in.Config.Service}, Dangling: true,
+	})
+	if err != nil {
+		return err
+	}
+	for _, image := range dangling {
+		if !slices.ContainsFunc(ahead.Containers(host, nil), func(c engine.Container) bool { return c.ImageID == image.ID }) {
+			w.Intend(removing("dangling image", image.ID))
+		}
+	}
+	for _, folder := range todo.folders {
+		w.Intend(removing("", inRun(w, folder)))
+	}
+	if forget(&seen.book, todo.gone) {
+		ahead.Forget(host, seen.book)
+	}
+	if host != plan.LeaseHost(in.All) || !w.Intends() {
+		return nil
+	}
+	gone, err := w.Unmirrored(ctx, todo.releases...)
+	for _, release := range gone {
+		w.Intend(removing("the copy of the state of release", release))
+	}
+	return err
+}
