@@ -36,7 +36,7 @@ unit: ## Run the tests of the packages (seconds).
 
 .PHONY: integration
 integration: rig ci-tools ## Run the integration tests on the rig.
-	go test -tags integration -p 1 -count=1 -timeout 30m ./integration/...
+	go test -tags integration -p 1 -parallel 2 -count=1 -timeout 30m ./integration/...
 
 .PHONY: test
 test: unit integration ## Run all tests, unit to integration.

@@ -3,17 +3,21 @@
 package integration
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 )
 
 func TestAbort_InTheMiddleOfACutoverLosesNoRequest(t *testing.T) {
+	t.Parallel()
 	for name, s := range switches() {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := s.with(name)
-			s.extra += "cutover: {limit: 1, wait: 20s}\n"
 			w := begin(t, s)
+			w.ignore("/quick.yml")
+			w.write("quick.yml", s.yaml())
 			w.must("deploy")
 			before := map[string][]string{}
 			for _, host := range []string{"vm1", "vm2", "vm3"} {
@@ -21,11 +25,17 @@ func TestAbort_InTheMiddleOfACutoverLosesNoRequest(t *testing.T) {
 			}
 			load := w.traffic()
 
+			s.extra += "cutover: {limit: 1, wait: 1m}\n"
 			w.commit(s.version("v2", ""))
 			for _, stage := range allStages()[:6] {
 				w.must(stage)
 			}
-			w.killed("10", "cutover") // vm1 has moved; vm2's turn would come later.
+			w.killed(func() error { // vm1 has moved; vm2's turn would come later.
+				if names := w.running("vm1"); len(names) != 1 {
+					return fmt.Errorf("vm1 runs %v, want the new one alone", names)
+				}
+				return nil
+			}, "cutover")
 			if load.Summary().Versions["v2"].Count == 0 {
 				t.Fatal("no request was answered by v2: the cutover was not half done")
 			}
@@ -46,26 +56,28 @@ func TestAbort_InTheMiddleOfACutoverLosesNoRequest(t *testing.T) {
 			if diff := after.Diff(w.snapshot()); diff != "" {
 				t.Errorf("abort run again changed the hosts:\n%s", diff)
 			}
-			w.must("deploy") // Nothing is in the way.
+			w.must("-c", "quick.yml", "deploy") // Nothing is in the way.
 			w.serves("v2")
 		})
 	}
 }
 
-// killed runs kstep and ends it with no warning after some seconds.
-func (w *world) killed(seconds string, args ...string) {
+// killed runs kstep and ends it with no warning once the check finds nothing
+// wrong.
+func (w *world) killed(check func() error, args ...string) {
 	w.t.Helper()
-	result, err := w.rig.Deployer.Run(w.t.Context(), nil, w.app.Work,
-		append([]string{"timeout", "--signal=KILL", seconds, "kstep"}, args...)...)
-	if err != nil {
+	p := w.start(args...)
+	w.eventually(check)
+	if err := p.Signal(w.t.Context(), "KILL"); err != nil {
 		w.t.Fatal(err)
 	}
-	if result.Exit != 137 {
-		w.t.Fatalf("kstep %v ended by itself, with %d\n%s%s", args, result.Exit, result.Stdout, result.Stderr)
+	if r, err := p.Wait(); err != nil || r.Exit != 137 {
+		w.t.Fatalf("kstep %v ended by itself, with %d, %v\n%s%s", args, r.Exit, err, r.Stdout, r.Stderr)
 	}
 }
 
 func TestStateFromHosts_LetsRunnersWithoutArtifactsDeploy(t *testing.T) {
+	t.Parallel()
 	s := settings{}
 	w := begin(t, s)
 	w.must("deploy")

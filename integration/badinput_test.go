@@ -23,6 +23,7 @@ type provocation struct {
 }
 
 func TestBadInput_IsOneClearMessageAndTheOldVersionServesOn(t *testing.T) {
+	t.Parallel()
 	s := settings{}
 	w := begin(t, s)
 	w.must("deploy")

@@ -16,10 +16,8 @@ import (
 )
 
 func TestGitHub_DefinitionsPassActionlint(t *testing.T) {
-	r, err := rig.Up(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	t.Parallel()
+	r := takeRig(t)
 	dir := r.Deployer.Path("ci-lint")
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
@@ -45,6 +43,7 @@ func TestGitHub_DefinitionsPassActionlint(t *testing.T) {
 }
 
 func TestGitHub_CancelledStepLeavesItsState(t *testing.T) {
+	t.Parallel()
 	s := settings{extra: "healthcheck: {interval: 200ms, retries: 500}\n"}
 	w := begin(t, s)
 	w.commit(s.version("v1", "unhealthy"))
@@ -92,6 +91,7 @@ func stepScript(t *testing.T) string {
 }
 
 func TestGitHubAction_InstallsTheKstepThatIsAskedFor(t *testing.T) {
+	t.Parallel()
 	fake := filepath.Join(t.TempDir(), "kstep")
 	if err := os.WriteFile(fake, []byte("#!/bin/sh\necho kstep v1.2.3\n"), 0o755); err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 )
 
 func TestGitHub_WorkflowDeploysAndAFailedStageIsAFailedJob(t *testing.T) {
+	t.Parallel()
 	w := beginCI(t)
 	runner := w.github()
 	if log, code := runner.run("push"); code != 0 || !strings.Contains(log, "the database is [REDACTED]") {

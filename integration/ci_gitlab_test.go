@@ -11,6 +11,7 @@ import (
 )
 
 func TestGitLab_PipelineDeploysAndAFailedStageIsAFailedJob(t *testing.T) {
+	t.Parallel()
 	w := beginCI(t)
 	w.gitlabSettings()
 	if log, code := w.gitlab(); code != 0 || !strings.Contains(log, "the database is [REDACTED]") {

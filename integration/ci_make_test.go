@@ -10,6 +10,7 @@ import (
 )
 
 func TestMake_DeploysWhatIsMissingAndTriesAgainWhatFailed(t *testing.T) {
+	t.Parallel()
 	w := beginCI(t)
 	if log, code := w.make("-j2", "--output-sync"); code != 0 {
 		t.Fatalf("make exits with %d:\n%s", code, log)

@@ -34,8 +34,9 @@ import (
 const suiteRepository = "kstep/suite"
 
 func TestConformance_HostsOfTheRigPassTheSuite(t *testing.T) {
-	r := upRig(t)
-	pushSuiteImage(t)
+	t.Parallel()
+	r := takeRig(t)
+	pushSuiteImage(t, r)
 	tests := map[string]struct {
 		host      string
 		transport string
@@ -66,10 +67,11 @@ func TestConformance_HostsOfTheRigPassTheSuite(t *testing.T) {
 }
 
 func TestConformance_ThisMachinePassesTheSuite(t *testing.T) {
-	r := upRig(t)
-	pushSuiteImage(t)
+	t.Parallel()
+	r := takeRig(t)
+	pushSuiteImage(t, r)
 	h := connect(t, rigOptions(t, r), host.Local)
-	image := strings.TrimPrefix(rig.RegistryURL, "http://") + "/" + suiteRepository + ":1"
+	image := r.RegistryAddress() + "/" + suiteRepository + ":1"
 	if err := h.Engine().Pull(t.Context(), image, nil, nil); err != nil {
 		t.Skipf("this machine's engine does not take the rig's registry: %v", err)
 	}
@@ -77,7 +79,8 @@ func TestConformance_ThisMachinePassesTheSuite(t *testing.T) {
 }
 
 func TestConformance_FullDiskIsTold(t *testing.T) {
-	h := connect(t, rigOptions(t, upRig(t)), "root@vm1")
+	t.Parallel()
+	h := connect(t, rigOptions(t, takeRig(t)), "root@vm1")
 	file := rig.SmallDir + "/kstep-suite"
 	err := h.Files().Write(t.Context(), file, make([]byte, 1<<20), 0o600)
 	if !errors.Is(err, host.ErrDiskFull) || exit.CodeOf(err) != exit.Failed || !strings.Contains(err.Error(), "vm1") {
@@ -93,7 +96,8 @@ func TestConformance_FullDiskIsTold(t *testing.T) {
 }
 
 func TestConformance_RefusedSocketIsTold(t *testing.T) {
-	h := connect(t, rigOptions(t, upRig(t)), "nodocker@vm1")
+	t.Parallel()
+	h := connect(t, rigOptions(t, takeRig(t)), "nodocker@vm1")
 	_, err := h.Engine().Ping(t.Context())
 	if err == nil || exit.CodeOf(err) != exit.Unreachable || !strings.Contains(err.Error(), "not permitted on nodocker@vm1") {
 		t.Errorf("got %v (exit %d), want a refused socket", err, exit.CodeOf(err))
@@ -107,7 +111,8 @@ func TestConformance_RefusedSocketIsTold(t *testing.T) {
 }
 
 func TestConformance_StoppedEngineIsTold(t *testing.T) {
-	r := upRig(t)
+	t.Parallel()
+	r := takeRig(t)
 	vm := r.Host("vm3")
 	if err := vm.StopEngine(t.Context()); err != nil {
 		t.Fatal(err)
@@ -124,8 +129,9 @@ func TestConformance_StoppedEngineIsTold(t *testing.T) {
 }
 
 func TestConformance_RegistriesSayWhatIsWrong(t *testing.T) {
-	r := upRig(t)
-	pushSuiteImage(t)
+	t.Parallel()
+	r := takeRig(t)
+	pushSuiteImage(t, r)
 	h := connect(t, rigOptions(t, r), "vm1")
 	login := &engine.Auth{Username: rig.RegistryUser, Password: rig.RegistryPassword, Server: rig.AuthRegistry}
 	wrong := &engine.Auth{Username: rig.RegistryUser, Password: "wrong-password", Server: rig.AuthRegistry}
@@ -154,15 +160,6 @@ func TestConformance_RegistriesSayWhatIsWrong(t *testing.T) {
 			}
 		})
 	}
-}
-
-func upRig(t *testing.T) *rig.Rig {
-	t.Helper()
-	r, err := rig.Up(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
 }
 
 // rigOptions are the deployer's key and known hosts, used from this machine.
@@ -211,7 +208,7 @@ func connect(t *testing.T, opts host.Options, name string) host.Host {
 }
 
 // pushSuiteImage makes the image that the suite asks for, from busybox alone.
-func pushSuiteImage(t *testing.T) {
+func pushSuiteImage(t *testing.T, r *rig.Rig) {
 	t.Helper()
 	busybox, err := os.ReadFile("/bin/busybox")
 	if err != nil {
@@ -249,7 +246,7 @@ func pushSuiteImage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ref, err := name.ParseReference(strings.TrimPrefix(rig.RegistryURL, "http://")+"/"+suiteRepository+":1", name.Insecure)
+	ref, err := name.ParseReference(r.RegistryAddress()+"/"+suiteRepository+":1", name.Insecure)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 )
 
 func TestSwitch_ChangesBetweenReleasesWithoutALostRequest(t *testing.T) {
+	t.Parallel()
 	routes, cord := settings{shell: true}, settings{shell: true}.with("cord")
 	w := begin(t, cord)
 	w.must("deploy")
@@ -24,6 +25,7 @@ func TestSwitch_ChangesBetweenReleasesWithoutALostRequest(t *testing.T) {
 }
 
 func TestSwitch_ToTheCordNeedsAProxyThatWatchesDocker(t *testing.T) {
+	t.Parallel()
 	w := begin(t, settings{shell: true})
 	w.must("deploy") // Boots a proxy for routes.
 	w.commit(settings{shell: true}.with("cord").version("v2", ""))

@@ -5,13 +5,12 @@ package integration
 import (
 	"strings"
 	"testing"
-
-	"github.com/kstep/kstep/integration/rig"
 )
 
 func TestDeploy_FirstVersionTurns502Into200OnEveryHost(t *testing.T) {
+	t.Parallel()
 	w := begin(t, settings{})
-	if status, _ := w.get(rig.LoadBalancerURL); status != 502 {
+	if status, _ := w.get(w.rig.LoadBalancerURL()); status != 502 {
 		t.Errorf("before the first deploy the load balancer answers %d, want 502", status)
 	}
 	w.stagewise()
@@ -22,6 +21,7 @@ func TestDeploy_FirstVersionTurns502Into200OnEveryHost(t *testing.T) {
 }
 
 func TestStages_RunAgainChangeNothing(t *testing.T) {
+	t.Parallel()
 	w := begin(t, settings{})
 	w.stagewise()
 	before := w.snapshot()

@@ -78,6 +78,7 @@ func (e environment) of(tags ...string) map[string]string {
 }
 
 func TestEnv_ReachesTheContainersByteForByteAndNothingElse(t *testing.T) {
+	t.Parallel()
 	const seed = 20261123
 	r := rand.New(rand.NewPCG(seed, seed))
 	e := environment{clear: odd(), secret: random(r, "SECRET", 20), tags: map[string]map[string]string{

@@ -11,6 +11,7 @@ import (
 )
 
 func TestEnv_PushedByHandReachesTheNextContainersAndGoesWhenItIsDeleted(t *testing.T) {
+	t.Parallel()
 	s := settings{extra: "env: {secret: [TOKEN]}\n"}
 	v := s.version("v1", "")
 	v.Files[".gitignore"] += ".env\n"

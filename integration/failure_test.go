@@ -10,11 +10,13 @@ import (
 )
 
 func TestBarrier_ClosesOnABrokenImageAndTheOldVersionServesOn(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ flags, shown string }{
 		"an image that exits at once":         {"exit", "exit status 3"},
 		"an image that never becomes healthy": {"unhealthy", "503"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := settings{extra: "healthcheck: {interval: 200ms, retries: 5}\n"}
 			w := begin(t, s)
 			w.must("deploy")
@@ -39,6 +41,7 @@ func TestBarrier_ClosesOnABrokenImageAndTheOldVersionServesOn(t *testing.T) {
 }
 
 func TestState_OfAnotherWorldIsRefusedAndNothingIsTouched(t *testing.T) {
+	t.Parallel()
 	s := settings{}
 	w := begin(t, s)
 	w.must("deploy")
@@ -80,6 +83,7 @@ func TestState_OfAnotherWorldIsRefusedAndNothingIsTouched(t *testing.T) {
 }
 
 func TestCutover_OfAnOlderReleaseIsRefusedOnceANewerWasThere(t *testing.T) {
+	t.Parallel()
 	s := settings{}
 	w := begin(t, s)
 	for _, stage := range allStages()[:6] {

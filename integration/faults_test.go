@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,9 +30,13 @@ var (
 // then be what an undisturbed release leaves, with no request lost on the way.
 // Each release gets the fault in all of these stages, one after the other.
 func TestFaults_KilledOrCutOffUnderLoadEveryStageConverges(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
 	var rows []*faultRow
+	t.Cleanup(func() { writeRows(t, rows) })
 	for name, s := range switches() {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			b := newBroken(t, s.with(name))
 			want := b.release("")
 			for _, kind := range kinds(name) {
@@ -50,9 +55,16 @@ func TestFaults_KilledOrCutOffUnderLoadEveryStageConverges(t *testing.T) {
 					t.Errorf("no stage was hit by %s", kind)
 				}
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			rows = append(rows, b.rows...)
 		})
 	}
+}
+
+// writeRows tells what was measured, if anybody wants to know.
+func writeRows(t *testing.T, rows []*faultRow) {
+	t.Helper()
 	if *faultsOut == "" {
 		return
 	}
@@ -132,7 +144,7 @@ func newBroken(t *testing.T, s settings) *broken {
 	}
 	b.release("") // From here on each release leaves the same.
 	var err error
-	if b.load, err = rig.StartTraffic(t.Context(), rig.Load{Slow: 1, SlowFor: 200 * time.Millisecond, For: time.Hour, Limit: 5_000_000}); err != nil {
+	if b.load, err = b.rig.StartTraffic(t.Context(), rig.Load{Slow: 1, SlowFor: 200 * time.Millisecond, For: time.Hour, Limit: 5_000_000}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { b.load.Stop() })

@@ -17,6 +17,7 @@ import (
 const slowly = "cutover: {drain: 1s}\nbarrier: {timeout: 20s}\n"
 
 func TestInterrupt_ParksTheDeployAndARerunFinishesIt(t *testing.T) {
+	t.Parallel()
 	s := settings{extra: slowly}
 	w := begin(t, s)
 	w.must("deploy")
@@ -50,6 +51,7 @@ func TestInterrupt_ParksTheDeployAndARerunFinishesIt(t *testing.T) {
 }
 
 func TestInterrupt_OfSingleStagesParksThem(t *testing.T) {
+	t.Parallel()
 	s := settings{extra: slowly}
 	w := begin(t, s)
 	w.must("deploy")
@@ -72,6 +74,7 @@ func TestInterrupt_OfSingleStagesParksThem(t *testing.T) {
 }
 
 func TestKill_AtAnyMomentIsMendedByTheNextDeploy(t *testing.T) {
+	t.Parallel()
 	const seed = 11
 	random := rand.New(rand.NewPCG(seed, seed))
 	s := settings{extra: slowly}

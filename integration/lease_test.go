@@ -11,8 +11,10 @@ import (
 )
 
 func TestLease_AStoppedPipelineChangesNothingAfterANewerOne(t *testing.T) {
+	t.Parallel()
 	for _, stage := range []string{"boot", "cutover"} {
 		t.Run(stage, func(t *testing.T) {
+			t.Parallel()
 			s := settings{extra: "lease: {ttl: 4s}\ncutover: {drain: 3s}\nhealthcheck: {interval: 1s}\n"}
 			w := begin(t, s)
 			w.must("deploy")
@@ -57,6 +59,7 @@ func TestLease_AStoppedPipelineChangesNothingAfterANewerOne(t *testing.T) {
 }
 
 func TestLease_TellsWhoHoldsItAndWhoWaits(t *testing.T) {
+	t.Parallel()
 	w := begin(t, settings{})
 	w.must("lock", "acquire", "-m", "mending the database", "--for", "5s")
 	if r := w.exits(20, "deploy"); !strings.Contains(r.Stderr, "mending the database") {
@@ -67,6 +70,7 @@ func TestLease_TellsWhoHoldsItAndWhoWaits(t *testing.T) {
 }
 
 func TestShards_ByMatrixInProcessesOfTheirOwn(t *testing.T) {
+	t.Parallel()
 	w := begin(t, settings{})
 	for _, stage := range []string{"build", "push"} {
 		w.must(stage)

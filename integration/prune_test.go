@@ -12,6 +12,7 @@ import (
 )
 
 func TestPrune_KeepsWhatRollbackNeedsAndLeavesOthersAlone(t *testing.T) {
+	t.Parallel()
 	s := settings{extra: "retain: 3\n"}
 	v := s.version("v1", "")
 	v.Files["kstep.staging.yml"] = "proxy: {hosts: [staging.test]}\n"

@@ -10,6 +10,7 @@ import (
 )
 
 func TestRegistry_LoginGoesWithEachPullAndStaysOnNoHost(t *testing.T) {
+	t.Parallel()
 	s := settings{}
 	v := s.version("v1", "")
 	v.Files["kstep.yml"] = s.auth(rig.AuthRegistry)
@@ -53,6 +54,7 @@ func (w *world) with(env []string, args ...string) string {
 }
 
 func TestProxy_WhosePortIsTakenNamesIt(t *testing.T) {
+	t.Parallel()
 	w := begin(t, settings{})
 	for _, stage := range []string{"build", "push", "assets", "env-push"} {
 		w.must(stage)

@@ -11,13 +11,22 @@ import (
 	"github.com/kstep/kstep/integration/rig"
 )
 
-// freshRig is the rig with nothing deployed. Tests that use it can't be parallel.
-func freshRig(t *testing.T) *rig.Rig {
+// takeRig waits for a rig that the test has for itself. A test never takes a
+// second one, nor do its subtests: those that wait for one could wait for ever.
+func takeRig(t *testing.T) *rig.Rig {
 	t.Helper()
-	r, err := rig.Up(t.Context())
+	r, done, err := rig.Take(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(done)
+	return r
+}
+
+// freshRig is a rig with nothing deployed.
+func freshRig(t *testing.T) *rig.Rig {
+	t.Helper()
+	r := takeRig(t)
 	if err := r.Reset(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -25,8 +34,9 @@ func freshRig(t *testing.T) *rig.Rig {
 }
 
 func TestRig_LoadBalancerAnswers502BeforeTheFirstDeploy(t *testing.T) {
-	freshRig(t)
-	resp, err := http.Get(rig.LoadBalancerURL)
+	t.Parallel()
+	r := freshRig(t)
+	resp, err := http.Get(r.LoadBalancerURL())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,6 +47,7 @@ func TestRig_LoadBalancerAnswers502BeforeTheFirstDeploy(t *testing.T) {
 }
 
 func TestRig_RegistryAnswersAndAsksForALoginWhereItShould(t *testing.T) {
+	t.Parallel()
 	r := freshRig(t)
 	const user = rig.RegistryUser + ":" + rig.RegistryPassword
 	for url, want := range map[string]string{
@@ -56,8 +67,9 @@ func TestRig_RegistryAnswersAndAsksForALoginWhereItShould(t *testing.T) {
 }
 
 func TestRig_DeployerReachesEachHostBySSH(t *testing.T) {
+	t.Parallel()
 	r := freshRig(t)
-	for login, want := range map[string]int{"vm1": 0, "vm2": 0, "vm3": 0, "172.30.99.13": 0, "deploy@vm3": 0, "nodocker@vm3": 1} {
+	for login, want := range map[string]int{"vm1": 0, "vm2": 0, "vm3": 0, r.Host("vm3").Addr: 0, "deploy@vm3": 0, "nodocker@vm3": 1} {
 		got, err := r.Deployer.Run(t.Context(), nil, ".", "ssh", "-o", "BatchMode=yes", login, "docker ps")
 		if err != nil {
 			t.Fatal(err)
@@ -69,6 +81,7 @@ func TestRig_DeployerReachesEachHostBySSH(t *testing.T) {
 }
 
 func TestRig_HostsRunTraefikAndTheSampleApp(t *testing.T) {
+	t.Parallel()
 	r := freshRig(t)
 	image := pushApp(t, r, rig.AppVersion{Version: "one"})
 	for _, h := range r.Hosts {
@@ -77,7 +90,7 @@ func TestRig_HostsRunTraefikAndTheSampleApp(t *testing.T) {
 		mustExec(t, h, "docker", "run", "-d", "--name", "app", "--restart", "unless-stopped",
 			"-p", "80:3000", "-e", "KSTEP_HOST="+h.Name, image)
 	}
-	traffic, err := rig.StartTraffic(t.Context(), rig.Load{URLs: []string{r.Host("vm1").URL(), rig.LoadBalancerURL}})
+	traffic, err := r.StartTraffic(t.Context(), rig.Load{URLs: []string{r.Host("vm1").URL(), r.LoadBalancerURL()}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,6 +104,7 @@ func TestRig_HostsRunTraefikAndTheSampleApp(t *testing.T) {
 }
 
 func TestRig_KilledContainerAndRestartedEngineServeAgain(t *testing.T) {
+	t.Parallel()
 	r := freshRig(t)
 	image := pushApp(t, r, rig.AppVersion{Version: "one"})
 	h := r.Host("vm1")
@@ -112,6 +126,7 @@ func TestRig_KilledContainerAndRestartedEngineServeAgain(t *testing.T) {
 }
 
 func TestRig_SnapshotsDifferExactlyWhenSomethingChanged(t *testing.T) {
+	t.Parallel()
 	r := freshRig(t)
 	mustExec(t, r.Host("vm2"), "mkdir", "-p", "/root/.kstep/app")
 	before := mustSnapshot(t, r)
@@ -126,8 +141,9 @@ func TestRig_SnapshotsDifferExactlyWhenSomethingChanged(t *testing.T) {
 }
 
 func TestRig_TrafficCountsFailuresAndNamesThem(t *testing.T) {
-	freshRig(t)
-	traffic, err := rig.StartTraffic(t.Context(), rig.Load{URLs: []string{rig.LoadBalancerURL}, Slow: -1, Limit: 50})
+	t.Parallel()
+	r := freshRig(t)
+	traffic, err := r.StartTraffic(t.Context(), rig.Load{URLs: []string{r.LoadBalancerURL()}, Slow: -1, Limit: 50})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,12 +154,13 @@ func TestRig_TrafficCountsFailuresAndNamesThem(t *testing.T) {
 	if sum.Total != 50 || sum.Failed != 50 || !strings.Contains(sum.Failures[0].Reason, "502") {
 		t.Errorf("got %s, want 50 requests, each failed with 502", sum)
 	}
-	if _, err := rig.StartTraffic(t.Context(), rig.Load{URLs: []string{"http://192.0.2.1"}}); err == nil {
+	if _, err := r.StartTraffic(t.Context(), rig.Load{URLs: []string{"http://192.0.2.1"}}); err == nil {
 		t.Error("got traffic to a foreign address, want it refused")
 	}
 }
 
 func TestRig_ASignalReachesTheCommandInTheDeployer(t *testing.T) {
+	t.Parallel()
 	r := freshRig(t)
 	p, err := r.Deployer.Start(t.Context(), []string{"WORD=hello"}, ".", "bash", "-c",
 		`trap 'echo $WORD; exit 130' INT; while :; do sleep 0.05; done`)
@@ -169,7 +186,7 @@ func pushApp(t *testing.T, r *rig.Rig, v rig.AppVersion) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const local = "127.0.0.1:55000/smoke"
+	local := r.LocalRegistry() + "/smoke"
 	for _, argv := range [][]string{{"docker", "build", "-q", "-t", local, "."}, {"docker", "push", "-q", local}} {
 		got, err := r.Deployer.Run(t.Context(), nil, app.Work, argv...)
 		if err != nil || got.Exit != 0 {

@@ -67,13 +67,7 @@ func (s settings) version(name, flags string) rig.AppVersion {
 // begin empties the hosts and makes a checkout of the app's first version.
 func begin(t *testing.T, s settings) *world {
 	t.Helper()
-	r, err := rig.Up(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := r.Reset(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	r := freshRig(t)
 	app, err := r.NewApp("app", s.version("v1", ""))
 	if err != nil {
 		t.Fatal(err)
@@ -213,7 +207,7 @@ func (w *world) get(url string) (int, string) {
 // the load balancer.
 func (w *world) serves(version string) {
 	w.t.Helper()
-	for _, url := range []string{w.rig.Host("vm1").URL(), w.rig.Host("vm2").URL(), rig.LoadBalancerURL} {
+	for _, url := range []string{w.rig.Host("vm1").URL(), w.rig.Host("vm2").URL(), w.rig.LoadBalancerURL()} {
 		if status, body := w.get(url + "/"); status != 200 || !strings.HasPrefix(body, "version "+version+" ") {
 			w.t.Errorf("%s answers %d %q, want version %s", url, status, body, version)
 		}
@@ -248,7 +242,7 @@ func (w *world) runs(host string, want ...string) {
 // traffic starts a request loop over both hosts and the load balancer.
 func (w *world) traffic() *rig.Traffic {
 	w.t.Helper()
-	load, err := rig.StartTraffic(w.t.Context(), rig.Load{})
+	load, err := w.rig.StartTraffic(w.t.Context(), rig.Load{})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -31,8 +31,10 @@ func (s settings) with(name string) settings {
 const requests = 10_000
 
 func TestDeploy_LosesNoRequestThroughDeployRedeployAndRollback(t *testing.T) {
+	t.Parallel()
 	for name, s := range switches() {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := s.with(name)
 			w := begin(t, s)
 			first := w.head()
@@ -77,8 +79,10 @@ func (w *world) probed() {
 }
 
 func TestHosts_ServeAgainByThemselvesAfterCrashAndEngineRestart(t *testing.T) {
+	t.Parallel()
 	for name, s := range switches() {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := begin(t, s.with(name))
 			w.must("deploy")
 			vm1, vm2 := w.rig.Host("vm1"), w.rig.Host("vm2")
@@ -102,6 +106,7 @@ func TestHosts_ServeAgainByThemselvesAfterCrashAndEngineRestart(t *testing.T) {
 }
 
 func TestAssets_OfBothVersionsAnswerDuringTheWholeSecondDeploy(t *testing.T) {
+	t.Parallel()
 	w := begin(t, settings{})
 	w.must("deploy")
 	w.commit(settings{}.version("v2", ""))
@@ -109,7 +114,7 @@ func TestAssets_OfBothVersionsAnswerDuringTheWholeSecondDeploy(t *testing.T) {
 	w.must("push")
 	w.must("assets")
 	paths := []string{"/assets/app-v1.css", "/assets/app-v2.css"}
-	load, err := rig.StartTraffic(t.Context(), rig.Load{Paths: paths, Slow: -1})
+	load, err := w.rig.StartTraffic(t.Context(), rig.Load{Paths: paths, Slow: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

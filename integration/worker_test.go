@@ -13,6 +13,7 @@ import (
 const patient = "healthcheck: {interval: 100ms, retries: 5}\n"
 
 func TestBarrier_LeavesTheWorkerOfTheSameVersionAloneWhenItsSpecChanged(t *testing.T) {
+	t.Parallel()
 	s := settings{extra: patient}
 	w := begin(t, s)
 	w.must("deploy")
@@ -32,6 +33,7 @@ func TestBarrier_LeavesTheWorkerOfTheSameVersionAloneWhenItsSpecChanged(t *testi
 }
 
 func TestWorkers_ThatStartAfterTheBarrierNeverOverlap(t *testing.T) {
+	t.Parallel()
 	s := settings{extra: patient}
 	v := s.version("v1", "")
 	v.Files["kstep.yml"] = strings.Replace(s.yaml(), "cmd: /app/bin work", "cmd: /app/bin work\n    start: after-barrier", 1)
@@ -61,6 +63,7 @@ func TestWorkers_ThatStartAfterTheBarrierNeverOverlap(t *testing.T) {
 }
 
 func TestBarrier_QuorumDecidesWhatOneSickHostMeans(t *testing.T) {
+	t.Parallel()
 	s := settings{extra: patient}
 	sick := strings.Replace(s.yaml(), "[vm1, vm2]", "[vm1, vm2: sick]", 1) + "env: {tags: {sick: {APP_FLAGS: unhealthy}}}\n"
 	w := begin(t, s)
@@ -96,6 +99,7 @@ func TestBarrier_QuorumDecidesWhatOneSickHostMeans(t *testing.T) {
 }
 
 func TestBoot_WaitsForAnAppThatIsSlowAndRefusesOneThatCrashes(t *testing.T) {
+	t.Parallel()
 	s := settings{extra: patient}
 	w := begin(t, s)
 	w.must("deploy")

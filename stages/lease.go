@@ -12,6 +12,7 @@ import (
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/host"
 	"github.com/kstep/kstep/internal/lease"
+	"github.com/kstep/kstep/internal/linger"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/report"
 	"github.com/kstep/kstep/internal/state"
@@ -222,7 +223,7 @@ func (s *Session) freeLease(ctx context.Context, end bool) error {
 	if s.lease == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
+	ctx, cancel := linger.Context(ctx, releaseTime)
 	defer cancel()
 	err := s.lease.Free(ctx, end)
 	s.lease = nil

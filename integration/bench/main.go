@@ -139,7 +139,7 @@ func (b *bench) pair(ctx context.Context, loaded, floorFirst bool) (d deploy, f 
 	if err != nil {
 		return d, f, err
 	}
-	load, err := startLoad(ctx, loaded)
+	load, err := startLoad(ctx, b.rig, loaded)
 	if err != nil {
 		return d, f, err
 	}
@@ -165,13 +165,13 @@ func (b *bench) pair(ctx context.Context, loaded, floorFirst bool) (d deploy, f 
 // traffic is a load, or none.
 type traffic struct{ load *rig.Traffic }
 
-func startLoad(ctx context.Context, loaded bool) (traffic, error) {
+func startLoad(ctx context.Context, r *rig.Rig, loaded bool) (traffic, error) {
 	if !loaded {
 		return traffic{}, nil
 	}
 	// No slow requests: the old container would wait for them to end, by the
 	// app's own wish, and the floor's has none.
-	load, err := rig.StartTraffic(ctx, rig.Load{Slow: -1})
+	load, err := r.StartTraffic(ctx, rig.Load{Slow: -1})
 	if err != nil {
 		return traffic{}, err
 	}

@@ -62,7 +62,7 @@ func run(ctx context.Context) error {
 	}
 	fmt.Printf("\nversion 1 is deployed to vm1, vm2 and vm3 (%s); now version 2, one process a stage, under traffic\n\n", seconds(took))
 
-	load, err := rig.StartTraffic(ctx, rig.Load{})
+	load, err := d.rig.StartTraffic(ctx, rig.Load{})
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func (d *demo) kstep(ctx context.Context, args ...string) (time.Duration, error)
 // check expects every web host to answer with version 2.
 func (d *demo) check(ctx context.Context) error {
 	var errs []error
-	for _, url := range []string{rig.LoadBalancerURL, d.rig.Host("vm1").URL(), d.rig.Host("vm2").URL()} {
+	for _, url := range []string{d.rig.LoadBalancerURL(), d.rig.Host("vm1").URL(), d.rig.Host("vm2").URL()} {
 		status, body, err := rig.Get(ctx, url+"/")
 		if err == nil && (status != 200 || !strings.HasPrefix(body, "version 2 ")) {
 			err = fmt.Errorf("%s answers %d %q, want version 2", url, status, body)

@@ -50,7 +50,7 @@ func verdict(sum rig.Summary) string {
 
 const farewell = `
 Look at it:
-  curl ` + rig.LoadBalancerURL + `      the load balancer; the hosts are http://172.30.99.11 and http://172.30.99.12
+  curl http://172.30.99.20      the load balancer; the hosts are http://172.30.99.11 and http://172.30.99.12
   docker exec -w /work/demo kstep-rig-deployer-1 kstep state show
   make demo-down                removes it all
 `

@@ -13,15 +13,13 @@ import (
 	"sync/atomic"
 )
 
-const (
-	deployerContainer = "kstep-rig-deployer-1"
-	// deployerWork is Deployer.dir inside the deployer.
-	deployerWork = "/work"
-)
+// deployerWork is Deployer.dir inside the deployer.
+const deployerWork = "/work"
 
 // Deployer is the container where kstep runs as in a CI job.
 type Deployer struct {
-	dir string
+	dir       string
+	container string
 	// started makes the names of pid files unique.
 	started atomic.Int64
 }
@@ -50,6 +48,7 @@ func (d *Deployer) Run(ctx context.Context, env []string, dir string, argv ...st
 // Process is a command that runs in the deployer.
 type Process struct {
 	cmd            *exec.Cmd
+	container      string
 	pidFile        string
 	stdout, stderr lockedBuffer
 }
@@ -57,12 +56,12 @@ type Process struct {
 // Start starts a command as Run does. When ctx ends, the command is killed in
 // the container too, which killing `docker exec` alone would not do.
 func (d *Deployer) Start(ctx context.Context, env []string, dir string, argv ...string) (*Process, error) {
-	p := &Process{pidFile: fmt.Sprintf("/tmp/process-%d-%d", os.Getpid(), d.started.Add(1))}
+	p := &Process{container: d.container, pidFile: fmt.Sprintf("/tmp/process-%d-%d", os.Getpid(), d.started.Add(1))}
 	args := []string{"exec", "--workdir", filepath.Join(deployerWork, dir)}
 	for _, e := range env {
 		args = append(args, "--env", e)
 	}
-	args = append(args, deployerContainer, "bash", "-c", `echo $$ >"$0"; exec "$@"`, p.pidFile)
+	args = append(args, d.container, "bash", "-c", `echo $$ >"$0"; exec "$@"`, p.pidFile)
 	p.cmd = exec.CommandContext(ctx, "docker", append(args, argv...)...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	p.cmd.Cancel = func() error {
@@ -78,7 +77,7 @@ func (d *Deployer) Start(ctx context.Context, env []string, dir string, argv ...
 func (p *Process) Signal(ctx context.Context, name string) error {
 	// The file appears a moment after the start.
 	const script = `for _ in {1..100}; do [[ -s $1 ]] && break; sleep 0.01; done; kill -s "$2" "$(cat "$1")"`
-	_, err := docker(ctx, "exec", deployerContainer, "bash", "-c", script, "signal", p.pidFile, name)
+	_, err := docker(ctx, "exec", p.container, "bash", "-c", script, "signal", p.pidFile, name)
 	return err
 }
 

@@ -18,11 +18,12 @@ type Host struct {
 	// Addr is its address, reachable from the machine outside too.
 	Addr string
 
-	engine *http.Client
+	engine  *http.Client
+	project string
 }
 
-func newHost(name, addr string) *Host {
-	return &Host{Name: name, Addr: addr, engine: engineClient("/run/kstep-rig/" + name + "/docker.sock")}
+func newHost(project, name, addr string) *Host {
+	return &Host{Name: name, Addr: addr, project: project, engine: engineClient("/run/" + project + "/" + name + "/docker.sock")}
 }
 
 // URL is what the host publishes on port 80.
@@ -81,7 +82,7 @@ func (h *Host) PowerCycle(ctx context.Context) error {
 	return h.awaitEngine(ctx)
 }
 
-func (h *Host) container() string { return "kstep-rig-" + h.Name + "-1" }
+func (h *Host) container() string { return h.project + "-" + h.Name + "-1" }
 
 func (h *Host) killEngine(ctx context.Context) error {
 	const script = `pid=$(cat /run/docker.pid) && kill "$pid" && while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done`

@@ -6,7 +6,6 @@ integration=$(dirname "$rig")
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/kstep-rig
 ci_tools=${XDG_CACHE_HOME:-$HOME/.cache}/kstep-tools/ci
 plugins=${DOCKER_CONFIG:-$HOME/.docker}/cli-plugins
-registry=127.0.0.1:55000
 mkdir -p "$cache"
 
 say() { echo "rig: $*" >&2; }
@@ -48,7 +47,19 @@ own_engine() {
     echo "$pid"
 }
 
-compose() { docker compose --project-directory "$rig" --file "$rig/compose.yml" "$@"; }
+# compose_of NUMBER COMMAND… is for one of several rigs that have everything twice
+# but their images.
+compose_of() {
+    local number=$1
+    shift
+    KSTEP_RIG_NET=172.30.$((100 - number)) KSTEP_RIG_PORT=$(port_of "$number") KSTEP_RIG_NUMBER=$(suffix_of "$number") \
+        docker compose --project-name "kstep-rig$(suffix_of "$number")" \
+        --project-directory "$rig" --file "$rig/compose.yml" "$@"
+}
+
+# The first one has the plain names.
+suffix_of() { (($1 == 1)) || echo "-$1"; }
+port_of() { echo $((54999 + $1)); }
 
 # digest prints one hash over the names and contents of the given files.
 digest() { sha256sum "$@" | sed "s#$integration/##" | sha256sum | cut -c1-16; }

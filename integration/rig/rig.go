@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"sync"
 )
 
@@ -25,17 +26,13 @@ const (
 	RegistryUser = "kstep"
 	// RegistryPassword is RegistryUser's.
 	RegistryPassword = "rig-password"
-	// RegistryURL is Registry as the machine outside reaches it.
-	RegistryURL = "http://172.30.99.21:5000"
 	// TraefikImage is the proxy's image in Registry.
 	TraefikImage = Registry + "/traefik:v3.6"
-	// LoadBalancerURL is nginx over vm1 and vm2; it passes every failure on.
-	LoadBalancerURL = "http://172.30.99.20"
 	// SmallDir is a tmpfs of 128 KiB on each host, for tests of a full disk.
 	SmallDir = "/small"
 
-	// subnet holds all of the rig's addresses.
-	subnet = "172.30.99.0/24"
+	// subnets holds the addresses of all rigs.
+	subnets = "172.30.96.0/22"
 )
 
 // Rig is the running set of containers.
@@ -45,45 +42,99 @@ type Rig struct {
 	// Hosts are vm1 and vm2 (web, behind the load balancer) and vm3 (worker).
 	Hosts []*Host
 
-	dir string
+	dir  string
+	net  string // The first three numbers of its addresses.
+	port string // Of the registry, on loopback.
 }
 
-// brought is the rig of this process, once it is up.
+// rigs are those of this process, once they are up.
 //
-//nolint:gochecknoglobals // tests of one process share the one rig of the machine
-var brought struct {
+//nolint:gochecknoglobals // tests of one process share the rigs of the machine
+var rigs struct {
 	sync.Mutex
-	rig *Rig
+	all  []*Rig
+	free chan *Rig
 }
 
 // Up brings the rig up, or finds it up, by the script of that name, which prints
 // its progress on stderr. Later calls in the same process return the same rig.
 func Up(ctx context.Context) (*Rig, error) {
-	brought.Lock()
-	defer brought.Unlock()
-	if brought.rig != nil {
-		return brought.rig, nil
+	if err := up(ctx, 1); err != nil {
+		return nil, err
+	}
+	return rigs.all[0], nil
+}
+
+// Several is how many rigs tests share by Take. Two keep two processors busy:
+// a deploy waits as long as it works.
+const Several = 2
+
+// Take waits for one of several rigs that nobody else in this process works
+// with. The function it comes with gives it back.
+func Take(ctx context.Context) (*Rig, func(), error) {
+	if err := up(ctx, Several); err != nil {
+		return nil, nil, err
+	}
+	select {
+	case r := <-rigs.free:
+		return r, func() { rigs.free <- r }, nil
+	case <-ctx.Done():
+		return nil, nil, context.Cause(ctx)
+	}
+}
+
+// up brings that many rigs up, once.
+func up(ctx context.Context, n int) error {
+	rigs.Lock()
+	defer rigs.Unlock()
+	if rigs.all != nil {
+		return nil
 	}
 	dir, err := sourceDir()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	cmd := exec.CommandContext(ctx, filepath.Join(dir, "up"))
+	cmd := exec.CommandContext(ctx, filepath.Join(dir, "up"), strconv.Itoa(n))
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("rig/up: %w", err)
+		return fmt.Errorf("rig/up: %w", err)
 	}
-	brought.rig = &Rig{
-		Deployer: &Deployer{dir: filepath.Join(dir, ".work")},
-		Hosts: []*Host{
-			newHost("vm1", "172.30.99.11"),
-			newHost("vm2", "172.30.99.12"),
-			newHost("vm3", "172.30.99.13"),
-		},
-		dir: dir,
+	rigs.free = make(chan *Rig, n)
+	for number := 1; number <= n; number++ {
+		r := newRig(dir, number)
+		rigs.all = append(rigs.all, r)
+		rigs.free <- r
 	}
-	return brought.rig, nil
+	return nil
 }
+
+// newRig knows how `up` and compose.yml name things.
+func newRig(dir string, number int) *Rig {
+	suffix := ""
+	if number > 1 {
+		suffix = "-" + strconv.Itoa(number)
+	}
+	r := &Rig{
+		Deployer: &Deployer{dir: filepath.Join(dir, ".work"+suffix), container: "kstep-rig" + suffix + "-deployer-1"},
+		dir:      dir,
+		net:      fmt.Sprintf("172.30.%d", 100-number),
+		port:     strconv.Itoa(54999 + number),
+	}
+	for i, name := range []string{"vm1", "vm2", "vm3"} {
+		r.Hosts = append(r.Hosts, newHost("kstep-rig"+suffix, name, fmt.Sprintf("%s.%d", r.net, 11+i)))
+	}
+	return r
+}
+
+// LoadBalancerURL is nginx over vm1 and vm2; it passes every failure on.
+func (r *Rig) LoadBalancerURL() string { return "http://" + r.net + ".20" }
+
+// RegistryAddress is Registry as the machine outside reaches it.
+func (r *Rig) RegistryAddress() string { return r.net + ".21:5000" }
+
+// LocalRegistry is Registry as the engine outside may push to it: an engine
+// trusts plain HTTP on loopback only.
+func (r *Rig) LocalRegistry() string { return "127.0.0.1:" + r.port }
 
 // sourceDir is where this file and the scripts beside it lie. A test runs with
 // its own folder as the working directory, so a relative path would not do, and

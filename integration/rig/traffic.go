@@ -53,7 +53,10 @@ type Traffic struct {
 }
 
 // StartTraffic starts a load.
-func StartTraffic(ctx context.Context, load Load) (*Traffic, error) {
+func (r *Rig) StartTraffic(ctx context.Context, load Load) (*Traffic, error) {
+	if len(load.URLs) == 0 {
+		load.URLs = []string{r.Host("vm1").URL(), r.Host("vm2").URL(), r.LoadBalancerURL()}
+	}
 	load = load.withDefaults()
 	for _, target := range load.URLs {
 		if err := checkTarget(target); err != nil {
@@ -177,9 +180,6 @@ func (t *Traffic) end(r request) {
 }
 
 func (l Load) withDefaults() Load {
-	if len(l.URLs) == 0 {
-		l.URLs = []string{"http://172.30.99.11", "http://172.30.99.12", LoadBalancerURL}
-	}
 	if len(l.Paths) == 0 {
 		l.Paths = []string{"/"}
 	}
@@ -207,7 +207,7 @@ func checkTarget(target string) error {
 	if err != nil {
 		return fmt.Errorf("traffic: %w", err)
 	}
-	if !ip.IsLoopback() && !netip.MustParsePrefix(subnet).Contains(ip) {
+	if !ip.IsLoopback() && !netip.MustParsePrefix(subnets).Contains(ip) {
 		return fmt.Errorf("traffic: %s is outside the rig", ip)
 	}
 	return nil

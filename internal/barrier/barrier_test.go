@@ -35,6 +35,7 @@ func settle(t *testing.T, a barrier.Attempt, open bool) state.Verdict {
 }
 
 func TestSettle_GivesEverybodyTheFirstVerdict(t *testing.T) {
+	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	verdicts := make([]bool, 10)
 	var wg sync.WaitGroup
@@ -51,6 +52,7 @@ func TestSettle_GivesEverybodyTheFirstVerdict(t *testing.T) {
 }
 
 func TestAgain_BeginsOneNewAttemptForAll(t *testing.T) {
+	t.Parallel()
 	files := hosttest.NewFake(t, "vm1").Connect(t).Files()
 	settle(t, current(t, files), false)
 	one, other := current(t, files), current(t, files)
@@ -72,6 +74,7 @@ func TestAgain_BeginsOneNewAttemptForAll(t *testing.T) {
 }
 
 func TestAgain_BySomebodySlowSpoilsNoNewerVerdict(t *testing.T) {
+	t.Parallel()
 	files := hosttest.NewFake(t, "vm1").Connect(t).Files()
 	settle(t, current(t, files), false)
 	slow := current(t, files)
@@ -89,6 +92,7 @@ func TestAgain_BySomebodySlowSpoilsNoNewerVerdict(t *testing.T) {
 }
 
 func TestClose_StopsWhoWaitsAndWhoComes(t *testing.T) {
+	t.Parallel()
 	for name, before := range map[string]func(*testing.T, host.Files){
 		"before a verdict":      func(*testing.T, host.Files) {},
 		"after one that opened": func(t *testing.T, f host.Files) { settle(t, current(t, f), true) },
@@ -110,6 +114,7 @@ func TestClose_StopsWhoWaitsAndWhoComes(t *testing.T) {
 }
 
 func TestSettle_ForgetsTheVerdictsOfOldReleases(t *testing.T) {
+	t.Parallel()
 	files := hosttest.NewFake(t, "vm1").Connect(t).Files()
 	for i := range 15 {
 		a, err := barrier.Current(t.Context(), files, fmt.Sprintf("barrier/R%02d", i))

@@ -30,6 +30,7 @@ func health(t *testing.T, app string, tied bool) (ok bool, output string) {
 }
 
 func TestHealth_IsAppCheckAndCord(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		app    string
 		tied   bool
@@ -52,6 +53,7 @@ func TestHealth_IsAppCheckAndCord(t *testing.T) {
 }
 
 func TestHealth_RetriesTheAppInsideTheProbe(t *testing.T) {
+	t.Parallel()
 	count := filepath.Join(t.TempDir(), "count")
 	hiccup := "echo x >> " + count + "; test $(wc -l < " + count + ") -ge 2"
 	if ok, output := health(t, hiccup, true); !ok {
@@ -60,6 +62,7 @@ func TestHealth_RetriesTheAppInsideTheProbe(t *testing.T) {
 }
 
 func TestReady_KnowsTheMarker(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		container engine.Container
 		want      bool

@@ -12,6 +12,8 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
 	"github.com/moby/moby/client"
+
+	"github.com/kstep/kstep/internal/linger"
 )
 
 // Extract fills host folders from an image, on the host. When a container is
@@ -79,8 +81,8 @@ func (c *Client) withContainer(ctx context.Context, x Extract, volumes []mount.M
 		return c.fail("create container "+x.Name, err)
 	}
 	defer func() {
-		// Also when ctx ended: what was made is taken away.
-		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUp)
+		// Also when ctx has ended: what was made is taken away.
+		clean, cancel := linger.Context(ctx, cleanUp)
 		defer cancel()
 		err = errors.Join(err, c.Remove(clean, made.ID))
 	}()

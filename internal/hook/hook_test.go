@@ -54,6 +54,7 @@ func runner(t *testing.T, scripts map[string]string) (*Runner, recorder) {
 }
 
 func TestRun_GivesTheHookItsDetailsAndShowsItsOutput(t *testing.T) {
+	t.Parallel()
 	r, rec := runner(t, map[string]string{"pre-deploy": "#!/bin/sh\nenv | grep ^KSTEP_ | sort; printf 'last without end' >&2\n"})
 	err := r.Run(t.Context(), "pre-deploy", Details{
 		RecordedAt: time.Date(2026, 11, 20, 11, 0, 0, 0, time.FixedZone("", 3600)), Performer: "ann", Version: "abc1234def",
@@ -77,6 +78,7 @@ func TestRun_GivesTheHookItsDetailsAndShowsItsOutput(t *testing.T) {
 }
 
 func TestRun_TakesTheProjectsHookBeforeTheUsers(t *testing.T) {
+	t.Parallel()
 	r, rec := runner(t, map[string]string{"pre-build": "#!/bin/sh\necho project\n"})
 	home, _ := runner(t, map[string]string{"pre-build": "#!/bin/sh\necho home\n", "post-push": "#!/bin/sh\necho home\n"})
 	r.Dirs = append(r.Dirs, home.Dirs[0], "/nonexistent", filepath.Join(r.Dirs[0], "pre-build"))
@@ -91,6 +93,7 @@ func TestRun_TakesTheProjectsHookBeforeTheUsers(t *testing.T) {
 }
 
 func TestRun_SkipsWhenAsked(t *testing.T) {
+	t.Parallel()
 	r, _ := runner(t, map[string]string{"pre-build": "#!/bin/sh\nexit 1\n"})
 	r.Skip = true
 	if err := r.Run(t.Context(), "pre-build", Details{}); err != nil {
@@ -99,6 +102,7 @@ func TestRun_SkipsWhenAsked(t *testing.T) {
 }
 
 func TestRun_WarnsAboutAHookThatIsNotExecutable(t *testing.T) {
+	t.Parallel()
 	r, rec := runner(t, map[string]string{"pre-build": "#!/bin/sh\nexit 1\n", "pre-deploy.sample": "#!/bin/sh\nexit 1\n"})
 	path := filepath.Join(r.Dirs[0], "pre-build")
 	if err := os.Chmod(path, 0o644); err != nil {
@@ -115,6 +119,7 @@ func TestRun_WarnsAboutAHookThatIsNotExecutable(t *testing.T) {
 }
 
 func TestRun_NamesHookPathStatusAndLastLinesOfAFailure(t *testing.T) {
+	t.Parallel()
 	r, _ := runner(t, map[string]string{"pre-deploy": "#!/bin/sh\nseq 1 30\necho token hunter22\nexit 7\n"})
 	r.Redact = func(s string) string { return strings.ReplaceAll(s, "hunter22", "[REDACTED]") }
 	err := r.Run(t.Context(), "pre-deploy", Details{})
@@ -132,6 +137,7 @@ func TestRun_NamesHookPathStatusAndLastLinesOfAFailure(t *testing.T) {
 }
 
 func TestRun_SaysHowToMendAHookThatCannotStart(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct{ script, hint string }{
 		"no interpreter line": {"echo hello\n", "#!/bin/sh"},
 		"missing interpreter": {"#!/nonexistent/ruby\n", "interpreter"},
@@ -149,6 +155,7 @@ func TestRun_SaysHowToMendAHookThatCannotStart(t *testing.T) {
 const stubborn = "#!/bin/sh\nexec 9>alive\ntrap '' TERM\n(trap '' TERM; while :; do sleep 1; done) &\nwhile :; do sleep 1; done\n"
 
 func TestRun_StopsAHookAndItsChildrenAfterTheTimeout(t *testing.T) {
+	t.Parallel()
 	r, _ := runner(t, map[string]string{"pre-deploy": stubborn})
 	r.Timeout, r.Grace = 300*time.Millisecond, 100*time.Millisecond
 	pipe := filepath.Join(r.Dirs[0], "alive")
@@ -173,6 +180,7 @@ func TestRun_StopsAHookAndItsChildrenAfterTheTimeout(t *testing.T) {
 }
 
 func TestRun_StopsWhenTheCommandIsCancelled(t *testing.T) {
+	t.Parallel()
 	r, rec := runner(t, map[string]string{"pre-deploy": "#!/bin/sh\ntrap 'echo bye; exit 0' TERM\necho ready\nwhile :; do sleep 0.05; done\n"})
 	cause := errors.New("interrupted")
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -193,6 +201,7 @@ func TestRun_StopsWhenTheCommandIsCancelled(t *testing.T) {
 }
 
 func TestRun_DoesNotWaitForAProcessThatAHookLeavesBehind(t *testing.T) {
+	t.Parallel()
 	r, rec := runner(t, map[string]string{"post-deploy": "#!/bin/sh\nsleep 60 &\necho $! > child\n"})
 	r.Grace = 50 * time.Millisecond
 	if err := r.Run(t.Context(), "post-deploy", Details{}); err != nil {
@@ -216,6 +225,7 @@ func atoi(s string) int {
 }
 
 func TestServiceVersion_ShortensOnlyPlainCommits(t *testing.T) {
+	t.Parallel()
 	for version, want := range map[string]string{
 		"0123456789abcdef":             "shop@0123456",
 		"0123456_uncommitted_89abcdef": "shop@0123456_uncommitted_89abcdef",
@@ -228,6 +238,7 @@ func TestServiceVersion_ShortensOnlyPlainCommits(t *testing.T) {
 }
 
 func TestNames_HaveEachHookOnce(t *testing.T) {
+	t.Parallel()
 	names := Names("build", "push", "boot")
 	seen := map[string]bool{}
 	for _, name := range names {
@@ -246,6 +257,7 @@ func TestNames_HaveEachHookOnce(t *testing.T) {
 var update = flag.Bool("update", false, "rewrite the tables of docs/hooks.md")
 
 func TestDocs_HaveTheTablesOfTheCode(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join("..", "..", "docs", "hooks.md")
 	data, err := os.ReadFile(path)
 	if err != nil {

@@ -42,6 +42,7 @@ func get(t *testing.T, opts host.Options, name string) (host.Host, error) {
 }
 
 func TestGet_UnknownHostKeyPrintsFingerprintAndLine(t *testing.T) {
+	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	opts := hosttest.Options(t, fake)
 	opts.KnownHosts = nil
@@ -50,6 +51,7 @@ func TestGet_UnknownHostKeyPrintsFingerprintAndLine(t *testing.T) {
 }
 
 func TestGet_ChangedHostKeyNamesFileAndLine(t *testing.T) {
+	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	opts := hosttest.Options(t, fake)
 	file := filepath.Join(t.TempDir(), "known_hosts")
@@ -61,6 +63,7 @@ func TestGet_ChangedHostKeyNamesFileAndLine(t *testing.T) {
 }
 
 func TestGet_HashedKnownHostsAreFound(t *testing.T) {
+	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	opts := hosttest.Options(t, fake)
 	_, key, _ := strings.Cut(fake.KnownHosts(), " ")
@@ -71,6 +74,7 @@ func TestGet_HashedKnownHostsAreFound(t *testing.T) {
 }
 
 func TestGet_KeyOfAnotherTypeInKnownHostsIsNotTakenForTheHosts(t *testing.T) {
+	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	opts := hosttest.Options(t, fake)
 	rsa := "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBEmKSENjQEezOmxkZMy7opKgwFB9nkt5YRrYMjNuG5N87uRgg6CLrbo5wAdT/y6v0mKV0U2w0WZ2YB/++Tpockg="
@@ -80,6 +84,7 @@ func TestGet_KeyOfAnotherTypeInKnownHostsIsNotTakenForTheHosts(t *testing.T) {
 }
 
 func TestGet_PinnedFingerprintDecides(t *testing.T) {
+	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	opts := hosttest.Options(t, fake)
 	opts.KnownHosts = nil
@@ -93,6 +98,7 @@ func TestGet_PinnedFingerprintDecides(t *testing.T) {
 }
 
 func TestGet_UnreachableHostIsTriedAgainAndNamed(t *testing.T) {
+	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -105,12 +111,14 @@ func TestGet_UnreachableHostIsTriedAgainAndNamed(t *testing.T) {
 }
 
 func TestGet_NameWithoutAddressIsAboutDNS(t *testing.T) {
+	t.Parallel()
 	opts := hosttest.Options(t, hosttest.NewFake(t, "vm1"))
 	_, err := get(t, opts, "kstep-no-such-host.invalid")
 	wantError(t, err, exit.Unreachable, "connect to kstep-no-such-host.invalid", "DNS")
 }
 
 func TestGet_DeafHostEndsWithTheTimeout(t *testing.T) {
+	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	fake.Set(hosttest.Mood{Deaf: true})
 	opts := hosttest.Options(t, fake)
@@ -120,6 +128,7 @@ func TestGet_DeafHostEndsWithTheTimeout(t *testing.T) {
 }
 
 func TestGet_EndOfTheContextIsNoMatterOfTheHost(t *testing.T) {
+	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	fake.Set(hosttest.Mood{Deaf: true})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
@@ -131,6 +140,7 @@ func TestGet_EndOfTheContextIsNoMatterOfTheHost(t *testing.T) {
 }
 
 func TestGet_WrongEntriesAreAboutTheConfig(t *testing.T) {
+	t.Parallel()
 	opts := hosttest.Options(t, hosttest.NewFake(t, "vm1"))
 	for _, entry := range []string{"vm1:port", "root@", "vm1:99999"} {
 		_, err := get(t, opts, entry)
@@ -139,6 +149,7 @@ func TestGet_WrongEntriesAreAboutTheConfig(t *testing.T) {
 }
 
 func TestEngine_SaysWhyItCannotBeReached(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct {
 		mood  hosttest.Mood
 		down  bool
@@ -185,6 +196,7 @@ func TestEngine_SaysWhyItCannotBeReached(t *testing.T) {
 }
 
 func TestEngine_FallsBackToDialStdio(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct {
 		mood hosttest.Mood
 		sudo bool
@@ -212,6 +224,7 @@ func TestEngine_FallsBackToDialStdio(t *testing.T) {
 }
 
 func TestFiles_FullDiskIsTold(t *testing.T) {
+	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	h := fake.Connect(t)
 	if err := h.Files().Mkdir(t.Context(), "dir", 0o755); err != nil {
@@ -234,6 +247,7 @@ func TestFiles_FullDiskIsTold(t *testing.T) {
 }
 
 func TestFiles_RefusedPathIsErrPermission(t *testing.T) {
+	t.Parallel()
 	h := hosttest.NewFake(t, "vm1").Connect(t)
 	_, err := h.Files().Read(t.Context(), "/etc/passwd")
 	if !errors.Is(err, fs.ErrPermission) {
@@ -242,6 +256,7 @@ func TestFiles_RefusedPathIsErrPermission(t *testing.T) {
 }
 
 func TestFiles_HostWithoutSFTPSaysSo(t *testing.T) {
+	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	fake.Set(hosttest.Mood{NoSFTP: true})
 	_, err := fake.Connect(t).Files().Home(t.Context())
@@ -249,6 +264,7 @@ func TestFiles_HostWithoutSFTPSaysSo(t *testing.T) {
 }
 
 func TestDial_ForbiddenForwardingIsTold(t *testing.T) {
+	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	fake.Set(hosttest.Mood{NoTCP: true})
 	_, err := fake.Connect(t).Dial(t.Context(), "tcp", "172.18.0.2:3000")

@@ -75,6 +75,7 @@ func recorded(t *testing.T, fake *hosttest.Fake) (host.Host, *recorder) {
 }
 
 func TestIntercept_SeesEveryRemoteOperationOnce(t *testing.T) {
+	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	fake.Engine.AddImage("app:1", hosttest.Image{})
 	h, r := recorded(t, fake)
@@ -108,6 +109,7 @@ func TestIntercept_SeesEveryRemoteOperationOnce(t *testing.T) {
 }
 
 func TestPool_HoldsOneConnectionForManyGoroutines(t *testing.T) {
+	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	r := &recorder{}
 	opts := hosttest.Options(t, fake)
@@ -132,6 +134,7 @@ func TestPool_HoldsOneConnectionForManyGoroutines(t *testing.T) {
 }
 
 func TestQuote_RefusesWhatNoProgramCanGet(t *testing.T) {
+	t.Parallel()
 	for _, argv := range [][]string{nil, {"a\x00b"}} {
 		if line, err := host.Quote(argv); err == nil {
 			t.Errorf("%q: got %q, want an error", argv, line)
@@ -159,6 +162,7 @@ func FuzzQuote_ShellGivesTheArgumentsBack(f *testing.F) {
 }
 
 func TestPool_WarmConnectsToAllHostsAndGetMakesNoSecondConnection(t *testing.T) {
+	t.Parallel()
 	fakes := []*hosttest.Fake{hosttest.NewFake(t, "vm1"), hosttest.NewFake(t, "vm2")}
 	r := &recorder{}
 	opts := hosttest.Options(t, fakes...)
@@ -181,6 +185,7 @@ func TestPool_WarmConnectsToAllHostsAndGetMakesNoSecondConnection(t *testing.T) 
 }
 
 func TestPool_FailureOfWarmIsToldByGetWithoutAnotherAttempt(t *testing.T) {
+	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	fake.Set(hosttest.Mood{RefuseKeys: true})
 	r := &recorder{}

@@ -16,6 +16,7 @@ import (
 )
 
 func TestGet_RefusedKeyNamesTheKeysThatWereTried(t *testing.T) {
+	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	fake.Set(hosttest.Mood{RefuseKeys: true})
 	opts := hosttest.Options(t, fake)
@@ -25,6 +26,7 @@ func TestGet_RefusedKeyNamesTheKeysThatWereTried(t *testing.T) {
 }
 
 func TestGet_KeyWithPassphraseIsSkippedWithAHint(t *testing.T) {
+	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	opts := hosttest.Options(t, fake)
 	raw, err := os.ReadFile(fake.KeyFile())
@@ -42,6 +44,7 @@ func TestGet_KeyWithPassphraseIsSkippedWithAHint(t *testing.T) {
 }
 
 func TestGet_KeyDataSurvivesACIsSettings(t *testing.T) {
+	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	raw, err := os.ReadFile(fake.KeyFile())
 	if err != nil {
@@ -73,6 +76,7 @@ func TestGet_KeyDataSurvivesACIsSettings(t *testing.T) {
 }
 
 func TestGet_KeyOfTheAgentLogsIn(t *testing.T) {
+	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	raw, err := os.ReadFile(fake.KeyFile())
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 )
 
 func TestConnection_ThatBrokeIsMadeAgainForWhatMayBeRepeated(t *testing.T) {
+	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	h, r := recorded(t, fake)
 	if err := h.Files().Write(t.Context(), "file", []byte("x"), 0o600); err != nil {
@@ -34,6 +35,7 @@ func TestConnection_ThatBrokeIsMadeAgainForWhatMayBeRepeated(t *testing.T) {
 }
 
 func TestConnection_ThatBreaksUnderWhatMayNotBeRepeatedIsAnError(t *testing.T) {
+	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	fake.Engine.AddImage("app:1", hosttest.Image{})
 	operations := map[string]func(host.Host) error{
@@ -74,6 +76,7 @@ func TestConnection_ThatBreaksUnderWhatMayNotBeRepeatedIsAnError(t *testing.T) {
 }
 
 func TestConnection_LostBeforeOrAfterARequestIsRepeated(t *testing.T) {
+	t.Parallel()
 	for name, after := range map[string]bool{"before": false, "after": true} {
 		t.Run(name, func(t *testing.T) {
 			h, r := recorded(t, hosttest.NewFake(t, "vm1"))
@@ -119,6 +122,7 @@ func losing(r *recorder, name string) {
 }
 
 func TestCreate_LooksUpWhatBecameOfALostAnswer(t *testing.T) {
+	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	fake.Engine.AddImage("app:1", hosttest.Image{})
 	h, r := recorded(t, fake)
@@ -146,6 +150,7 @@ func TestCreate_LooksUpWhatBecameOfALostAnswer(t *testing.T) {
 }
 
 func TestConnection_ToAVanishedPeerIsNoticed(t *testing.T) {
+	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	fake.Engine.AddImage("app:1", hosttest.Image{Cmd: []string{"serve"}})
 	opts := hosttest.Options(t, fake)
@@ -172,6 +177,7 @@ func TestConnection_ToAVanishedPeerIsNoticed(t *testing.T) {
 }
 
 func TestEngine_ThatRestartsIsAskedAgainOnTheSameConnection(t *testing.T) {
+	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	h, r := recorded(t, fake)
 	if _, err := h.Engine().Ping(t.Context()); err != nil {

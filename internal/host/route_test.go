@@ -16,6 +16,7 @@ import (
 )
 
 func TestGet_GoesThroughJumpHosts(t *testing.T) {
+	t.Parallel()
 	gate, inner, vm := hosttest.NewFake(t, "gate"), hosttest.NewFake(t, "inner"), hosttest.NewFake(t, "vm1")
 	opts := hosttest.Options(t, gate, inner, vm)
 	opts.ProxyJump = "gate,inner"
@@ -33,6 +34,7 @@ func TestGet_GoesThroughJumpHosts(t *testing.T) {
 }
 
 func TestGet_FollowsProxyJumpOfSSHConfigAndSeesLoops(t *testing.T) {
+	t.Parallel()
 	gate, vm := hosttest.NewFake(t, "gate"), hosttest.NewFake(t, "vm1")
 	opts := hosttest.Options(t, gate, vm)
 	extra := filepath.Join(t.TempDir(), "config")
@@ -52,6 +54,7 @@ func TestGet_FollowsProxyJumpOfSSHConfigAndSeesLoops(t *testing.T) {
 }
 
 func TestOptionsFrom_KnownHostsComeFromConfigEnvironmentOrTheUsualFiles(t *testing.T) {
+	t.Parallel()
 	home := t.TempDir()
 	usual := filepath.Join(home, ".ssh", "known_hosts")
 	if err := os.MkdirAll(filepath.Dir(usual), 0o700); err != nil {
@@ -91,6 +94,7 @@ func TestOptionsFrom_KnownHostsComeFromConfigEnvironmentOrTheUsualFiles(t *testi
 }
 
 func TestLocal_FilesAndCommandsBehaveLikeARemoteHosts(t *testing.T) {
+	t.Parallel()
 	opts := host.Options{Home: t.TempDir(), DockerSocket: filepath.Join(t.TempDir(), "missing.sock")}
 	h, err := get(t, opts, host.Local)
 	if err != nil {

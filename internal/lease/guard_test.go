@@ -81,6 +81,7 @@ func (s *scene) expire() {
 }
 
 func TestGuard_RefusesAProcessThatStoodStillWhileAnotherReleaseTookOver(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"vm1", "vm2"} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t)
@@ -99,6 +100,7 @@ func TestGuard_RefusesAProcessThatStoodStillWhileAnotherReleaseTookOver(t *testi
 }
 
 func TestGuard_RefusesByTheHostsMemoryWhenTheLeaseWasFreedByForce(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"vm1", "vm2"} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t)
@@ -125,6 +127,7 @@ func TestGuard_RefusesByTheHostsMemoryWhenTheLeaseWasFreedByForce(t *testing.T) 
 }
 
 func TestGuard_LetsAProcessGoOnThatStoodStillAndWasNotOvertaken(t *testing.T) {
+	t.Parallel()
 	s := newScene(t)
 	p := s.process("R1")
 	s.expire()
@@ -137,6 +140,7 @@ func TestGuard_LetsAProcessGoOnThatStoodStillAndWasNotOvertaken(t *testing.T) {
 }
 
 func TestGuard_LetsEverythingBeRead(t *testing.T) {
+	t.Parallel()
 	s := newScene(t)
 	older := s.process("R1")
 	s.expire()
@@ -148,6 +152,7 @@ func TestGuard_LetsEverythingBeRead(t *testing.T) {
 }
 
 func TestHold_GoesBeyondFencesThatAnEarlierLeaseHostLeft(t *testing.T) {
+	t.Parallel()
 	s := newScene(t)
 	old := s.process("R1")
 	old.hold.lease.Token = 41
@@ -170,6 +175,7 @@ func TestHold_GoesBeyondFencesThatAnEarlierLeaseHostLeft(t *testing.T) {
 }
 
 func TestHold_OfAnOlderReleaseDoesNotGoBeyondANewerOnesFence(t *testing.T) {
+	t.Parallel()
 	s := newScene(t)
 	p := s.process("R1")
 	if err := p.fence("vm2").raise(t.Context(), Lease{Token: 41, Holder: Holder{Release: "R2"}}, nil); err != nil {
@@ -181,6 +187,7 @@ func TestHold_OfAnOlderReleaseDoesNotGoBeyondANewerOnesFence(t *testing.T) {
 }
 
 func TestGuard_WritesAFileAgainWhenItStoodStillInTheMiddle(t *testing.T) {
+	t.Parallel()
 	s := newScene(t)
 	p := s.process("R1")
 	steps := 0

@@ -30,6 +30,7 @@ func acquire(t *testing.T, s lease.Store, release string, ttl time.Duration) lea
 }
 
 func TestAcquire_IsRefusedWhileAnotherReleaseHoldsIt(t *testing.T) {
+	t.Parallel()
 	s, _ := store(t)
 	acquire(t, s, "R1", time.Minute)
 	_, err := s.Acquire(t.Context(), lease.Holder{Release: "R2", TTL: time.Minute})
@@ -39,6 +40,7 @@ func TestAcquire_IsRefusedWhileAnotherReleaseHoldsIt(t *testing.T) {
 }
 
 func TestAcquire_EntersAgainForTheSameReleaseWithTheSameToken(t *testing.T) {
+	t.Parallel()
 	s, _ := store(t)
 	first := acquire(t, s, "R1", time.Minute)
 	again := acquire(t, s, "R1", time.Minute)
@@ -48,6 +50,7 @@ func TestAcquire_EntersAgainForTheSameReleaseWithTheSameToken(t *testing.T) {
 }
 
 func TestAcquire_TakesAReleasedLeaseWithAHigherToken(t *testing.T) {
+	t.Parallel()
 	s, _ := store(t)
 	first := acquire(t, s, "R1", time.Minute)
 	if err := s.Release(t.Context(), first.Lease); err != nil {
@@ -60,6 +63,7 @@ func TestAcquire_TakesAReleasedLeaseWithAHigherToken(t *testing.T) {
 }
 
 func TestAcquire_TakesOverAnExpiredLeaseByTheHostsClock(t *testing.T) {
+	t.Parallel()
 	s, dir := store(t)
 	first := acquire(t, s, "R1", time.Minute)
 	old := time.Now().Add(-2 * time.Minute) // The host's clock is what it stamps on files.
@@ -76,6 +80,7 @@ func TestAcquire_TakesOverAnExpiredLeaseByTheHostsClock(t *testing.T) {
 }
 
 func TestAcquire_LetsExactlyOneOfManyIn(t *testing.T) {
+	t.Parallel()
 	s, _ := store(t)
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -101,6 +106,7 @@ func TestAcquire_LetsExactlyOneOfManyIn(t *testing.T) {
 }
 
 func TestCurrent_RefusesGarbage(t *testing.T) {
+	t.Parallel()
 	s, dir := store(t)
 	acquire(t, s, "R1", time.Minute)
 	if err := os.WriteFile(filepath.Join(dir, "00000007.json"), []byte("not json"), 0o600); err != nil {

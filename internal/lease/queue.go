@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/linger"
 )
 
 // Those who wait for the lease draw a ticket: a numbered file beside it, which
@@ -39,7 +40,7 @@ func (s Store) Wait(ctx context.Context, h Holder, limit time.Duration, told fun
 		return got, err2
 	}
 	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaving)
+		ctx, cancel := linger.Context(ctx, leaving)
 		defer cancel()
 		_ = s.Files.Remove(ctx, s.ticket(ticket)) // It dies by itself otherwise.
 	}()

@@ -22,6 +22,7 @@ func expire(t *testing.T, dir string, token int) {
 }
 
 func TestRenew_TakesANewNumberWhenTheLeaseHadExpired(t *testing.T) {
+	t.Parallel()
 	s, dir := store(t)
 	first := acquire(t, s, "R1", time.Minute)
 	expire(t, dir, first.Lease.Token)
@@ -32,6 +33,7 @@ func TestRenew_TakesANewNumberWhenTheLeaseHadExpired(t *testing.T) {
 }
 
 func TestRenew_IsRefusedAlsoAfterTheOtherReleaseIsDone(t *testing.T) {
+	t.Parallel()
 	s, dir := store(t)
 	first := acquire(t, s, "R1", time.Minute)
 	expire(t, dir, first.Lease.Token)
@@ -45,6 +47,7 @@ func TestRenew_IsRefusedAlsoAfterTheOtherReleaseIsDone(t *testing.T) {
 }
 
 func TestRenew_OfOneJobSurvivesTheReleaseByAnotherOfTheSameRelease(t *testing.T) {
+	t.Parallel()
 	s, _ := store(t)
 	first := acquire(t, s, "R1", time.Minute)
 	other := acquire(t, s, "R1", time.Minute)
@@ -61,6 +64,7 @@ func TestRenew_OfOneJobSurvivesTheReleaseByAnotherOfTheSameRelease(t *testing.T)
 }
 
 func TestRenew_IsRefusedOnceTheReleaseWasEnded(t *testing.T) {
+	t.Parallel()
 	for name, end := range map[string]func(*testing.T, lease.Store, lease.Lease){
 		"by force": func(t *testing.T, s lease.Store, l lease.Lease) {
 			if err := s.End(t.Context(), l, "ada"); err != nil {
@@ -85,6 +89,7 @@ func TestRenew_IsRefusedOnceTheReleaseWasEnded(t *testing.T) {
 }
 
 func TestRelease_OfAnOvertakenHolderDoesNotFreeTheNewOnes(t *testing.T) {
+	t.Parallel()
 	s, dir := store(t)
 	first := acquire(t, s, "R1", time.Minute)
 	expire(t, dir, first.Lease.Token)
@@ -98,9 +103,10 @@ func TestRelease_OfAnOvertakenHolderDoesNotFreeTheNewOnes(t *testing.T) {
 }
 
 func TestWait_LetsThoseInWhoCameFirst(t *testing.T) {
+	t.Parallel()
 	s, _ := store(t)
 	first := acquire(t, s, "R1", time.Minute)
-	turn := make(chan string, 2)
+	turn, refused := make(chan string, 2), make(chan struct{})
 	var wg sync.WaitGroup
 	for _, release := range []string{"R2", "R3"} {
 		queued := make(chan struct{})
@@ -116,6 +122,7 @@ func TestWait_LetsThoseInWhoCameFirst(t *testing.T) {
 				t.Errorf("%s: %v", release, err)
 			}
 			turn <- release
+			<-refused // The newcomer must find somebody there.
 			if err := s.Release(t.Context(), got.Lease); err != nil {
 				t.Error(err)
 			}
@@ -126,11 +133,12 @@ func TestWait_LetsThoseInWhoCameFirst(t *testing.T) {
 		t.Errorf("got %v, %v waiting, want R2 and R3", waiting, err)
 	}
 	if err := s.Release(t.Context(), first.Lease); err != nil {
-		t.Fatal(err)
+		t.Error(err)
 	}
 	if _, err := s.Acquire(t.Context(), lease.Holder{Release: "R4", TTL: time.Minute}); exit.CodeOf(err) != exit.LeaseHeld {
 		t.Errorf("a newcomer gets %v, want those who wait to come first", err)
 	}
+	close(refused)
 	wg.Wait()
 	if a, b := <-turn, <-turn; a != "R2" || b != "R3" {
 		t.Errorf("came in as %s, %s, want R2, R3", a, b)
@@ -138,6 +146,7 @@ func TestWait_LetsThoseInWhoCameFirst(t *testing.T) {
 }
 
 func TestWait_PassesATicketThatNobodyHoldsAnyMore(t *testing.T) {
+	t.Parallel()
 	s, dir := store(t)
 	put(t, filepath.Join(dir, "wait-00000001.json"), `{"release":"R0"}`)
 	old := time.Now().Add(-time.Minute)
@@ -148,6 +157,7 @@ func TestWait_PassesATicketThatNobodyHoldsAnyMore(t *testing.T) {
 }
 
 func TestWait_GivesUpAtItsLimitAndReturnsItsTicket(t *testing.T) {
+	t.Parallel()
 	s, _ := store(t)
 	acquire(t, s, "R1", time.Minute)
 	_, err := s.Wait(t.Context(), lease.Holder{Release: "R2", TTL: time.Minute}, time.Millisecond, func(error) {})

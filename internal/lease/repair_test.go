@@ -14,6 +14,7 @@ import (
 )
 
 func TestRepair_GoesPastWhateverIsNotALease(t *testing.T) {
+	t.Parallel()
 	for name, spoil := range map[string]func(t *testing.T, dir string){
 		"no JSON":    func(t *testing.T, dir string) { put(t, filepath.Join(dir, "00000007.json"), "not json") },
 		"other JSON": func(t *testing.T, dir string) { put(t, filepath.Join(dir, "00000007.json"), `{"a":1}`) },
@@ -71,6 +72,7 @@ func (a ahead) Stat(ctx context.Context, path string) (host.Entry, error) {
 }
 
 func TestAcquire_DoesNotMindAClockThatIsTenMinutesOff(t *testing.T) {
+	t.Parallel()
 	for name, off := range map[string]time.Duration{"ahead": 10 * time.Minute, "behind": -10 * time.Minute} {
 		t.Run(name, func(t *testing.T) {
 			s, dir := store(t)

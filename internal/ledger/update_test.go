@@ -34,6 +34,7 @@ func live(t *testing.T, files host.Files) map[string]string {
 }
 
 func TestUpdate_LosesNothingOfWhatManyDoAtOnce(t *testing.T) {
+	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	var wg sync.WaitGroup
 	for i := range 12 {
@@ -47,6 +48,7 @@ func TestUpdate_LosesNothingOfWhatManyDoAtOnce(t *testing.T) {
 }
 
 func TestUpdate_GoesOnFromAWriterThatDiedInTheMiddle(t *testing.T) {
+	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	files := fake.Connect(t).Files()
 	note(t, files, "web")
@@ -70,6 +72,7 @@ func TestUpdate_GoesOnFromAWriterThatDiedInTheMiddle(t *testing.T) {
 }
 
 func TestUpdate_WritesNothingWhenNothingChanges(t *testing.T) {
+	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	files := fake.Connect(t).Files()
 	note(t, files, "web")

@@ -76,6 +76,7 @@ func ociArchive(t *testing.T) (Request, v1.ImageIndex) {
 }
 
 func TestPush_OfSeveralPlatformsKeepsTheBuildersDigest(t *testing.T) {
+	t.Parallel()
 	s := registrytest.New(t)
 	req, index := ociArchive(t)
 	if req.Image.Platform != "linux/amd64" || len(req.Image.Variants) != 1 || req.Image.Variants[0].Platform != "linux/arm64" {
@@ -105,6 +106,7 @@ func TestPush_OfSeveralPlatformsKeepsTheBuildersDigest(t *testing.T) {
 }
 
 func TestResolve_RecordsAReadyImage(t *testing.T) {
+	t.Parallel()
 	s := registrytest.New(t)
 	req := dockerArchive(t, noise(1, 1000))
 	pushed := push(t, open(t, configFor(s), nil, report.Discard{}), req)
@@ -128,6 +130,7 @@ func TestResolve_RecordsAReadyImage(t *testing.T) {
 }
 
 func TestResolve_OfAnIndexHasEveryPlatform(t *testing.T) {
+	t.Parallel()
 	s := registrytest.New(t)
 	req, _ := ociArchive(t)
 	push(t, open(t, configFor(s), nil, report.Discard{}), req)
@@ -138,6 +141,7 @@ func TestResolve_OfAnIndexHasEveryPlatform(t *testing.T) {
 }
 
 func TestResolve_TellsWhatIsMissing(t *testing.T) {
+	t.Parallel()
 	s := registrytest.New(t)
 	if _, err := Resolve(t.Context(), configFor(s), s.Host()+"/acme/shop:none", nil, report.Discard{}); exit.CodeOf(err) != exit.Registry {
 		t.Errorf("got %v, want the registry code", err)
@@ -155,6 +159,7 @@ func TestResolve_TellsWhatIsMissing(t *testing.T) {
 }
 
 func TestOpenArchive_RefusesWhatIsNoImage(t *testing.T) {
+	t.Parallel()
 	whole := dockerArchive(t, noise(1, 100_000))
 	data, err := os.ReadFile(whole.Archive)
 	if err != nil {
@@ -183,6 +188,7 @@ func TestOpenArchive_RefusesWhatIsNoImage(t *testing.T) {
 }
 
 func TestRepository_NamesTheServer(t *testing.T) {
+	t.Parallel()
 	cases := map[string]struct{ server, image, want string }{
 		"own server":        {"registry.example.com:5000", "acme/shop", "registry.example.com:5000/acme/shop"},
 		"no server":         {"", "acme/shop", "docker.io/acme/shop"},

@@ -37,6 +37,7 @@ func login(cfg *config.Config) *config.Config {
 }
 
 func TestPush_LogsInWithTheSecretsOfTheConfig(t *testing.T) {
+	t.Parallel()
 	s := secured(t)
 	get := secrets{"REGISTRY_USER": "ci", "REGISTRY_PASSWORD": "right"}
 	push(t, open(t, login(configFor(s)), get, report.Discard{}), dockerArchive(t, noise(1, 1000)))
@@ -56,6 +57,7 @@ func TestPush_FallsBackToDockersLogin(t *testing.T) {
 }
 
 func TestPush_NamesTheSecretThatIsRefused(t *testing.T) {
+	t.Parallel()
 	s := secured(t)
 	get := secrets{"REGISTRY_USER": "ci", "REGISTRY_PASSWORD": "hunter2"}
 	_, err := open(t, login(configFor(s)), get, report.Discard{}).Push(t.Context(), dockerArchive(t, noise(1, 1000)))
@@ -72,6 +74,7 @@ func TestPush_NamesTheSecretThatIsRefused(t *testing.T) {
 }
 
 func TestPullAuth_GivesThePasswordToNoOtherRegistry(t *testing.T) {
+	t.Parallel()
 	cfg := login(&config.Config{Image: "acme/shop", Registry: config.Registry{Server: "registry.example.com"}})
 	get := secrets{"REGISTRY_USER": "ci", "REGISTRY_PASSWORD": "right"}
 	own, err := PullAuth(t.Context(), cfg, "registry.example.com/acme/shop", get)
@@ -85,6 +88,7 @@ func TestPullAuth_GivesThePasswordToNoOtherRegistry(t *testing.T) {
 }
 
 func TestPush_ExplainsWhyTheRegistryCannotBeUsed(t *testing.T) {
+	t.Parallel()
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -122,6 +126,7 @@ func TestPush_ExplainsWhyTheRegistryCannotBeUsed(t *testing.T) {
 }
 
 func TestPush_TalksPlainHTTPOnlyWhenTheConfigSaysSo(t *testing.T) {
+	t.Parallel()
 	// 127.0.0.0/8 is tried over HTTP anyway, as docker does, so the server is
 	// reached by another name.
 	s := registrytest.New(t)

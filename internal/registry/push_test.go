@@ -32,6 +32,7 @@ func push(t *testing.T, c *Client, req Request) Pushed {
 }
 
 func TestPush_SetsBothTagsToAValidImage(t *testing.T) {
+	t.Parallel()
 	s := registrytest.New(t)
 	events := &sink{}
 	same := noise(1, 300_000)
@@ -71,6 +72,7 @@ func TestPush_SetsBothTagsToAValidImage(t *testing.T) {
 }
 
 func TestPush_AgainIsThreeRequests(t *testing.T) {
+	t.Parallel()
 	s := registrytest.New(t)
 	req := dockerArchive(t, noise(1, 1000), noise(2, 1000))
 	first := push(t, open(t, configFor(s), nil, report.Discard{}), req)
@@ -88,6 +90,7 @@ func TestPush_AgainIsThreeRequests(t *testing.T) {
 }
 
 func TestPush_FromAnotherRunnerFindsTheImageByItsConfig(t *testing.T) {
+	t.Parallel()
 	s := registrytest.New(t)
 	req := dockerArchive(t, noise(1, 1000))
 	first := push(t, open(t, configFor(s), nil, report.Discard{}), req)
@@ -99,6 +102,7 @@ func TestPush_FromAnotherRunnerFindsTheImageByItsConfig(t *testing.T) {
 }
 
 func TestPush_SetsATagThatAnInterruptedPushDidNot(t *testing.T) {
+	t.Parallel()
 	s := registrytest.New(t)
 	req := dockerArchive(t, noise(1, 1000))
 	half := req
@@ -112,6 +116,7 @@ func TestPush_SetsATagThatAnInterruptedPushDidNot(t *testing.T) {
 }
 
 func TestPush_OfTheNextVersionSendsOnlyWhatIsNew(t *testing.T) {
+	t.Parallel()
 	s := registrytest.New(t)
 	base := noise(1, 500_000)
 	push(t, open(t, configFor(s), nil, report.Discard{}), dockerArchive(t, base, noise(2, 1000)))
@@ -128,6 +133,7 @@ func TestPush_OfTheNextVersionSendsOnlyWhatIsNew(t *testing.T) {
 }
 
 func TestPush_TellsWhenItReplacesAVersion(t *testing.T) {
+	t.Parallel()
 	s := registrytest.New(t)
 	push(t, open(t, configFor(s), nil, report.Discard{}), dockerArchive(t, noise(1, 1000)))
 	events := &sink{}
@@ -139,6 +145,7 @@ func TestPush_TellsWhenItReplacesAVersion(t *testing.T) {
 }
 
 func TestPush_GivesTheSameDigestToTwoRegistries(t *testing.T) {
+	t.Parallel()
 	req := dockerArchive(t, noise(1, 100_000), noise(2, 1000))
 	one := push(t, open(t, configFor(registrytest.New(t)), nil, report.Discard{}), req)
 	two := push(t, open(t, configFor(registrytest.New(t)), nil, report.Discard{}), req)
@@ -148,6 +155,7 @@ func TestPush_GivesTheSameDigestToTwoRegistries(t *testing.T) {
 }
 
 func TestPack_KeepsLayersThatAreCompressedAlready(t *testing.T) {
+	t.Parallel()
 	var packed bytes.Buffer
 	zip := gzip.NewWriter(&packed)
 	plain := noise(1, 1000)
@@ -165,6 +173,7 @@ func TestPack_KeepsLayersThatAreCompressedAlready(t *testing.T) {
 }
 
 func TestPush_TriesAgainWhenTheRegistryStumbles(t *testing.T) {
+	t.Parallel()
 	s := registrytest.New(t)
 	var failures atomic.Int64
 	s.Intercept(func(w http.ResponseWriter, _ *http.Request) bool {
@@ -189,6 +198,7 @@ func TestPush_TriesAgainWhenTheRegistryStumbles(t *testing.T) {
 }
 
 func TestPush_GoesOnWhereABrokenOneStopped(t *testing.T) {
+	t.Parallel()
 	s := registrytest.New(t)
 	req := dockerArchive(t, noise(1, 50_000), noise(2, 50_000))
 	s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
@@ -210,6 +220,7 @@ func TestPush_GoesOnWhereABrokenOneStopped(t *testing.T) {
 }
 
 func TestPush_EndsWithItsContext(t *testing.T) {
+	t.Parallel()
 	s := registrytest.New(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
@@ -228,6 +239,7 @@ func TestPush_EndsWithItsContext(t *testing.T) {
 }
 
 func TestPush_RefusesADamagedArchive(t *testing.T) {
+	t.Parallel()
 	s := registrytest.New(t)
 	req := dockerArchive(t, noise(1, 1000))
 	other := dockerArchive(t, noise(2, 1000))

@@ -65,6 +65,7 @@ func run(t *testing.T, h host.Host, spec engine.Spec) engine.Container {
 }
 
 func TestFake_PullsFromARegistryWithWhatIsInTheImage(t *testing.T) {
+	t.Parallel()
 	var login string
 	store := registry.New()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -128,6 +129,7 @@ func TestFake_PullsFromARegistryWithWhatIsInTheImage(t *testing.T) {
 }
 
 func TestFake_ContainersBehaveAsTheirImageIsTold(t *testing.T) {
+	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	h := fake.Connect(t)
 	three := 3
@@ -185,6 +187,7 @@ func TestFake_ContainersBehaveAsTheirImageIsTold(t *testing.T) {
 }
 
 func TestFake_TraefikFollowsFilesAndLabels(t *testing.T) {
+	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	for _, ref := range []string{"traefik:v3.6", "app:1"} {
 		fake.Engine.AddImage(ref, hosttest.Image{})
@@ -250,6 +253,7 @@ func TestFake_TraefikFollowsFilesAndLabels(t *testing.T) {
 }
 
 func TestFake_CommandsStayInside(t *testing.T) {
+	t.Parallel()
 	outside := path.Join(t.TempDir(), "file")
 	must(t, os.WriteFile(outside, nil, 0o600))
 	h := hosttest.NewFake(t, "vm1").Connect(t)
@@ -263,6 +267,7 @@ func TestFake_CommandsStayInside(t *testing.T) {
 }
 
 func TestFake_RefusesAnAPINewerThanItsOwn(t *testing.T) {
+	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
 	for _, api := range []string{"1.40", "1.41", "1.52"} {
 		fake.Engine.SetAPI(api)

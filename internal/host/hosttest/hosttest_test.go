@@ -8,6 +8,7 @@ import (
 )
 
 func TestFake_PassesTheSuiteOfRealHosts(t *testing.T) {
+	t.Parallel()
 	for _, transport := range []string{host.EngineSocket, host.EngineStdio} {
 		t.Run(transport, func(t *testing.T) {
 			fake := hosttest.NewFake(t, "vm1")
