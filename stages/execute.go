@@ -41,6 +41,7 @@ type run struct {
 	started time.Time
 	in      Input
 	outside bool // It belongs to no release.
+	over    bool // All shards of the last stage are done.
 }
 
 func (r *run) execute(ctx context.Context) (*state.File, error) {

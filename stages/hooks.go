@@ -25,23 +25,45 @@ func (r *run) connect(ctx context.Context) error {
 // before runs the hooks that come before the stage. One that fails ends the
 // stage before anything is touched.
 func (r *run) before(ctx context.Context) error {
-	var names []string
-	if r.info.Name == FirstHostStage && (r.in.Own == nil || !r.in.Own.Status.Done()) {
-		names = append(names, "pre-deploy")
+	if r.info.Name == FirstHostStage && r.unfinished() {
+		if err := r.once(ctx, "pre-deploy", hook.Details{}); err != nil {
+			return err
+		}
 	}
-	return r.hooks(ctx, hook.Details{}, append(names, "pre-"+r.info.Name)...)
+	return r.hooks(ctx, hook.Details{}, "pre-"+r.info.Name)
 }
 
 func (r *run) after(ctx context.Context, result Result) error {
-	names := []string{"post-" + r.info.Name}
-	status := state.Unchanged
+	details := hook.Details{Runtime: r.runtime(), Status: string(state.Unchanged)}
 	if changed(result) {
-		status = state.OK
+		details.Status = string(state.OK)
 	}
-	if r.info.Name == LastStage && (r.in.Own == nil || !r.in.Own.Status.Done()) {
-		names = append(names, "post-deploy")
+	if err := r.hooks(ctx, details, "post-"+r.info.Name); err != nil || r.info.Name != LastStage {
+		return err
 	}
-	return r.hooks(ctx, hook.Details{Runtime: r.runtime(), Status: string(status)}, names...)
+	over, err := r.last(ctx)
+	if err != nil || !over || !r.unfinished() {
+		return err
+	}
+	details.Hosts, details.Roles = r.everywhere()
+	details.Runtime = r.runtime()
+	return r.once(ctx, "post-deploy", details)
+}
+
+// unfinished tells that the stage was not done by an earlier run.
+func (r *run) unfinished() bool { return r.in.Own == nil || !r.in.Own.Status.Done() }
+
+// everywhere is where the release has been, whatever part of it this job is.
+func (r *run) everywhere() (hosts, roles []string) {
+	for _, t := range r.in.Upstream.File(r.info.Reads[0]).Targets {
+		if !slices.Contains(hosts, t.Host) {
+			hosts = append(hosts, t.Host)
+		}
+		if t.Role != "" && !slices.Contains(roles, t.Role) {
+			roles = append(roles, t.Role)
+		}
+	}
+	return hosts, roles
 }
 
 func (r *run) failed(ctx context.Context, cause error) {
@@ -54,7 +76,9 @@ func (r *run) failed(ctx context.Context, cause error) {
 func (r *run) hooks(ctx context.Context, details hook.Details, names ...string) error {
 	details.Performer, details.Version, details.Release = r.By, r.Version, r.Release
 	details.Service, details.Destination = r.Config.Service, r.Config.Destination
-	details.Hosts, details.Roles = plan.HostNames(r.in.Targets), roleNames(r.in.Targets)
+	if details.Hosts == nil {
+		details.Hosts, details.Roles = plan.HostNames(r.in.Targets), roleNames(r.in.Targets)
+	}
 	details.Command, details.Subcommand, details.StateDir = r.Command, r.Subcommand, r.Dir.Path()
 	if !r.outside {
 		details.Stage = r.info.Name

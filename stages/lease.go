@@ -172,6 +172,9 @@ func (r *run) leave(ctx context.Context, changed bool, err error) error {
 		return r.EndLease(ctx)
 	}
 	refused := exit.CodeOf(err) == exit.BadState // Before it changed anything.
+	if over && r.info.Name == LastStage {
+		err = errors.Join(err, r.forgetDone(ctx))
+	}
 	if !over && (changed || (err != nil && !refused) || r.lease.Entered() || r.KeepLease) {
 		return err
 	}
@@ -182,7 +185,7 @@ func (r *run) leave(ctx context.Context, changed bool, err error) error {
 // the release has been here. Each leaves a mark for each of its targets before
 // it looks, so that of several that end at once one finds them all.
 func (r *run) last(ctx context.Context) (bool, error) {
-	if r.shard() == "" || r.KeepLease {
+	if r.over || r.whole() {
 		return true, nil
 	}
 	store, err := r.LeaseStore(ctx)
@@ -205,7 +208,23 @@ func (r *run) last(ctx context.Context) (bool, error) {
 			return false, nil
 		}
 	}
-	return true, store.Files.Remove(ctx, marks)
+	r.over = true
+	return true, nil
+}
+
+// whole tells that nobody else works for this release.
+func (r *run) whole() bool { return r.shard() == "" || r.KeepLease }
+
+// forgetDone removes the marks of last.
+func (r *run) forgetDone(ctx context.Context) error {
+	if r.whole() {
+		return nil
+	}
+	store, err := r.LeaseStore(ctx)
+	if err != nil {
+		return err
+	}
+	return store.Files.Remove(ctx, path.Join(store.Dir, "done", r.Release))
 }
 
 // releaseTime bounds the freeing of a lease after an interruption.

@@ -32,6 +32,7 @@ func (w *world) envFile(hostName, folder, role string) string {
 }
 
 func TestEnvPush_ChangesASecretWithoutABuildAndTheNextDeployUsesIt(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.configure("env: {clear: {LEVEL: info}, secret: [TOKEN]}\n")
 	w.env["TOKEN"] = "first\nsecret"
@@ -62,6 +63,7 @@ func TestEnvPush_ChangesASecretWithoutABuildAndTheNextDeployUsesIt(t *testing.T)
 }
 
 func TestEnvPush_TakesAwayWhatTheConfigNoLongerHas(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.configure("env: {clear: {GONE: '1', STAYS: '1'}}\n")
 	w.exits(exit.OK, "env", "push")
@@ -80,6 +82,7 @@ func TestEnvPush_TakesAwayWhatTheConfigNoLongerHas(t *testing.T) {
 }
 
 func TestEnvPush_WithoutASecretChangesNothingAnywhere(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.configure("env: {secret: [TOKEN, OTHER]}\n")
 	_, stderr := w.exits(exit.Config, "env", "push")
@@ -94,6 +97,7 @@ func TestEnvPush_WithoutASecretChangesNothingAnywhere(t *testing.T) {
 }
 
 func TestEnvPush_WaitsForNoReleaseAndDisturbsNone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.pushed("v1")
 	w.exits(exit.OK, "assets")
@@ -110,6 +114,7 @@ func TestEnvPush_WaitsForNoReleaseAndDisturbsNone(t *testing.T) {
 }
 
 func TestEnvPush_BetweenTheStagesOfAReleaseIsNoticedByBoot(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.pushed("v1")
 	for _, stage := range []string{"assets", "env-push"} {
@@ -129,6 +134,7 @@ func TestEnvPush_BetweenTheStagesOfAReleaseIsNoticedByBoot(t *testing.T) {
 }
 
 func TestEnvDelete_RemovesOwnFilesAndTellsWhich(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.write("kstep.staging.yml", "{}")
 	w.exits(exit.OK, "env", "push")
@@ -156,6 +162,7 @@ func TestEnvDelete_RemovesOwnFilesAndTellsWhich(t *testing.T) {
 }
 
 func TestEnvDelete_RefusesAFolderWithSomethingElseInIt(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.exits(exit.OK, "env", "push")
 	mine := filepath.Join(filepath.Dir(w.envFile("vm1", "shop", "web")), "backup.tar")
@@ -173,6 +180,7 @@ func TestEnvDelete_RefusesAFolderWithSomethingElseInIt(t *testing.T) {
 }
 
 func TestEnvPush_TellsHooksWhatItIs(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.hook("pre-command", `echo "$KSTEP_COMMAND/$KSTEP_SUBCOMMAND"`)
 	_, stderr := w.exits(exit.OK, "env", "push")

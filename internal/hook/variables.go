@@ -126,10 +126,11 @@ func Hooks(stages ...string) []Hook {
 		{"pre-connect", "once, before the first connection to a host"},
 		{"pre-build", "before the image is built"},
 		{"post-push", "after the image is in the registry"},
-		{"pre-deploy", "once for each release, before the first stage that touches hosts: the place to ask whether CI is green"},
-		{"post-deploy", "once for each release, after its last stage succeeded; `KSTEP_RUNTIME` is set"},
+		{"pre-deploy", "once for each release, before the first stage that touches hosts, however many jobs that stage has: the place to ask whether CI is green"},
+		{"post-deploy", "once for each release, after its last stage succeeded on all hosts; `KSTEP_RUNTIME` is that of the whole release, from its first job on"},
 	}
 	hooks = append(hooks,
+		Hook{"docker-setup", "at the end of `server bootstrap`, when every host has an engine and before there is any container"},
 		Hook{"pre-traefik-reboot", "before the proxy reboots, for each group of hosts: the place to take them out of a load balancer"},
 		Hook{"post-traefik-reboot", "after the proxy rebooted, for each group of hosts"})
 	for _, stage := range stages {

@@ -112,9 +112,12 @@ func TestInit_KeepsWhatIsThereAndIsIdempotent(t *testing.T) {
 	}
 	want := []Result{
 		{"kstep.yml", Kept},
+		{".kstep/hooks/docker-setup.sample", Created},
 		{".kstep/hooks/post-deploy.sample", Created},
+		{".kstep/hooks/post-traefik-reboot.sample", Created},
 		{".kstep/hooks/pre-build.sample", Created},
 		{".kstep/hooks/pre-deploy.sample", Created},
+		{".kstep/hooks/pre-traefik-reboot.sample", Created},
 		{".gitignore", Updated},
 	}
 	if !reflect.DeepEqual(first, want) {
@@ -245,6 +248,60 @@ esac`}
 				t.Errorf("got %v and\n%s\nwant failure %v and %q", err, out, tt.fails, tt.want)
 			}
 		})
+	}
+}
+
+func TestTraefikRebootHooks_TakeEachHostOutAndPutItBack(t *testing.T) {
+	aws := []string{"LB_TARGET_GROUP=arn:tg"}
+	haproxy := []string{"LB_HAPROXY=admin@lb", "LB_BACKEND=shop"}
+	// The load balancer: it notes what it is told, and the second look at its
+	// numbers shows that nobody is left, and that the host is up.
+	lb := `case "$2" in
+*"set server"*) echo "$2" | cut -d "'" -f 2 >>"$HOME/told" ;;
+*"show stat"*)
+	if [ -e "$HOME/looked" ]; then n=0 s=UP; else n=3 s=DOWN; : >"$HOME/looked"; fi
+	for h in h1 h2; do echo "shop,$h,0,0,$n,9,,1,1,1,,0,,0,0,0,0,$s,1"; echo "other,$h,0,0,7,9,,1,1,1,,0,,0,0,0,0,DOWN,1"; done ;;
+esac`
+	for name, tt := range map[string]struct {
+		hook  string
+		fakes map[string]string
+		env   []string
+		want  string
+		fails bool
+	}{
+		"AWS out": {"pre-traefik-reboot", map[string]string{"aws": `echo "$*"`}, aws,
+			"deregister-targets --target-group-arn arn:tg --targets Id=h2\nelbv2 wait target-deregistered --target-group-arn arn:tg --targets Id=h2\nh2 is out", false},
+		"AWS in": {"post-traefik-reboot", map[string]string{"aws": `echo "$*"`}, aws,
+			"register-targets --target-group-arn arn:tg --targets Id=h1\nelbv2 wait target-in-service --target-group-arn arn:tg --targets Id=h1\nh1 is in", false},
+		"AWS refuses":       {"pre-traefik-reboot", map[string]string{"aws": "echo denied >&2; exit 254"}, aws, "denied", true},
+		"HAProxy out":       {"pre-traefik-reboot", map[string]string{"ssh": lb, "sleep": `cat "$HOME/told"`}, haproxy, "set server shop/h1 state drain\nh1 is out of the load balancer\nh2 is out", false},
+		"HAProxy in":        {"post-traefik-reboot", map[string]string{"ssh": lb, "sleep": `cat "$HOME/told"`}, haproxy, "set server shop/h1 state ready\nh1 is in the load balancer again\nh2 is in", false},
+		"HAProxy refuses":   {"pre-traefik-reboot", map[string]string{"ssh": "echo No such server."}, haproxy, "does not drain h1: No such server.", true},
+		"HAProxy never out": {"pre-traefik-reboot", map[string]string{"ssh": `case "$2" in *show*) echo shop,h1,0,0,2 ;; esac`, "sleep": "exit 0"}, haproxy, "h1 still has 2 sessions after 120s", true},
+		"HAProxy never in":  {"post-traefik-reboot", map[string]string{"ssh": `case "$2" in *show*) echo shop,h1,0,0,0,,,,,,,,,,,,,DOWN ;; esac`, "sleep": "exit 0"}, haproxy, "h1 is DOWN after 120s", true},
+		"not set up":        {"pre-traefik-reboot", nil, nil, "set LB_TARGET_GROUP", true},
+		"not set up, after": {"post-traefik-reboot", nil, nil, "set LB_TARGET_GROUP", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, err := runHook(t, tt.hook, tt.fakes, tt.env...)
+			if (err != nil) != tt.fails || !strings.Contains(out, tt.want) {
+				t.Errorf("got %v and\n%s\nwant failure %v and %q", err, out, tt.fails, tt.want)
+			}
+		})
+	}
+}
+
+func TestDockerSetupHook_WritesTheSettingsOnceAndKeepsThoseOfOthers(t *testing.T) {
+	// The host's shell, with its /etc in the test's folder.
+	host := `printf '%s' "$2" | sed "s|/etc/docker|$HOME/etc|g" >"$HOME/script"; exec sh "$HOME/script"`
+	fakes := map[string]string{"ssh": host, "id": "echo 0", "systemctl": `echo "systemctl $*"`}
+	out, err := runHook(t, "docker-setup", fakes)
+	if err != nil || strings.Count(out, "systemctl restart docker") != 1 || !strings.Contains(out, "h2 has its settings") {
+		t.Errorf("got %v and\n%s\nwant one restart: the second host has the settings already", err, out)
+	}
+	fakes["id"] = `mkdir -p "$HOME/etc"; echo "{}" >"$HOME/etc/daemon.json"; echo 0`
+	if out, err := runHook(t, "docker-setup", fakes); err == nil || !strings.Contains(out, "there is another") {
+		t.Errorf("got %v and\n%s\nwant settings of others kept", err, out)
 	}
 }
 
