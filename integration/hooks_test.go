@@ -62,7 +62,7 @@ func TestHooks_FollowAReleaseAcrossItsJobsAndStopItBeforeAnythingIsTouched(t *te
 	w := beginWith(t, s.hooked("v1", "pre-build", "post-push", "pre-deploy", "post-deploy", "pre-traefik-reboot", "post-traefik-reboot"))
 	w.stagewise()
 	what := `: shop@` + w.head()[:7] + ` on vm1,vm2,vm3 by [^,]+, `
-	w.noteds("pre-build of build "+what+`\d+ s`, "post-push of push "+what+`\d+ s`, "pre-deploy of assets "+what+"no s", "post-deploy of prune "+what+`[1-9]\d* s`)
+	w.noteds("pre-build of build "+what+"no s", "post-push of push "+what+`\d+ s`, "pre-deploy of assets "+what+"no s", "post-deploy of prune "+what+`[1-9]\d* s`)
 	w.must("prune")
 	w.noteds("")
 
@@ -84,11 +84,11 @@ func TestHooks_FollowAReleaseAcrossItsJobsAndStopItBeforeAnythingIsTouched(t *te
 	w.must("proxy", "reboot", "--rolling")
 	of := " of proxy reboot: shop@ on "
 	w.noteds("pre-traefik-reboot"+of+"vm1 by .*", "post-traefik-reboot"+of+"vm1 by .*", "pre-traefik-reboot"+of+"vm2 by .*", "post-traefik-reboot"+of+"vm2 by .*")
-	w.eventually(func() error { return w.answers("v1") })
+	w.eventually(func() error { return w.responds("v1") })
 }
 
-// answers is serves for what takes a moment.
-func (w *world) answers(version string) error {
+// responds is serves for what takes a moment.
+func (w *world) responds(version string) error {
 	for _, url := range []string{w.rig.Host("vm1").URL(), w.rig.Host("vm2").URL(), rig.LoadBalancerURL} {
 		if status, body := w.get(url + "/"); status != 200 || !strings.HasPrefix(body, "version "+version+" ") {
 			return fmt.Errorf("%s answers %d %q, want version %s", url, status, body, version)

@@ -96,6 +96,7 @@ func application(p *program) (*kingpin.Application, map[string]action) {
 		configureLock,
 		configureMatrix,
 		configureProxy,
+		configureServer,
 		configureState,
 		configureInit,
 		configureConfig,

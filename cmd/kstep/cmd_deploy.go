@@ -52,13 +52,19 @@ func configureRollback(p *program, app *kingpin.Application, actions map[string]
 	}
 }
 
-func (p *program) deploy(ctx context.Context, command string, flags *stageFlags) error {
+// deploy runs the pipeline, after what has to come before.
+func (p *program) deploy(ctx context.Context, command string, flags *stageFlags, before ...func(context.Context, *stages.Session) error) error {
 	chain := pipeline()
 	if flags.image != "" { // A ready image: nothing to build.
 		chain = slices.DeleteFunc(chain, func(s stages.Stage) bool { return s.Info().Name == "build" })
 	}
 	began := time.Now()
 	return p.withSession(ctx, command, flags.version, flags.options(), func(ctx context.Context, s *stages.Session) (err error) {
+		for _, do := range before {
+			if err := do(ctx, s); err != nil {
+				return err
+			}
+		}
 		s.KeepLease = true
 		defer func() { err = errors.Join(err, s.FreeLease(ctx)) }()
 		for i, stage := range chain {

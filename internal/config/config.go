@@ -80,6 +80,9 @@ type Config struct {
 	// SSH tells how hosts are reached.
 	SSH SSH `json:"ssh"`
 
+	// Bootstrap tells how `kstep server bootstrap` gives a host its engine.
+	Bootstrap Bootstrap `json:"bootstrap,omitzero"`
+
 	// MinimumVersion is the oldest kstep that may work with this file.
 	MinimumVersion string `json:"minimum_version,omitempty"`
 	// RequireDestination refuses to run without `-d`.

@@ -92,6 +92,16 @@ func (p *Pool) host(name string) (Host, error) {
 	return p.hosts[name], nil
 }
 
+// Renew has the next use of a host log in anew: what a user may do is settled at
+// the login.
+func (p *Pool) Renew(name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r, ok := p.hosts[name].(*remote); ok {
+		r.renew()
+	}
+}
+
 // Close ends all connections. It is safe to call twice.
 func (p *Pool) Close() error {
 	p.mu.Lock()

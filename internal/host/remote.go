@@ -156,6 +156,16 @@ func (r *remote) drop(op Op, err error) {
 	}
 }
 
+// renew ends the connection; the next operation makes another one.
+func (r *remote) renew() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.now != nil {
+		_ = r.now.close() // It is of no use any more.
+		r.now = nil
+	}
+}
+
 func (r *remote) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -122,5 +122,6 @@ func examples() map[string][]any {
 
 		"SecretSources.commands":    {obj{"DATABASE_URL": "op read op://shop/database/url", "API_KEY": arr{"vault", "kv", "get", "-field=key", "secret/shop"}}},
 		"SecretSources.allow_empty": {arr{"SENTRY_DSN"}},
+		"Bootstrap.script":          {"deploy/install-engine.sh"},
 	}
 }

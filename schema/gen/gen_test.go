@@ -70,7 +70,7 @@ func TestExamples_AllLoad(t *testing.T) {
 		"Role": {"servers", "job"}, "Registry": {"registry"}, "Healthcheck": {"healthcheck"}, "Stop": {"stop"},
 		"Logging": {"logging"}, "Barrier": {"barrier"}, "Rolling": {"boot"}, "Cutover": {"cutover"}, "Proxy": {"proxy"},
 		"Builder": {"builder"}, "Cache": {"builder", "cache"}, "Lease": {"lease"}, "SSH": {"ssh"},
-		"SecretSources": {"secrets"},
+		"SecretSources": {"secrets"}, "Bootstrap": {"bootstrap"},
 	}
 	for path, all := range examples() {
 		for _, example := range all {
