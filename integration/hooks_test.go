@@ -58,6 +58,7 @@ func (w *world) noteds(patterns ...string) {
 }
 
 func TestHooks_FollowAReleaseAcrossItsJobsAndStopItBeforeAnythingIsTouched(t *testing.T) {
+	t.Parallel()
 	s := settings{}
 	w := beginWith(t, s.hooked("v1", "pre-build", "post-push", "pre-deploy", "post-deploy", "pre-traefik-reboot", "post-traefik-reboot"))
 	w.stagewise()
@@ -89,7 +90,7 @@ func TestHooks_FollowAReleaseAcrossItsJobsAndStopItBeforeAnythingIsTouched(t *te
 
 // responds is serves for what takes a moment.
 func (w *world) responds(version string) error {
-	for _, url := range []string{w.rig.Host("vm1").URL(), w.rig.Host("vm2").URL(), rig.LoadBalancerURL} {
+	for _, url := range []string{w.rig.Host("vm1").URL(), w.rig.Host("vm2").URL(), w.rig.LoadBalancerURL()} {
 		if status, body := w.get(url + "/"); status != 200 || !strings.HasPrefix(body, "version "+version+" ") {
 			return fmt.Errorf("%s answers %d %q, want version %s", url, status, body, version)
 		}

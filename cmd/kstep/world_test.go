@@ -42,6 +42,7 @@ type world struct {
 
 	mu  sync.Mutex
 	ops []host.Op
+	on  func(host.Op) // Told of every operation once it is done.
 }
 
 func newWorld(t *testing.T) *world {
@@ -179,7 +180,11 @@ func (w *world) count(ctx context.Context, op host.Op, next func(context.Context
 	w.mu.Lock()
 	w.ops = append(w.ops, op)
 	w.mu.Unlock()
-	return next(ctx)
+	err := next(ctx)
+	if w.on != nil {
+		w.on(op)
+	}
+	return err
 }
 
 // operations are those since the last call.

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/host"
+)
+
+// bare takes the engines of hosts away until the bootstrap script of this world
+// has run there, and tells where it has.
+func (w *world) bare(script string, hosts ...string) (installed func(hostName string) bool) {
+	w.t.Helper()
+	w.write("install.sh", "set -eu\necho installed >>installed\n"+script+"\n")
+	for _, name := range hosts {
+		w.hosts[name].Engine.SetDown(true)
+	}
+	w.on = func(op host.Op) {
+		if op.Kind == host.KindRun && op.Name == "sh" {
+			w.hosts[op.Host].Engine.SetDown(false)
+		}
+	}
+	return func(hostName string) bool {
+		_, err := os.Stat(filepath.Join(w.hosts[hostName].Home, "installed"))
+		return err == nil
+	}
+}
+
+func TestServerBootstrap_InstallsAnEngineOnlyWhereNoneAnswers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.configure("bootstrap: {script: install.sh}\n")
+	installed := w.bare("", "vm2")
+	log := w.logged(" $KSTEP_COMMAND $KSTEP_SUBCOMMAND $KSTEP_HOSTS", "docker-setup")
+	_, stderr := w.exits(exit.OK, "server", "bootstrap")
+	for name, want := range map[string]bool{"vm1": false, "vm2": true, "vm3": false} {
+		if installed(name) != want {
+			t.Errorf("%s: the script ran: %v, want %v", name, installed(name), want)
+		}
+	}
+	for _, want := range []string{"installed and started the engine", "answers (API 1."} {
+		if !strings.Contains(stderr, want) {
+			t.Errorf("it does not tell %q:\n%s", want, stderr)
+		}
+	}
+	_, stderr = w.exits(exit.OK, "server", "bootstrap")
+	if strings.Contains(stderr, "installed and started") || !strings.Contains(stderr, "unchanged") {
+		t.Errorf("run again it does not say unchanged:\n%s", stderr)
+	}
+	if got := strings.Join(log(), "|"); got != "docker-setup server bootstrap vm1,vm2,vm3|docker-setup server bootstrap vm1,vm2,vm3" {
+		t.Errorf("the hook was told %q, want it each time", got)
+	}
+}
+
+func TestServerBootstrap_TellsWhyAHostCannotBeMadeReady(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.configure("bootstrap: {script: install.sh}\n")
+	w.bare("echo the mirror is gone >&2\nexit 3", "vm2", "vm3")
+	log := w.logged("", "docker-setup")
+	_, stderr := w.exits(exit.Failed, "server", "bootstrap")
+	for _, want := range []string{"run sh on vm2: exit status 3: the mirror is gone", "run sh on vm3: exit status 3", "bootstrap.script"} {
+		if !strings.Contains(stderr, want) {
+			t.Errorf("it does not tell %q:\n%s", want, stderr)
+		}
+	}
+	if got := log(); len(got) != 1 || got[0] != "" {
+		t.Errorf("the hook ran: %q", got)
+	}
+	w.configure("bootstrap: {script: nowhere.sh}\n")
+	if _, stderr := w.exits(exit.Config, "server", "bootstrap"); !strings.Contains(stderr, "bootstrap.script: open") {
+		t.Errorf("it does not name the missing script:\n%s", stderr)
+	}
+}
+
+func TestSetup_TakesBareHostsToAVersionThatServes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.configure("bootstrap: {script: install.sh}\nenv: {secret: [TOKEN]}\n")
+	w.env["TOKEN"] = "s3cr3t"
+	installed := w.bare("", "vm1", "vm2", "vm3")
+	log := w.logged("", "docker-setup")
+	var first sync.Once
+	mark := w.on
+	w.on = func(op host.Op) {
+		mark(op)
+		if op.Kind == host.KindEngine && strings.HasPrefix(op.Name, "POST /containers/create") {
+			first.Do(func() {
+				if got := log(); got[0] != "docker-setup" {
+					t.Errorf("the first container was made before the hook docker-setup ran: %q", got)
+				}
+			})
+		}
+	}
+	w.exits(exit.OK, "setup", "--image", w.image("v1"), "--version", "v1")
+	w.serves("v1")
+	for name := range w.hosts {
+		if !installed(name) {
+			t.Errorf("%s was not made ready", name)
+		}
+	}
+	if w.envOf("vm3", "shop", "job")["TOKEN"] != "s3cr3t" {
+		t.Error("the environment is not on vm3")
+	}
+	_, stderr := w.exits(exit.OK, "setup", "--image", w.image("v1"), "--version", "v1")
+	if strings.Contains(stderr, "installed and started") {
+		t.Errorf("run again it installs again:\n%s", stderr)
+	}
+	w.serves("v1")
+}
