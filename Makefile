@@ -11,8 +11,16 @@ GOFLAGS_STATIC := -trimpath -ldflags '$(LDFLAGS)'
 export CGO_ENABLED := 0
 export KSTEP_RIG_BINARY := $(CURDIR)/kstep
 
-# Most tests wait for something most of the time.
-WAITING := -parallel 8
+# RACE=1 runs the units under the race detector, shuffled. Most of them wait for
+# something most of the time, so many run at once.
+RACE ?=
+UNITS := -parallel 8 $(if $(RACE),-race -shuffle=on) ./...
+# The tests on the rig: as many at once as there are rigs (integration/rig).
+ON_RIG := -tags integration -p 1 -parallel 2 -count=1 -timeout 30m ./integration/...
+
+# gotestsum shows the tests, and keeps what they took.
+GOTESTSUM := $(CACHE)/gotestsum-$(shell sha256sum tools/gotestsum/go.sum 2>/dev/null | cut -c1-12)
+GOTEST = mkdir -p .tested && $(if $(RACE),CGO_ENABLED=1) GOGC=400 $(GOTESTSUM) --format-hide-empty-pkg --jsonfile .tested/$@.json
 
 .PHONY: help
 help: ## List the verbs.
@@ -31,19 +39,23 @@ dist: ## Build static binaries for all platforms, with checksums, into dist/.
 	@cd dist && sha256sum kstep-* > SHA256SUMS && cat SHA256SUMS
 
 .PHONY: unit
-unit: ## Run the tests of the packages (seconds).
-	go test $(WAITING) ./...
+unit: $(GOTESTSUM) ## Run the tests of the packages (a minute).
+	@$(GOTEST) --format pkgname -- $(UNITS)
 
 .PHONY: integration
-integration: rig ci-tools ## Run the integration tests on the rig.
-	go test -tags integration -p 1 -parallel 2 -count=1 -timeout 30m ./integration/...
+integration: $(GOTESTSUM) rig ci-tools ## Run the integration tests on the rig.
+	@$(GOTEST) --format testname -- $(ON_RIG)
 
 .PHONY: test
-test: unit integration ## Run all tests, unit to integration.
+test: ## Run all tests, unit to integration, and tell what took how long.
+	@rm -rf .tested && mkdir .tested
+	@for part in unit rig ci-tools integration; do .ci/timed .tested/parts $(MAKE) --no-print-directory $$part; done
+	@echo && cat .tested/parts && echo && echo 'The slowest tests:'
+	@cat .tested/*.json | $(GOTESTSUM) tool slowest --num 10
 
 .PHONY: race
 race: ## Run the tests of the packages under the race detector, shuffled.
-	CGO_ENABLED=1 go test $(WAITING) -race -shuffle=on ./...
+	@$(MAKE) --no-print-directory unit RACE=1
 
 .PHONY: rig
 rig: build ## Bring up the rig: registry, three hosts, load balancer, deployer.
@@ -83,12 +95,14 @@ lint: tools ## Run the linters.
 	$(CACHE)/golangci-lint run
 
 .PHONY: check
-check: lint ## Check format, lint, generated files, module file and races.
+check: static race ## Check all that needs no rig: what static checks, and races.
+
+.PHONY: static
+static: lint ## Check format, lint, generated files and module file.
 	@$(CACHE)/golangci-lint fmt --diff || { echo 'not formatted: run `make fmt`'; exit 1; }
 	go mod tidy -diff
 	go generate ./...
 	@git diff --exit-code || { echo 'generated files differ: run `make generate` and commit'; exit 1; }
-	$(MAKE) race
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for 30 seconds.
@@ -106,6 +120,9 @@ tools: $(TOOLS)
 $(TOOLS):
 	@mkdir -p $(CACHE) && cd tools && go build -o $(CACHE)/ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 	@rm -f $(CACHE)/.built-* && touch $@
+
+$(GOTESTSUM):
+	@mkdir -p $(CACHE) && rm -f $(CACHE)/gotestsum* && cd tools/gotestsum && go build -o $@ gotest.tools/gotestsum
 
 # What runs the CI definitions: the deployer of the rig has this folder too.
 CI_TOOLS := $(CACHE)/ci/.built-$(shell cat tools/act/go.sum tools/gitlab-ci-local/package-lock.json 2>/dev/null | sha256sum | cut -c1-12)

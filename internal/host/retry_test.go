@@ -154,7 +154,7 @@ func TestConnection_ToAVanishedPeerIsNoticed(t *testing.T) {
 	fake := hosttest.NewFake(t, "vm1")
 	fake.Engine.AddImage("app:1", hosttest.Image{Cmd: []string{"serve"}})
 	opts := hosttest.Options(t, fake)
-	opts.Keepalive = 20 * time.Millisecond
+	opts.Keepalive = 500 * time.Millisecond
 	h, err := get(t, opts, "vm1")
 	if err != nil {
 		t.Fatal(err)
@@ -165,7 +165,7 @@ func TestConnection_ToAVanishedPeerIsNoticed(t *testing.T) {
 	stop := time.AfterFunc(50*time.Millisecond, fake.Sever)
 	defer stop.Stop()
 	// The wait outlives the connection.
-	started := time.AfterFunc(200*time.Millisecond, func() {
+	started := time.AfterFunc(time.Second, func() {
 		if err := h.Engine().Start(t.Context(), "app"); err != nil {
 			t.Errorf("start: %v", err)
 		}
