@@ -75,7 +75,7 @@ func dockerSetup(ctx context.Context, s *stages.Session, in stages.Input) error 
 		return err
 	}
 	_, _, err = stages.EachHost(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
-		if _, err := w.Host.Engine().Info(ctx); err != nil {
+		if _, err := bootstrap.Await(ctx, w.Host); err != nil {
 			return struct{}{}, fmt.Errorf("after the hook docker-setup: %w", err)
 		}
 		return struct{}{}, nil

@@ -37,18 +37,22 @@ func Ensure(ctx context.Context, h host.Host, script []byte, renew func()) (info
 		return info, "", err
 	}
 	renew()
-	deadline := time.Now().Add(startTime)
-	for {
-		info, err = h.Engine().Info(ctx)
-		if err == nil {
-			return info, "installed and started the engine", nil
-		}
+	if info, err = Await(ctx, h); err != nil {
+		return info, "", fmt.Errorf("after the engine was installed: %w", err)
+	}
+	return info, "installed and started the engine", nil
+}
+
+// Await waits until the engine answers, as after it was started.
+func Await(ctx context.Context, h host.Host) (engine.Info, error) {
+	for deadline := time.Now().Add(startTime); ; {
+		info, err := h.Engine().Info(ctx)
 		if exit.CodeOf(err) != exit.Unreachable || time.Now().After(deadline) {
-			return info, "", fmt.Errorf("after the engine was installed: %w", err)
+			return info, err
 		}
 		select {
 		case <-ctx.Done():
-			return info, "", context.Cause(ctx)
+			return info, context.Cause(ctx)
 		case <-time.After(250 * time.Millisecond):
 		}
 	}
