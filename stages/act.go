@@ -23,6 +23,7 @@ const (
 	Push    Verb = "push"
 	Remove  Verb = "remove"
 	Rename  Verb = "rename"
+	Run     Verb = "run"
 	Start   Verb = "start"
 	Stop    Verb = "stop"
 	Tag     Verb = "tag"
@@ -53,6 +54,8 @@ func (a Act) Done() string {
 	switch a.Verb {
 	case Make:
 		past = "made"
+	case Run:
+		past = "ran"
 	case Write:
 		past = "wrote"
 	case Build:
@@ -74,7 +77,7 @@ func (a Act) mark() string {
 		return state.MarkRemove
 	case Move, Open, Rename, Write:
 		return state.MarkChange
-	case Bridge, Build, Create, Extract, Make, Pin, Pull, Push, Start, Tag:
+	case Bridge, Build, Create, Extract, Make, Pin, Pull, Push, Run, Start, Tag:
 	}
 	return state.MarkAdd
 }

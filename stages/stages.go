@@ -104,6 +104,8 @@ type Options struct {
 	Image string
 	// NewRelease makes a new release also for a version that has one.
 	NewRelease bool
+	// SkipTasks runs no tasks: the version had its own when it was new.
+	SkipTasks bool
 }
 
 // Warn tells people of something to mend.

@@ -70,6 +70,15 @@ func (w *world) standing(pool *host.Pool) map[string]string {
 // were that many.
 func (w *world) killed(k int, args ...string) bool {
 	w.t.Helper()
+	var count atomic.Int64
+	return w.killedAt(func(op host.Op) bool {
+		return op.Kind != host.KindConnect && op.Kind != host.KindDial && count.Add(1) > int64(k)
+	}, args...)
+}
+
+// killedAt is killed, before the first operation of that kind.
+func (w *world) killedAt(at func(host.Op) bool, args ...string) bool {
+	w.t.Helper()
 	dir := filepath.Join(w.dir, "kstep-state")
 	before := filepath.Join(w.t.TempDir(), "state")
 	if err := os.CopyFS(before, os.DirFS(dir)); err != nil {
@@ -77,9 +86,10 @@ func (w *world) killed(k int, args ...string) bool {
 	}
 	ctx, die := context.WithCancel(w.t.Context())
 	defer die()
-	var count atomic.Int64
+	var over atomic.Bool
 	dead := func(ctx context.Context, op host.Op, next func(context.Context) error) error {
-		if op.Kind != host.KindConnect && op.Kind != host.KindDial && count.Add(1) > int64(k) {
+		if over.Load() || at(op) {
+			over.Store(true)
 			die()
 			return errors.New("the process is dead")
 		}
@@ -95,7 +105,7 @@ func (w *world) killed(k int, args ...string) bool {
 	if err := os.CopyFS(dir, os.DirFS(before)); err != nil {
 		w.t.Fatal(err)
 	}
-	return count.Load() > int64(k)
+	return over.Load()
 }
 
 // hammer asks both web hosts all the time, until it is stopped; then it tells

@@ -34,7 +34,7 @@ func configureDeploy(p *program, app *kingpin.Application, actions map[string]ac
 // still on the hosts, unless pruned, and are started again.
 func configureRollback(p *program, app *kingpin.Application, actions map[string]action) {
 	cmd := app.Command("rollback", "Go back to a version that was deployed before.")
-	flags := &stageFlags{newRelease: true}
+	flags := &stageFlags{newRelease: true, skipTasks: true}
 	cmd.Arg("version", "The version to go back to.").Required().StringVar(&flags.version)
 	actions["rollback"] = func(ctx context.Context) error {
 		cfg, err := p.loadConfig()

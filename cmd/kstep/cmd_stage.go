@@ -14,6 +14,7 @@ type stageFlags struct {
 	version    string
 	image      string
 	newRelease bool
+	skipTasks  bool
 }
 
 // first declares the flags of stages that can begin a release.
@@ -28,7 +29,7 @@ func (f *stageFlags) ready(cmd *kingpin.CmdClause) {
 }
 
 func (f *stageFlags) options() stages.Options {
-	return stages.Options{Image: f.image, NewRelease: f.newRelease}
+	return stages.Options{Image: f.image, NewRelease: f.newRelease, SkipTasks: f.skipTasks}
 }
 
 // sentence makes one of a summary.

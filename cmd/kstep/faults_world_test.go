@@ -84,6 +84,9 @@ servers:
     healthcheck: {cmd: "true"}
 env: {secret: [TOKEN]}
 asset_path: /app/assets
+tasks:
+  migrate: {cmd: [sh, -c, echo migrated]}
+  clean: {cmd: [sh, -c, echo cleaned], run: after-cutover}
 healthcheck: {interval: 20ms, retries: 3}
 barrier: {timeout: 20s}
 cutover: {drain: 100ms, timeout: 20s}

@@ -150,6 +150,11 @@ func TestPlan_TellsWhatADeployThenDoes(t *testing.T) {
 		"a role left a host": again(func(w *world) {
 			w.replace("  job:\n    hosts: [vm3]", "  cron:\n    hosts: [vm3]")
 		}),
+		"tasks": func(w *world) []string {
+			w.task("migrate", "true", "")
+			w.task("clean", "true", ", run: after-cutover")
+			return secondAs("")(w)
+		},
 		"a release that goes back": func(w *world) []string {
 			w.deploy("v1")
 			w.deploy("v2")

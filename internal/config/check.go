@@ -22,6 +22,7 @@ func (c *checker) semantics(kstepVersion string) {
 	c.tags()
 	c.assets(nil, c.cfg.AssetPath, c.cfg.AssetPaths)
 	c.environments()
+	c.tasks()
 	c.rollout()
 	c.stop([]string{"stop"}, c.cfg.Stop)
 	c.labels([]string{"labels"}, c.cfg.Labels)

@@ -53,6 +53,10 @@ type Config struct {
 	// `source:target[:ro]`.
 	Volumes []string `json:"volumes,omitempty"`
 
+	// Tasks are commands that run once in a release, such as database
+	// migrations, by name and in the order of the file.
+	Tasks Tasks `json:"tasks,omitzero"`
+
 	// Barrier holds the other roles back until the primary role is ready.
 	Barrier Barrier `json:"barrier"`
 	// Cutover tells how traffic moves to the new containers.

@@ -14,7 +14,7 @@ const (
 		"servers.*.labels servers.*.logging.options"
 	textPlaces = "barrier.quorum boot.limit cutover.limit minimum_version"
 
-	commandPlaces = "servers.*.cmd secrets.commands.*"
+	commandPlaces = "tasks.*.cmd servers.*.cmd secrets.commands.*"
 )
 
 // isEnv tells whether an Env stands at segs.

@@ -39,38 +39,53 @@ func (v *SecretOrValue) UnmarshalJSON(data []byte) error {
 
 // MarshalJSON writes the roles as an object, in their order.
 func (s Servers) MarshalJSON() ([]byte, error) {
-	b := []byte{'{'}
-	for i, role := range s.Roles {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		data, err := json.Marshal(role)
-		if err != nil {
-			return nil, err
-		}
-		b = append(append(appendString(b, role.Name), ':'), data...)
-	}
-	return append(b, '}'), nil
+	return appendObject(s.Roles, func(r Role) string { return r.Name })
 }
 
 // UnmarshalJSON reads an object of roles and keeps their order.
 func (s *Servers) UnmarshalJSON(data []byte) error {
+	s.Roles = nil
+	return eachEntry(data, func(name string, d *json.Decoder) error {
+		var role Role
+		if err := d.Decode(&role); err != nil {
+			return fmt.Errorf("role %s: %w", name, err)
+		}
+		role.Name = name
+		s.Roles = append(s.Roles, role)
+		return nil
+	})
+}
+
+// appendObject writes an object whose keys are the names of all, in order.
+func appendObject[T any](all []T, name func(T) string) ([]byte, error) {
+	b := []byte{'{'}
+	for i, one := range all {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		data, err := json.Marshal(one)
+		if err != nil {
+			return nil, err
+		}
+		b = append(append(appendString(b, name(one)), ':'), data...)
+	}
+	return append(b, '}'), nil
+}
+
+// eachEntry reads an object in order; read decodes the value of the key.
+func eachEntry(data []byte, read func(key string, d *json.Decoder) error) error {
 	d := json.NewDecoder(bytes.NewReader(data))
 	if _, err := d.Token(); err != nil {
 		return err
 	}
-	s.Roles = nil
 	for d.More() {
-		name, err := d.Token()
+		key, err := d.Token()
 		if err != nil {
 			return err
 		}
-		var role Role
-		if err := d.Decode(&role); err != nil {
-			return fmt.Errorf("role %v: %w", name, err)
+		if err := read(fmt.Sprint(key), d); err != nil {
+			return err
 		}
-		role.Name = fmt.Sprint(name)
-		s.Roles = append(s.Roles, role)
 	}
 	return nil
 }

@@ -31,6 +31,7 @@ const (
 	LabelVersion     = "kstep.version"
 	LabelRelease     = "kstep.release"
 	LabelSpec        = "kstep.spec"
+	LabelTask        = "kstep.task"  // On a release's tasks, which have no role.
 	LabelProxy       = "kstep.proxy" // On the proxy's container only.
 )
 

@@ -29,7 +29,7 @@ func (c *Client) Events(ctx context.Context, f Filter, since time.Time) (iter.Se
 	}
 	options := client.EventsListOptions{Filters: terms}
 	if !since.IsZero() {
-		options.Since = strconv.FormatInt(since.Unix(), 10) + fmt.Sprintf(".%09d", since.Nanosecond())
+		options.Since = timestamp(since)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	stream := c.api.Events(ctx, options) // Returns when the engine has answered.
@@ -60,6 +60,11 @@ func (c *Client) Events(ctx context.Context, f Filter, since time.Time) (iter.Se
 			}
 		}
 	}, nil
+}
+
+// timestamp is an instant as the engine reads it.
+func timestamp(t time.Time) string {
+	return strconv.FormatInt(t.Unix(), 10) + fmt.Sprintf(".%09d", t.Nanosecond())
 }
 
 // reconnects is how often WaitFor subscribes again in a row without having

@@ -37,6 +37,8 @@ type Release struct {
 	At    time.Time `json:"at"`
 	// Live are the containers that this release put into service, by role.
 	Live map[string]string `json:"live,omitempty"`
+	// Tasks are those of the release that ran on this host, by name.
+	Tasks map[string]Task `json:"tasks,omitempty"`
 }
 
 // Read returns the ledger at path; a missing one is empty.
@@ -106,7 +108,7 @@ func (l *Ledger) Note(r Release) bool {
 		return true
 	}
 	have := l.Releases[i]
-	r.At, r.By = have.At, have.By
+	r.At, r.By, r.Tasks = have.At, have.By, have.Tasks
 	merged := maps.Clone(have.Live)
 	if merged == nil {
 		merged = map[string]string{}

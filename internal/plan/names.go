@@ -42,6 +42,9 @@ func (n Names) Container(role, version string) string {
 	return strings.Join(append(parts, version), "-")
 }
 
+// Task is the name of the container of a version's task.
+func (n Names) Task(task, version string) string { return n.Container("task-"+task, version) }
+
 // Replaced is the name an older container makes room under (S14).
 func Replaced(name, id string) string { return name + "_replaced_" + Short(id) }
 

@@ -70,16 +70,52 @@ func Container(cfg *config.Config, n Names, t Target, version, release string,
 		engine.LabelRelease:     release,
 		engine.LabelSpec:        digest,
 	})
-	spec.Env = map[string]string{
-		"KSTEP_CONTAINER_NAME": spec.Name,
+	spec.Env = ownEnv(n, t, spec.Name, version)
+	wanted.Spec = spec
+	return wanted
+}
+
+// Task makes the spec of a task's container: the target's, but for what makes
+// that one a server. Traffic, assets and health checks are no matter of a task,
+// and it runs once.
+func Task(cfg *config.Config, n Names, t Target, task config.Task, version, release string, push state.PushOutputs, env state.EnvTarget) engine.Spec {
+	stop := cfg.EffectiveStop(t.Role)
+	logging := cfg.EffectiveLogging(t.Role)
+	spec := engine.Spec{
+		Name:           n.Task(task.Name, version),
+		Image:          push.Reference(),
+		Cmd:            task.Cmd,
+		Labels:         map[string]string{},
+		Mounts:         mounts(cfg.EffectiveVolumes(t.Role), nil),
+		Network:        Network,
+		Stop:           engine.Stop{Signal: stop.Signal, Timeout: stop.Timeout.D()},
+		Log:            engine.Log{Driver: logging.Driver, Options: logging.Options},
+		EnvFingerprint: env.Fingerprint,
+	}
+	digest := spec.Digest()
+	maps.Copy(spec.Labels, map[string]string{
+		engine.LabelService:     n.Service,
+		engine.LabelTask:        task.Name,
+		engine.LabelDestination: n.Destination,
+		engine.LabelVersion:     version,
+		engine.LabelRelease:     release,
+		engine.LabelSpec:        digest,
+	})
+	spec.Env = ownEnv(n, t, spec.Name, version)
+	spec.Env["KSTEP_TASK"] = task.Name
+	return spec
+}
+
+// ownEnv is what every container is told about itself.
+func ownEnv(n Names, t Target, name, version string) map[string]string {
+	return map[string]string{
+		"KSTEP_CONTAINER_NAME": name,
 		"KSTEP_VERSION":        version,
 		"KSTEP_SERVICE":        n.Service,
 		"KSTEP_ROLE":           t.Role.Name,
 		"KSTEP_DESTINATION":    n.Destination,
 		"KSTEP_HOST":           t.Host,
 	}
-	wanted.Spec = spec
-	return wanted
 }
 
 // health is Docker's own check: only where the user gave a command. Readiness

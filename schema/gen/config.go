@@ -24,10 +24,12 @@ func configSchema() (*jsonschema.Schema, error) {
 	// Top-level x- keys are for YAML anchors and for other tools.
 	s.PatternProperties = map[string]*jsonschema.Schema{"^x-": jsonschema.TrueSchema}
 
-	role := r.Reflect(config.Role{}) // Behind the union Servers, so not reached from Config.
-	maps.Copy(s.Definitions, role.Definitions)
-	role.Version, role.Definitions = "", nil
-	s.Definitions["Role"] = role
+	for name, value := range map[string]any{"Role": config.Role{}, "Task": config.Task{}} {
+		def := r.Reflect(value) // Behind a union, so not reached from Config.
+		maps.Copy(s.Definitions, def.Definitions)
+		def.Version, def.Definitions = "", nil
+		s.Definitions[name] = def
+	}
 	for name, def := range unions() {
 		def.Description = tidy(r.CommentMap[module+"/internal/config."+name], name)
 		s.Definitions[name] = def
@@ -50,7 +52,7 @@ func configSchema() (*jsonschema.Schema, error) {
 func union(t reflect.Type) *jsonschema.Schema {
 	switch t {
 	case reflect.TypeFor[config.Duration](), reflect.TypeFor[config.SecretOrValue](),
-		reflect.TypeFor[config.Servers](), reflect.TypeFor[config.Host](), reflect.TypeFor[config.Env](),
+		reflect.TypeFor[config.Servers](), reflect.TypeFor[config.Tasks](), reflect.TypeFor[config.Host](), reflect.TypeFor[config.Env](),
 		reflect.TypeFor[config.Command](), reflect.TypeFor[config.HealthCommand](),
 		reflect.TypeFor[config.Publish](), reflect.TypeFor[config.SSHConfig](), reflect.TypeFor[config.Texts]():
 		return ref(t.Name())
@@ -81,6 +83,8 @@ func unions() map[string]*jsonschema.Schema {
 		"Servers": anyOf(nonEmpty(listOf(ref("Host"))), mapOf(
 			text(`^[a-z0-9][a-z0-9_-]*$`, "a role's name has lower-case letters, digits, - and _"),
 			anyOf(ref("Role"), listOf(ref("Host"))))),
+		"Tasks": mapOf(
+			text(`^[a-z0-9][a-z0-9_-]*$`, "a task's name has lower-case letters, digits, - and _"), ref("Task")),
 		"Host":          anyOf(ref("HostName"), hostWithTags()),
 		"HostName":      hostName(),
 		"Env":           env(true),

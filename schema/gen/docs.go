@@ -87,6 +87,8 @@ func (d *docs) target(s *jsonschema.Schema) (name string, def *jsonschema.Schema
 	switch name {
 	case "Servers":
 		return "Role", d.defs["Role"], ".<role>"
+	case "Tasks":
+		return "Task", d.defs["Task"], ".<task>"
 	case "Env":
 		return "Env", d.defs["Env"].AnyOf[0], ""
 	}
@@ -121,7 +123,7 @@ func (d *docs) section(path, title string, s *jsonschema.Schema) {
 		if key == "" {
 			continue
 		}
-		text = strings.ReplaceAll(key, "<role>", "web") + ":\n  " + strings.ReplaceAll(text, "\n", "\n  ")
+		text = strings.NewReplacer("<role>", "web", "<task>", "migrate").Replace(key) + ":\n  " + strings.ReplaceAll(text, "\n", "\n  ")
 	}
 	fmt.Fprintf(d, "\n```yaml\n%s\n```\n", text)
 }
@@ -159,6 +161,8 @@ func (d *docs) form(s *jsonschema.Schema) string {
 		return "time span"
 	case "Servers":
 		return "list of hosts, or map of [roles](#serversrole)"
+	case "Tasks":
+		return "map of [tasks](#taskstask)"
 	case "Host":
 		return "host, or `host: tag`, or `host: [tags]`"
 	case "Env", "PlainEnv":

@@ -67,7 +67,7 @@ func minimal() obj {
 
 func TestExamples_AllLoad(t *testing.T) {
 	places := map[string][]string{
-		"Role": {"servers", "job"}, "Registry": {"registry"}, "Healthcheck": {"healthcheck"}, "Stop": {"stop"},
+		"Role": {"servers", "job"}, "Task": {"tasks", "migrate"}, "Registry": {"registry"}, "Healthcheck": {"healthcheck"}, "Stop": {"stop"},
 		"Logging": {"logging"}, "Barrier": {"barrier"}, "Rolling": {"boot"}, "Cutover": {"cutover"}, "Proxy": {"proxy"},
 		"Builder": {"builder"}, "Cache": {"builder", "cache"}, "Lease": {"lease"}, "SSH": {"ssh"},
 		"SecretSources": {"secrets"}, "Bootstrap": {"bootstrap"},
@@ -101,6 +101,8 @@ func TestExamples_AllLoad(t *testing.T) {
 					if key == "start" {
 						in["proxy"] = false
 					}
+				case "Task":
+					in["cmd"] = "true"
 				case "Registry":
 					in["username"], in["password"] = "u", arr{"P"}
 				}

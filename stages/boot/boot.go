@@ -65,13 +65,17 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 	if err != nil {
 		return stages.Result{Targets: hosts}, err
 	}
+	tasked, err := stages.TasksBeforeBoot(ctx, in, stages.TaskInputs{Push: from.push, Env: from.env, Read: environment})
+	if err != nil {
+		return stages.Result{Targets: tasked}, err
+	}
 	at := &attempt{in: in}
 	records, results, err := stages.Waves(ctx, in, in.Config.Boot.Limit, in.Config.Boot.Wait.D(),
 		func(ctx context.Context, w *stages.Work) (state.BootTarget, error) {
 			return target(ctx, in, w, from, at)
 		})
 	return stages.Result{
-		Targets: stages.Merge(hosts, records),
+		Targets: stages.Merge(hosts, stages.Merge(tasked, records)),
 		Outputs: state.BootOutputs{Switch: in.Config.Proxy.Switch, Targets: results},
 	}, err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/kstep/kstep/internal/config"
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/proxy"
@@ -19,7 +20,10 @@ func (Stage) Plan(ctx context.Context, in stages.Input, ahead *stages.Outlook) (
 		return stages.Forecast{}, err
 	}
 	hosts, _, err := stages.ForeseeHosts(ctx, in, func(ctx context.Context, w *stages.Work) (struct{}, error) {
-		return struct{}{}, foreseeHost(ctx, in, w)
+		if err := foreseeHost(ctx, in, w); err != nil {
+			return struct{}{}, err
+		}
+		return struct{}{}, stages.ForeseeTasks(ctx, in, w, config.BeforeBoot)
 	})
 	targets, results, targetErr := stages.Foresee(ctx, in, in.Targets, func(_ context.Context, w *stages.Work) (state.BootTarget, error) {
 		return foresee(in, w, from, ahead), nil

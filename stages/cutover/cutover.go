@@ -93,10 +93,11 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 	noted, _, noteErr := stages.EachHost(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
 		return struct{}{}, note(ctx, in, w, from.push, results)
 	})
-	return stages.Result{
-		Targets: stages.Merge(noted, records),
-		Outputs: state.CutoverOutputs{Targets: results},
-	}, errors.Join(err, noteErr)
+	records = stages.Merge(noted, records)
+	if err = errors.Join(err, noteErr); err == nil {
+		records, err = stages.TasksAfterCutover(ctx, in, records)
+	}
+	return stages.Result{Targets: records, Outputs: state.CutoverOutputs{Targets: results}}, err
 }
 
 // target moves one role on one host.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/kstep/kstep/internal/config"
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
@@ -43,7 +44,12 @@ func (Stage) Plan(ctx context.Context, in stages.Input, ahead *stages.Outlook) (
 		}
 		return out, m.foresee(ctx, ahead)
 	})
-	return stages.Forecast{Pending: targets, Outputs: state.CutoverOutputs{Targets: results}}, err
+	hosts, _, tasksErr := stages.ForeseeHosts(ctx, in, func(ctx context.Context, w *stages.Work) (struct{}, error) {
+		return struct{}{}, stages.ForeseeTasks(ctx, in, w, config.AfterCutover)
+	})
+	return stages.Forecast{
+		Pending: append(targets, hosts...), Outputs: state.CutoverOutputs{Targets: results},
+	}, errors.Join(err, tasksErr)
 }
 
 // foresee tells what proxied and plain would do.

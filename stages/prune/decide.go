@@ -51,8 +51,9 @@ type todo struct {
 // decide tells what is past retention.
 func decide(in stages.Input, s seen) todo {
 	var t todo
-	own := engine.With(s.all, stages.RoleLabels(in.Config, ""))
+	own, ended := tasks(engine.With(s.all, stages.RoleLabels(in.Config, "")), in.Release)
 	kept, removed := retained(own, in.Config.Retain)
+	removed = append(ended, removed...)
 	t.containers, t.kept = removed, versions(kept)
 	rest := slices.DeleteFunc(slices.Clone(s.all), func(c engine.Container) bool {
 		return slices.ContainsFunc(removed, func(r engine.Container) bool { return r.ID == c.ID })

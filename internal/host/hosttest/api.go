@@ -15,6 +15,10 @@ func (e *Engine) serveContainers(w http.ResponseWriter, r *http.Request, parts [
 		e.serveEnd(w, r, parts) // Waits, and so must not hold the engine.
 		return
 	}
+	if len(parts) == 2 && parts[1] == "logs" && r.URL.Query().Get("follow") == "1" {
+		e.followLogs(w, r, parts[0])
+		return
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {

@@ -119,6 +119,7 @@ type probeResult struct {
 type logLine struct {
 	stderr bool
 	text   string
+	at     time.Time
 }
 
 // create makes a container; the engine is locked.

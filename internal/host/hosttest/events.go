@@ -39,11 +39,7 @@ func (e *Engine) serveEvents(w http.ResponseWriter, r *http.Request) {
 	filters := filtersOf(r)
 	e.mu.Lock()
 	next := len(e.events)
-	if since := r.URL.Query().Get("since"); since != "" {
-		seconds, nanos, _ := strings.Cut(since, ".")
-		s, _ := strconv.ParseInt(seconds, 10, 64)
-		n, _ := strconv.ParseInt(nanos, 10, 64)
-		from := time.Unix(s, n).UnixNano()
+	if from := sinceOf(r).UnixNano(); r.URL.Query().Get("since") != "" {
 		next = slices.IndexFunc(e.events, func(one event) bool { return one.TimeNano >= from })
 		if next < 0 {
 			next = len(e.events)
@@ -74,6 +70,14 @@ func (e *Engine) serveEvents(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+// sinceOf is the instant that is asked for, or the beginning of time.
+func sinceOf(r *http.Request) time.Time {
+	seconds, nanos, _ := strings.Cut(r.URL.Query().Get("since"), ".")
+	s, _ := strconv.ParseInt(seconds, 10, 64)
+	n, _ := strconv.ParseInt(nanos, 10, 64)
+	return time.Unix(s, n)
 }
 
 func matchesEvent(one event, filters map[string][]string) bool {

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net/http"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,6 +24,41 @@ func (c *container) writeLogs(w http.ResponseWriter, tail string) {
 	w.WriteHeader(200)
 	for _, l := range lines {
 		w.Write(frame(l.stderr, l.text+"\n")) // The client notices.
+	}
+}
+
+// followLogs writes what there is and what comes until the container ends.
+func (e *Engine) followLogs(w http.ResponseWriter, r *http.Request, ref string) {
+	e.mu.Lock()
+	c := e.find(ref)
+	e.mu.Unlock()
+	if c == nil {
+		refuse(w, 404, "No such container: "+ref)
+		return
+	}
+	w.Header().Set("Content-Type", "application/vnd.docker.multiplexed-stream")
+	w.WriteHeader(200)
+	from := sinceOf(r)
+	for next := 0; ; {
+		e.mu.Lock()
+		fresh, changed, ended := slices.Clone(c.logs[next:]), e.changed, c.state != "running" && c.state != "restarting" || e.down
+		next = len(c.logs)
+		e.mu.Unlock()
+		for _, l := range fresh {
+			if l.at.Before(from) {
+				continue
+			}
+			w.Write(frame(l.stderr, l.text+"\n")) // The client notices.
+		}
+		flush(w)
+		if ended {
+			return
+		}
+		select {
+		case <-changed:
+		case <-r.Context().Done():
+			return
+		}
 	}
 }
 

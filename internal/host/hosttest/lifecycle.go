@@ -35,7 +35,7 @@ func (c *container) start() error {
 	c.listening = false
 	e.emit(c, "start", nil)
 	for _, line := range c.behaviour.Log {
-		c.logs = append(c.logs, logLine{text: line})
+		c.logs = append(c.logs, logLine{text: line, at: time.Now()})
 	}
 	if len(c.Config.Cmd) > 0 && (c.Config.Cmd[0] == "sh" || c.Config.Cmd[0] == "/bin/sh") {
 		return c.startProcess()
@@ -93,7 +93,9 @@ func (c *container) command(argv []string) *exec.Cmd {
 func (c *container) log(stderr bool, text string) {
 	c.engine.mu.Lock()
 	defer c.engine.mu.Unlock()
-	c.logs = append(c.logs, logLine{stderr, text})
+	c.logs = append(c.logs, logLine{stderr, text, time.Now()})
+	close(c.engine.changed)
+	c.engine.changed = make(chan struct{})
 }
 
 func (c *container) lockedListen() {

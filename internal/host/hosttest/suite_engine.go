@@ -36,6 +36,7 @@ func suiteEngine(t *testing.T, h host.Host, img string) {
 		"environment values arrive byte for byte":           suite.environment,
 		"a container that ends tells status and last lines": suite.ends,
 		"a program in a container tells status and output":  suite.exec,
+		"output is followed to the end of the container":    suite.follow,
 		"health is followed by events":                      suite.health,
 		"events since an instant miss nothing":              suite.events,
 		"stop sends the signal and waits for the end":       suite.stops,

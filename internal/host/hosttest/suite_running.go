@@ -55,6 +55,33 @@ func (s suite) ends() {
 	}
 }
 
+func (s suite) follow() {
+	spec := s.spec()
+	spec.Cmd = []string{"sh", "-c", "echo one; sleep 0.2; echo two >&2; sleep 0.2; echo three"}
+	id := s.run(spec)
+	for range 2 { // While it runs, and once it has ended.
+		var lines []string
+		must(s, s.e.Follow(s.Context(), id, time.Time{}, func(line string) { lines = append(lines, line) }))
+		if want := []string{"one", "two", "three"}; !slices.Equal(lines, want) {
+			s.Errorf("got lines %q, want %q", lines, want)
+		}
+	}
+	must(s, s.e.Start(s.Context(), id)) // Once more.
+	var again []string
+	must(s, s.e.Follow(s.Context(), id, s.inspect(id).Started, func(line string) { again = append(again, line) }))
+	if len(again) != 3 {
+		s.Errorf("since the second start: got %q, want what came then", again)
+	}
+	if err := s.e.Follow(s.Context(), "none-such", time.Time{}, func(string) {}); !errors.Is(err, engine.ErrNotFound) {
+		s.Errorf("of no container: got %v, want ErrNotFound", err)
+	}
+	ctx, cancel := context.WithTimeout(s.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := s.e.Follow(ctx, s.run(s.spec()), time.Time{}, func(string) {}); !errors.Is(err, context.DeadlineExceeded) {
+		s.Errorf("past its end: got %v, want the deadline", err)
+	}
+}
+
 func (s suite) exec() {
 	id := s.run(s.spec())
 	status, out, err := s.e.Exec(s.Context(), id, []string{"sh", "-c", "echo out; echo err >&2; exit 4"})

@@ -1,0 +1,67 @@
+package engine
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/moby/moby/api/pkg/stdcopy"
+	"github.com/moby/moby/client"
+)
+
+// Follow tells every line that a container has written since an instant of the
+// engine's clock and will write, both streams in order, until the container
+// ends.
+func (c *Client) Follow(ctx context.Context, id string, since time.Time, line func(string)) error {
+	if _, err := c.ready(ctx); err != nil {
+		return err
+	}
+	options := client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Follow: true}
+	if !since.IsZero() {
+		options.Since = timestamp(since)
+	}
+	body, err := c.api.ContainerLogs(ctx, id, options)
+	if err != nil {
+		return c.fail("follow the output of container "+id, err)
+	}
+	defer body.Close()
+	text, frames := io.Pipe()
+	defer text.Close()
+	go func() { frames.CloseWithError(unframe(frames, bufio.NewReader(body))) }()
+	for lines := bufio.NewReader(text); ; {
+		one, err := lines.ReadString('\n')
+		if one != "" {
+			line(strings.TrimRight(one, "\r\n"))
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return c.fail("follow the output of container "+id, streamError(ctx, err))
+		}
+	}
+}
+
+// unframe is demultiplex for what has no end yet.
+func unframe(to io.Writer, from *bufio.Reader) error {
+	head, err := from.Peek(8)
+	if len(head) == 0 {
+		return ignoreEOF(err)
+	}
+	if len(head) < 8 || head[0] > 3 || !bytes.Equal(head[1:4], []byte{0, 0, 0}) {
+		_, err = io.Copy(to, from)
+		return err
+	}
+	_, err = stdcopy.StdCopy(to, to, from)
+	return err
+}
+
+func ignoreEOF(err error) error {
+	if err == io.EOF {
+		return nil
+	}
+	return err
+}

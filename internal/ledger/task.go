@@ -1,0 +1,54 @@
+package ledger
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// TaskStatus is how far a task of a release is.
+type TaskStatus string
+
+// The statuses of a task. One that is done or unclear never runs again in its
+// release.
+const (
+	TaskStarted TaskStatus = "started" // Its container may run, or have run.
+	TaskDone    TaskStatus = "done"
+	TaskFailed  TaskStatus = "failed"
+	TaskUnclear TaskStatus = "unclear" // Stopped, and it said that all was well.
+)
+
+// Task is what became of a task of a release.
+type Task struct {
+	Status    TaskStatus `json:"status"`
+	Container string     `json:"container"`
+	ExitCode  int        `json:"exitCode"`
+	At        time.Time  `json:"at"`
+}
+
+// Task is what became of a release's task here, and nothing if it never ran.
+func (l Ledger) Task(release, name string) Task {
+	r, _ := l.Find(release)
+	return r.Tasks[name]
+}
+
+// NoteTask writes down how far a task is. It tells whether that changed
+// anything; nothing does in a ledger that does not know the release.
+func (l *Ledger) NoteTask(release, name string, t Task) bool {
+	at := slices.IndexFunc(l.Releases, func(r Release) bool { return r.ID == release })
+	if at < 0 {
+		return false
+	}
+	have := l.Releases[at].Tasks[name]
+	if have.Status == t.Status && have.Container == t.Container && have.ExitCode == t.ExitCode {
+		return false
+	}
+	tasks := maps.Clone(l.Releases[at].Tasks)
+	if tasks == nil {
+		tasks = map[string]Task{}
+	}
+	tasks[name] = t
+	l.Releases = slices.Clone(l.Releases)
+	l.Releases[at].Tasks = tasks
+	return true
+}
