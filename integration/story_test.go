@@ -239,10 +239,17 @@ func (w *world) runs(host string, want ...string) {
 	}
 }
 
-// traffic starts a request loop over both hosts and the load balancer.
+// traffic starts a request loop over both hosts and the load balancer, at a
+// pace that leaves the machine some time for the rig beside this one.
 func (w *world) traffic() *rig.Traffic {
 	w.t.Helper()
-	load, err := w.rig.StartTraffic(w.t.Context(), rig.Load{})
+	return w.load(rig.Load{Pace: 20 * time.Millisecond})
+}
+
+// load starts a request loop.
+func (w *world) load(l rig.Load) *rig.Traffic {
+	w.t.Helper()
+	load, err := w.rig.StartTraffic(w.t.Context(), l)
 	if err != nil {
 		w.t.Fatal(err)
 	}

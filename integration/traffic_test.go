@@ -39,7 +39,7 @@ func TestDeploy_LosesNoRequestThroughDeployRedeployAndRollback(t *testing.T) {
 			w := begin(t, s)
 			first := w.head()
 			w.stagewise()
-			load := w.traffic()
+			load := w.load(rig.Load{})
 
 			w.commit(s.version("v2", ""))
 			w.must("build")
@@ -114,10 +114,7 @@ func TestAssets_OfBothVersionsAnswerDuringTheWholeSecondDeploy(t *testing.T) {
 	w.must("push")
 	w.must("assets")
 	paths := []string{"/assets/app-v1.css", "/assets/app-v2.css"}
-	load, err := w.rig.StartTraffic(t.Context(), rig.Load{Paths: paths, Slow: -1})
-	if err != nil {
-		t.Fatal(err)
-	}
+	load := w.load(rig.Load{Paths: paths, Slow: -1})
 	for _, stage := range []string{"env-push", "boot", "barrier-wait", "cutover", "prune"} {
 		w.must(stage)
 	}
