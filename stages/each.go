@@ -201,10 +201,13 @@ func Waves[T any](ctx context.Context, in Input, limit string, pause time.Durati
 }
 
 // Guarded reads the host's ledger and refuses to go on when a newer release has
-// been on the host.
+// been on the host, or another service owns the folder.
 func (w *Work) Guarded(ctx context.Context) (ledger.Ledger, error) {
 	l, err := ledger.Read(ctx, w.Host.Files(), w.Names.Ledger())
 	if err != nil {
+		return l, err
+	}
+	if err := l.Owned(w.Target.Host, w.Names.Folder(), w.Names.Service, w.Names.Destination); err != nil {
 		return l, err
 	}
 	return l, l.Guard(w.Target.Host, w.in.Release)
@@ -213,7 +216,10 @@ func (w *Work) Guarded(ctx context.Context) (ledger.Ledger, error) {
 // Note changes the host's ledger, beside whatever other shards change there at
 // the same time. change tells whether it changed anything.
 func (w *Work) Note(ctx context.Context, change func(*ledger.Ledger) bool) error {
-	_, err := ledger.Update(ctx, w.Host.Files(), w.Names.Ledger(), change)
+	_, err := ledger.Update(ctx, w.Host.Files(), w.Names.Ledger(), func(l *ledger.Ledger) bool {
+		owned := l.Own(w.Names.Service, w.Names.Destination)
+		return change(l) || owned
+	})
 	return err
 }
 

@@ -21,6 +21,9 @@ import (
 
 // Ledger is the file, newest release last.
 type Ledger struct {
+	// Service and Destination own the folder that the ledger is in.
+	Service     string `json:"service,omitempty"`
+	Destination string `json:"destination,omitempty"`
 	// Generation rises with every change.
 	Generation int       `json:"generation"`
 	Releases   []Release `json:"releases"`
@@ -61,6 +64,34 @@ func decode(data []byte, path string) (Ledger, error) {
 			"it is a record only: move it away and run the stage again")
 	}
 	return l, nil
+}
+
+// Own makes the ledger, and with it the folder, that of a service and
+// destination, if it has no owner yet. It tells whether that changed anything.
+func (l *Ledger) Own(service, destination string) bool {
+	if l.Service != "" {
+		return false
+	}
+	l.Service, l.Destination = service, destination
+	return true
+}
+
+// Owned refuses a folder of another service: `a-b` without a destination and `a`
+// at destination `b` have the same.
+func (l Ledger) Owned(host, folder, service, destination string) error {
+	if l.Service == "" || l.Service == service && l.Destination == destination {
+		return nil
+	}
+	return exit.With(exit.Config,
+		fmt.Errorf("%s on %s belongs to %s, not to %s", folder, host, called(l.Service, l.Destination), called(service, destination)),
+		"rename one of the two, or give it another run_directory")
+}
+
+func called(service, destination string) string {
+	if destination == "" {
+		return "service " + service
+	}
+	return "service " + service + " at destination " + destination
 }
 
 // Guard refuses a release that is older than the newest one on the host: its

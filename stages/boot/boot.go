@@ -134,8 +134,11 @@ func target(ctx context.Context, in stages.Input, w *stages.Work, from inputs, a
 	if found && err != nil {
 		return output(w, want), err
 	}
-	todo := decide(w, want, have, found)
+	todo, err := decide(w, want, have, found)
 	out := todo.out
+	if err != nil {
+		return out, err
+	}
 	w.Container = out.Container
 	if todo.rename {
 		if err := w.Host.Engine().Rename(ctx, have.ID, out.Replaced); err != nil {

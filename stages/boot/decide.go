@@ -1,7 +1,10 @@
 package boot
 
 import (
+	"fmt"
+
 	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
@@ -28,19 +31,27 @@ func output(w *stages.Work, want plan.Wanted) state.BootTarget {
 
 // decide compares the container of the wanted name, if there is one, with the
 // wanted one. Same name and same spec: it only has to run, or to wait for the
-// barrier.
-func decide(w *stages.Work, want plan.Wanted, have engine.Container, found bool) todo {
+// barrier. A container of another service is not touched: `a-b` with role `c`
+// and `a` with role `b-c` have the same names.
+func decide(w *stages.Work, want plan.Wanted, have engine.Container, found bool) (todo, error) {
 	t := todo{out: output(w, want)}
+	for _, label := range []string{engine.LabelService, engine.LabelRole, engine.LabelDestination} {
+		if found && have.Labels[label] != want.Spec.Labels[label] {
+			return t, exit.With(exit.Config,
+				fmt.Errorf("%s on %s is not a container of role %s of %s", want.Spec.Name, w.Target.Host, w.Target.Role.Name, w.Names.Base()),
+				"rename the service or the role, or remove that container")
+		}
+	}
 	if found && have.Labels[engine.LabelSpec] == t.out.Spec {
 		t.out.Container = have.ID
 		t.start = !have.Running() && !t.out.Waiting
-		return t
+		return t, nil
 	}
 	if found {
 		t.rename, t.out.Replaced = true, plan.Replaced(have.Name, have.ID)
 	}
 	t.create, t.start = true, !t.out.Waiting
-	return t
+	return t, nil
 }
 
 func renaming(have engine.Container, out state.BootTarget) stages.Act {

@@ -26,7 +26,7 @@ func (Stage) Plan(ctx context.Context, in stages.Input, ahead *stages.Outlook) (
 		return struct{}{}, stages.ForeseeTasks(ctx, in, w, config.BeforeBoot)
 	})
 	targets, results, targetErr := stages.Foresee(ctx, in, in.Targets, func(_ context.Context, w *stages.Work) (state.BootTarget, error) {
-		return foresee(in, w, from, ahead), nil
+		return foresee(in, w, from, ahead)
 	})
 	return stages.Forecast{
 		Pending: append(hosts, targets...),
@@ -63,7 +63,7 @@ func foreseeHost(ctx context.Context, in stages.Input, w *stages.Work) error {
 }
 
 // foresee is target without the act.
-func foresee(in stages.Input, w *stages.Work, from inputs, ahead *stages.Outlook) state.BootTarget {
+func foresee(in stages.Input, w *stages.Work, from inputs, ahead *stages.Outlook) (state.BootTarget, error) {
 	want := from.container(in, w)
 	host := w.Target.Host
 	all := ahead.Containers(host, nil)
@@ -72,7 +72,10 @@ func foresee(in stages.Input, w *stages.Work, from inputs, ahead *stages.Outlook
 	if at >= 0 {
 		have = all[at]
 	}
-	todo := decide(w, want, have, at >= 0)
+	todo, err := decide(w, want, have, at >= 0)
+	if err != nil {
+		return todo.out, err
+	}
 	if todo.rename {
 		w.Intend(renaming(have, todo.out))
 		ahead.Rename(host, have.ID, todo.out.Replaced)
@@ -85,5 +88,5 @@ func foresee(in stages.Input, w *stages.Work, from inputs, ahead *stages.Outlook
 		w.Intend(starting(want.Spec.Name))
 		ahead.Start(host, todo.out.Container)
 	}
-	return todo.out
+	return todo.out, nil
 }

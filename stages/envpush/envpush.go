@@ -15,6 +15,7 @@ import (
 	"github.com/kstep/kstep/internal/config"
 	"github.com/kstep/kstep/internal/envfile"
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/ledger"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/secret"
 	"github.com/kstep/kstep/internal/state"
@@ -116,8 +117,14 @@ func resolve(env config.Env, secrets *secret.Store) (map[string]string, error) {
 }
 
 func write(ctx context.Context, w *stages.Work, data []byte) (state.EnvTarget, error) {
-	if _, err := w.Guarded(ctx); err != nil {
+	book, err := w.Guarded(ctx)
+	if err != nil {
 		return state.EnvTarget{}, err
+	}
+	if book.Service == "" { // By hand, before the first release.
+		if err := w.Note(ctx, func(*ledger.Ledger) bool { return false }); err != nil {
+			return state.EnvTarget{}, err
+		}
 	}
 	key, err := envfile.Key(ctx, w.Host.Files(), w.Names.EnvKey())
 	if err != nil {

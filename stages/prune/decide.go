@@ -78,7 +78,10 @@ func decide(in stages.Input, s seen) todo {
 func unneeded(r ledger.Release, book ledger.Ledger, kept []string, all []engine.Container) []string {
 	var refs []string
 	for _, ref := range []string{r.Tag, r.Image} {
-		used := slices.ContainsFunc(all, func(c engine.Container) bool { return c.Image == ref })
+		used := slices.ContainsFunc(all, func(c engine.Container) bool {
+			// Containers have their image by digest; its tag belongs to their version.
+			return c.Image == ref || c.Image == r.Image && c.Labels[engine.LabelVersion] == r.Version
+		})
 		needed := slices.ContainsFunc(book.Releases, func(k ledger.Release) bool {
 			return slices.Contains(kept, k.Version) && (k.Image == ref || k.Tag == ref)
 		})
