@@ -101,7 +101,7 @@ func (r *run) gather(ctx context.Context) error {
 		Release: r.Release, Resume: r.Resume,
 	}
 	reads := r.info.Reads
-	if r.Options.Image != "" && r.info.Name == "push" {
+	if r.info.Name == "push" && (r.Options.Image != "" || r.Options.Retained != nil) {
 		reads = nil
 	}
 	r.in.Targets = targets

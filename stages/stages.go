@@ -102,6 +102,9 @@ type Input struct {
 type Options struct {
 	// Image starts the pipeline at push with a ready image.
 	Image string
+	// Retained is an image that the hosts have, to go back to: push records it
+	// and asks no registry.
+	Retained *state.PushOutputs
 	// NewRelease makes a new release also for a version that has one.
 	NewRelease bool
 	// SkipTasks runs no tasks: the version had its own when it was new.

@@ -85,7 +85,9 @@ func application(p *program) (*kingpin.Application, map[string]action) {
 	for _, configure := range []func(*program, *kingpin.Application, map[string]action){
 		configureStages,
 		configureDeploy,
+		configureRedeploy,
 		configureRollback,
+		configureReleases,
 		configureAbort,
 		configureStatus,
 		configurePlan,

@@ -62,14 +62,12 @@ type targetStatus struct {
 }
 
 func (p *program) status(ctx context.Context, s *stages.Session) error {
-	all := plan.Targets(s.Config)
-	targets, err := plan.Filter(all, s.Roles, s.HostGlobs)
+	in, err := looking(s)
 	if err != nil {
 		return err
 	}
-	s.Hosts.Warm(ctx, plan.HostNames(targets))
-	in := stages.Input{Config: s.Config, All: all, Targets: targets, Hosts: s.Hosts, Report: s.Report}
-	records, found, err := stages.Each(ctx, in, targets, func(ctx context.Context, w *stages.Work) (targetStatus, error) {
+	s.Warm(ctx)
+	records, found, err := stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (targetStatus, error) {
 		seen, err := stages.Observe(ctx, in, w)
 		if err != nil {
 			return targetStatus{}, err
@@ -77,7 +75,7 @@ func (p *program) status(ctx context.Context, s *stages.Session) error {
 		return describe(w.Target, seen), nil
 	})
 	sum := statusReport{Service: s.Config.Service, Destination: s.Config.Destination}
-	for i, t := range targets {
+	for i, t := range in.Targets {
 		one := found[t.Key()]
 		one.Host, one.Role = t.Host, t.Role.Name
 		if e := records[i].Error; e != nil {

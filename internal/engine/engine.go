@@ -130,6 +130,8 @@ type Image struct {
 	Labels  map[string]string
 	Size    int64
 	Created time.Time
+	// Platform is `os/arch[/variant]`; Image only.
+	Platform string
 	// Health tells whether the image brings a HEALTHCHECK; Image only.
 	Health bool
 	// ConfigDigest is the digest of the image's config, where the engine tells

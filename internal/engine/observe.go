@@ -2,6 +2,7 @@ package engine
 
 import (
 	"maps"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -135,6 +136,7 @@ func imageInspected(r image.InspectResponse) Image {
 	i := Image{
 		ID: r.ID, Tags: realTags(r.RepoTags), Digests: r.RepoDigests,
 		DiffIDs: r.RootFS.Layers, Size: r.Size, Created: instant(r.Created),
+		Platform: path.Join(r.Os, r.Architecture, r.Variant),
 	}
 	if r.Descriptor == nil {
 		i.ConfigDigest = r.ID // The classic store.

@@ -71,6 +71,9 @@ type PushOutputs struct {
 	Tags []string `json:"tags"`
 	// Insecure tells that the registry speaks plain HTTP.
 	Insecure bool `json:"insecure,omitempty"`
+	// Retained tells of a rollback: the hosts start the containers again that
+	// they retained of the version, as they were, and make nothing new.
+	Retained bool `json:"retained,omitempty"`
 	// Uploaded are the bytes that went over the wire, 0 if all was there.
 	Uploaded int64 `json:"uploaded"`
 }
@@ -206,6 +209,8 @@ type Pruned struct {
 	Images     []string `json:"images,omitempty"`
 	Folders    []string `json:"folders,omitempty"`
 	Kept       []string `json:"kept,omitempty"` // Versions that can be rolled back to.
+	// Previous is the latest of them that served before this release.
+	Previous string `json:"previous,omitempty"`
 }
 
 // AbortOutputs is what `abort` did, by Key.

@@ -134,7 +134,7 @@ func target(ctx context.Context, in stages.Input, w *stages.Work, from inputs, a
 	if found && err != nil {
 		return output(w, want), err
 	}
-	todo, err := decide(w, want, have, found)
+	todo, err := decide(w, want, have, found, from.push.Retained)
 	out := todo.out
 	if err != nil {
 		return out, err

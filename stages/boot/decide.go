@@ -31,9 +31,10 @@ func output(w *stages.Work, want plan.Wanted) state.BootTarget {
 
 // decide compares the container of the wanted name, if there is one, with the
 // wanted one. Same name and same spec: it only has to run, or to wait for the
-// barrier. A container of another service is not touched: `a-b` with role `c`
+// barrier. In a rollback, what was retained is what is wanted, and nothing is
+// made. A container of another service is not touched: `a-b` with role `c`
 // and `a` with role `b-c` have the same names.
-func decide(w *stages.Work, want plan.Wanted, have engine.Container, found bool) (todo, error) {
+func decide(w *stages.Work, want plan.Wanted, have engine.Container, found, retained bool) (todo, error) {
 	t := todo{out: output(w, want)}
 	for _, label := range []string{engine.LabelService, engine.LabelRole, engine.LabelDestination} {
 		if found && have.Labels[label] != want.Spec.Labels[label] {
@@ -42,8 +43,12 @@ func decide(w *stages.Work, want plan.Wanted, have engine.Container, found bool)
 				"rename the service or the role, or remove that container")
 		}
 	}
-	if found && have.Labels[engine.LabelSpec] == t.out.Spec {
-		t.out.Container = have.ID
+	if !found && retained {
+		return t, exit.Hint(fmt.Errorf("%s is gone: nothing was retained to go back to", want.Spec.Name),
+			"kstep rollback --fresh makes it anew")
+	}
+	if found && (retained || have.Labels[engine.LabelSpec] == t.out.Spec) {
+		t.out.Container, t.out.Spec = have.ID, have.Labels[engine.LabelSpec]
 		t.start = !have.Running() && !t.out.Waiting
 		return t, nil
 	}

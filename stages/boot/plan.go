@@ -72,7 +72,7 @@ func foresee(in stages.Input, w *stages.Work, from inputs, ahead *stages.Outlook
 	if at >= 0 {
 		have = all[at]
 	}
-	todo, err := decide(w, want, have, at >= 0)
+	todo, err := decide(w, want, have, at >= 0, from.push.Retained)
 	if err != nil {
 		return todo.out, err
 	}

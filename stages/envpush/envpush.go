@@ -40,7 +40,15 @@ func (Stage) Info() stages.Info {
 
 // Run implements stages.Stage.
 func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
-	records, results, err := Push(ctx, in)
+	image, err := state.Outputs[state.PushOutputs](in.Upstream, "push")
+	if err != nil {
+		return stages.Result{}, err
+	}
+	push := Push
+	if image.Retained {
+		push = leave
+	}
+	records, results, err := push(ctx, in)
 	return stages.Result{Targets: records, Outputs: state.EnvPushOutputs{Targets: results}}, err
 }
 

@@ -20,6 +20,14 @@ import (
 // secret that is not there is no failure: whoever looks at a plan need not have
 // the secrets.
 func (Stage) Plan(ctx context.Context, in stages.Input, ahead *stages.Outlook) (stages.Forecast, error) {
+	push, err := state.Outputs[state.PushOutputs](in.Upstream, "push")
+	if err != nil {
+		return stages.Forecast{}, err
+	}
+	if push.Retained {
+		targets, results, err := stages.Foresee(ctx, in, in.Targets, present)
+		return stages.Forecast{Pending: targets, Outputs: state.EnvPushOutputs{Targets: results}}, err
+	}
 	own, err := state.OwnOutputs[state.EnvPushOutputs](in.Own)
 	if err != nil {
 		return stages.Forecast{}, err

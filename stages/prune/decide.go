@@ -52,7 +52,7 @@ type todo struct {
 func decide(in stages.Input, s seen) todo {
 	var t todo
 	own, ended := tasks(engine.With(s.all, stages.RoleLabels(in.Config, "")), in.Release)
-	kept, removed := retained(own, in.Config.Retain)
+	kept, removed := retained(s.book, own, in.Release, in.Config.Retain)
 	removed = append(ended, removed...)
 	t.containers, t.kept = removed, versions(kept)
 	rest := slices.DeleteFunc(slices.Clone(s.all), func(c engine.Container) bool {

@@ -50,7 +50,7 @@ func host(ctx context.Context, in stages.Input, w *stages.Work) (state.Pruned, e
 		return out, err
 	}
 	todo := decide(in, seen)
-	out.Kept = todo.kept
+	out.Kept, out.Previous = todo.kept, previous(seen.book, in.Version, todo.kept)
 	for _, c := range todo.containers {
 		if err := w.Host.Engine().Remove(ctx, c.ID); err != nil && !errors.Is(err, engine.ErrNotFound) {
 			return out, err
@@ -67,10 +67,20 @@ func host(ctx context.Context, in stages.Input, w *stages.Work) (state.Pruned, e
 	return out, errors.Join(errs...)
 }
 
+// previous is the version that served before, if something is kept of it.
+func previous(book ledger.Ledger, version string, kept []string) string {
+	for _, r := range slices.Backward(book.Releases) {
+		if r.Version != version && len(r.Live) > 0 && slices.Contains(kept, r.Version) {
+			return r.Version
+		}
+	}
+	return ""
+}
+
 // retained splits the containers of one service and destination on one host.
 // Of each role the newest versions stay, one container each, up to keep of
 // them, and whatever runs; leftovers of failed or replaced ones go.
-func retained(containers []engine.Container, keep int) (kept, removed []engine.Container) {
+func retained(book ledger.Ledger, containers []engine.Container, release string, keep int) (kept, removed []engine.Container) {
 	byRole := map[string][]engine.Container{}
 	for _, c := range containers {
 		byRole[c.Labels[engine.LabelRole]] = append(byRole[c.Labels[engine.LabelRole]], c)
@@ -85,7 +95,7 @@ func retained(containers []engine.Container, keep int) (kept, removed []engine.C
 			case c.Running() || c.State == "restarting" || c.State == "paused":
 				kept = append(kept, c)
 				seen[version] = true
-			case !seen[version] && len(seen) < keep:
+			case !seen[version] && len(seen) < keep && !failed(book, c, release):
 				kept = append(kept, c)
 				seen[version] = true
 			default:
@@ -94,6 +104,15 @@ func retained(containers []engine.Container, keep int) (kept, removed []engine.C
 		}
 	}
 	return kept, removed
+}
+
+// failed tells of a container that an earlier release made, as the ledger
+// knows, and never put into service: nobody wants to go back to it.
+func failed(book ledger.Ledger, c engine.Container, release string) bool {
+	made := c.Labels[engine.LabelRelease]
+	known := slices.ContainsFunc(book.Releases, func(r ledger.Release) bool { return r.ID == made })
+	served := slices.ContainsFunc(book.Releases, func(r ledger.Release) bool { return r.Live[c.Labels[engine.LabelRole]] == c.ID })
+	return made != release && known && !served
 }
 
 // newestFirst puts running containers before others, so that the live version

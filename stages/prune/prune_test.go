@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/ledger"
 )
 
 func container(name, role, version, state string, age int) engine.Container {
@@ -48,7 +49,7 @@ func TestRetained_KeepsTheNewestVersionsOfEachRole(t *testing.T) {
 			}, 2, nil,
 		},
 	} {
-		_, removed := retained(c.containers, c.keep)
+		_, removed := retained(ledger.Ledger{}, c.containers, "", c.keep)
 		var got []string
 		for _, r := range removed {
 			got = append(got, r.Name)

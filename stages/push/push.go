@@ -32,6 +32,9 @@ func (Stage) Info() stages.Info {
 
 // Run implements stages.Stage.
 func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
+	if in.Options.Retained != nil {
+		return stages.Result{Changed: true, Outputs: *in.Options.Retained}, nil
+	}
 	if in.Options.Image != "" {
 		return ready(ctx, in)
 	}

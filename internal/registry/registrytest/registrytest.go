@@ -62,6 +62,9 @@ func New(t testing.TB) *Server {
 	return s
 }
 
+// Close takes the registry away, before the test's end does.
+func (s *Server) Close() { s.http.Close() }
+
 // Host is the registry's address.
 func (s *Server) Host() string { return strings.TrimPrefix(s.http.URL, "http://") }
 

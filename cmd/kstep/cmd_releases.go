@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/kstep/kstep/internal/state"
+	"github.com/kstep/kstep/stages"
+)
+
+// configureReleases declares `kstep releases`: what the hosts retained.
+func configureReleases(p *program, app *kingpin.Application, actions map[string]action) {
+	app.Command("releases", "List the versions that served, and where a rollback to them is ready.")
+	actions["releases"] = func(ctx context.Context) error {
+		return p.withSession(ctx, "releases", "", stages.Options{}, p.releases)
+	}
+}
+
+// releasesReport is `kstep releases --output json`.
+type releasesReport struct {
+	Service     string          `json:"service"`
+	Destination string          `json:"destination,omitempty"`
+	Releases    []releaseStatus `json:"releases"`
+}
+
+type releaseStatus struct {
+	Version string    `json:"version"`
+	Release string    `json:"release"`
+	At      time.Time `json:"at"`
+	By      string    `json:"by,omitempty"`
+	// Live are the targets it serves on, Ready those that could start it again
+	// as it was, Missing the others, each with the reason.
+	Live    []string          `json:"live"`
+	Ready   []string          `json:"ready"`
+	Missing map[string]string `json:"missing,omitempty"`
+}
+
+func (p *program) releases(ctx context.Context, s *stages.Session) error {
+	in, err := looking(s)
+	if err != nil {
+		return err
+	}
+	s.Warm(ctx)
+	past, err := stages.History(ctx, in)
+	if err != nil {
+		return err
+	}
+	if p.global.output == "json" {
+		sum := releasesReport{Service: s.Config.Service, Destination: s.Config.Destination, Releases: []releaseStatus{}}
+		for _, one := range past {
+			sum.Releases = append(sum.Releases, releaseStatus{
+				Version: one.Version, Release: one.Release, At: one.At, By: one.By,
+				Live: slices.Concat([]string{}, one.Live), Ready: slices.Concat([]string{}, one.Ready), Missing: one.Missing,
+			})
+		}
+		return json.NewEncoder(p.stdout).Encode(sum)
+	}
+	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "VERSION\tSERVED (UTC)\tBY\tLIVE\tROLLBACK")
+	for _, one := range past {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", one.Version, orDash(dated(one.At)), orDash(one.By),
+			orDash(share(one.Live, len(in.Targets))), readiness(one, len(in.Targets)))
+	}
+	return table.Flush()
+}
+
+// share is how many of all targets there are: `2 of 3`.
+func share(targets []string, all int) string {
+	if len(targets) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d of %d", len(targets), all)
+}
+
+func readiness(p stages.Past, all int) string {
+	switch {
+	case len(p.Live) == all:
+		return "-"
+	case p.Everywhere():
+		return "ready"
+	case len(p.Ready) == 0:
+		return "no: " + p.Why()
+	}
+	return fmt.Sprintf("%s: %s", share(p.Ready, all), p.Why())
+}
+
+// wayBack tells after a deploy whether a rollback is ready, by what prune left.
+func wayBack(s *stages.Session) string {
+	at := slices.IndexFunc(s.Done, func(f *state.File) bool { return f.Stage == stages.LastStage })
+	var pruned state.PruneOutputs
+	if at < 0 || json.Unmarshal(s.Done[at].Outputs, &pruned) != nil {
+		return "no rollback is ready"
+	}
+	ready := map[string]int{}
+	for _, host := range pruned.Hosts {
+		if host.Previous != "" {
+			ready[host.Previous]++
+		}
+	}
+	var parts []string
+	for version, hosts := range ready {
+		parts = append(parts, fmt.Sprintf("a rollback to %s is ready on %d of %d hosts", version, hosts, len(pruned.Hosts)))
+	}
+	if len(parts) == 0 {
+		return "there is no earlier version to roll back to"
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, ", ")
+}

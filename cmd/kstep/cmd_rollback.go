@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/state"
+	"github.com/kstep/kstep/stages"
+)
+
+// configureRollback declares `kstep rollback`: the pipeline from push on, with
+// the containers and the image that the hosts retained.
+func configureRollback(p *program, app *kingpin.Application, actions map[string]action) {
+	cmd := app.Command("rollback", "Go back to a version that served before: its own containers start again, as they were.")
+	flags := &stageFlags{newRelease: true, skipTasks: true}
+	cmd.Arg("version", "The version to go back to; default: the latest before this one that all hosts are ready for (kstep releases).").StringVar(&flags.version)
+	fresh := cmd.Flag("fresh", "Make new containers of the version's image, with the configuration of now.").Bool()
+	actions["rollback"] = func(ctx context.Context) error {
+		return p.deploy(ctx, "rollback", flags, func(ctx context.Context, s *stages.Session) error {
+			return choose(ctx, s, flags.version, *fresh)
+		})
+	}
+}
+
+// choose finds what to go back to, before anything is touched.
+func choose(ctx context.Context, s *stages.Session, version string, fresh bool) error {
+	in, err := looking(s)
+	if err != nil {
+		return err
+	}
+	s.Warm(ctx)
+	past, err := stages.History(ctx, in)
+	if err != nil {
+		return err
+	}
+	to, err := pick(past, version, fresh)
+	if err != nil {
+		return err
+	}
+	s.Resolve = func(context.Context) (string, state.Source, error) { return to.Version, state.Source{}, nil }
+	if fresh {
+		s.Options.Image = s.Config.Repository() + ":" + to.Version
+		return nil
+	}
+	pushed, err := to.Pushed(ctx, in)
+	s.Options.Retained = &pushed
+	return err
+}
+
+// pick is the version that was asked for, or else the latest that does not
+// serve now and could. A fresh one needs nothing on the hosts.
+func pick(past []stages.Past, version string, fresh bool) (stages.Past, error) {
+	at := slices.IndexFunc(past, func(p stages.Past) bool {
+		if version != "" {
+			return p.Version == version
+		}
+		return len(p.Live) == 0 && (fresh || p.Everywhere())
+	})
+	if at < 0 && version != "" && fresh {
+		return stages.Past{Version: version}, nil
+	}
+	if at < 0 {
+		what := "no earlier version is ready on all hosts"
+		if version != "" {
+			what = "no host knows version " + version
+		}
+		return stages.Past{}, exit.With(exit.Failed, fmt.Errorf("cannot go back: %s", what), ways(past)...)
+	}
+	if to := past[at]; fresh || to.Everywhere() {
+		return to, nil
+	}
+	return stages.Past{}, exit.With(exit.Failed, fmt.Errorf("cannot go back to %s: %s", version, past[at].Why()), ways(past)...)
+}
+
+// ways tells what can be done instead.
+func ways(past []stages.Past) []string {
+	hints := []string{"kstep rollback --fresh VERSION makes new containers, while the registry has the image"}
+	for _, p := range past {
+		if p.Everywhere() && len(p.Live) == 0 {
+			return append([]string{"ready on all hosts: kstep rollback " + p.Version}, hints...)
+		}
+	}
+	return append([]string{"kstep releases shows what each host can go back to"}, hints...)
+}
+
+// looking is the input of what only looks at hosts.
+func looking(s *stages.Session) (stages.Input, error) {
+	all := plan.Targets(s.Config)
+	targets, err := plan.Filter(all, s.Roles, s.HostGlobs)
+	return stages.Input{Config: s.Config, All: all, Targets: targets, Hosts: s.Hosts, Report: s.Report}, err
+}

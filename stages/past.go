@@ -1,0 +1,164 @@
+package stages
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/ledger"
+	"github.com/kstep/kstep/internal/state"
+)
+
+// Past is a version that is or was in service, and whether it can be again.
+type Past struct {
+	Version string
+	// Release is the newest that put the version into service, At when, By who.
+	Release string
+	At      time.Time
+	By      string
+	// Live are the targets on which it serves now, by key.
+	Live []string
+	// Ready are the targets whose own container of it was retained, with its
+	// image; Missing says of the others why not.
+	Ready   []string
+	Missing map[string]string
+
+	image string // By digest.
+	host  string // One that has it.
+}
+
+// Everywhere tells whether every target can go back to it.
+func (p Past) Everywhere() bool { return len(p.Ready) > 0 && len(p.Missing) == 0 }
+
+// trace is what one target knows of one version.
+type trace struct {
+	entry ledger.Release
+	live  bool
+	// missing says why it cannot serve again.
+	missing string
+}
+
+// History is what the targets can go back to, the latest in service first.
+func History(ctx context.Context, in Input) ([]Past, error) {
+	_, found, err := Each(ctx, in, in.Targets, func(ctx context.Context, w *Work) (map[string]trace, error) {
+		return traces(ctx, in, w)
+	})
+	if err != nil {
+		return nil, err
+	}
+	byVersion := map[string]*Past{}
+	for _, t := range in.Targets {
+		for version, one := range found[t.Key()] {
+			p := byVersion[version]
+			if p == nil {
+				p = &Past{Version: version, Missing: map[string]string{}}
+				byVersion[version] = p
+			}
+			p.add(t.Host, t.Key(), one)
+		}
+	}
+	var all []Past
+	for _, p := range byVersion {
+		for _, t := range in.Targets {
+			if _, known := found[t.Key()][p.Version]; !known {
+				p.Missing[t.Key()] = "it has never served there, or was forgotten"
+			}
+		}
+		all = append(all, *p)
+	}
+	slices.SortFunc(all, func(a, b Past) int { return cmp.Compare(b.Release, a.Release) })
+	return all, nil
+}
+
+func (p *Past) add(host, key string, one trace) {
+	if one.entry.ID > p.Release {
+		p.Release, p.At, p.By = one.entry.ID, one.entry.At, one.entry.By
+	}
+	if one.live {
+		p.Live = append(p.Live, key)
+	}
+	if one.missing != "" {
+		p.Missing[key] = one.missing
+		return
+	}
+	p.Ready = append(p.Ready, key)
+	p.image, p.host = one.entry.Image, host
+}
+
+// traces are what a target knows of the versions that served there.
+func traces(ctx context.Context, in Input, w *Work) (map[string]trace, error) {
+	seen, err := Observe(ctx, in, w)
+	if err != nil {
+		return nil, err
+	}
+	images, err := w.Host.Engine().Images(ctx, engine.Filter{})
+	if err != nil {
+		return nil, err
+	}
+	role := w.Target.Role.Name
+	live, serves := seen.Live(role, w.Target.Proxied)
+	all := map[string]trace{}
+	for _, entry := range seen.Book.Releases { // The newest comes last, and counts.
+		if entry.Live[role] == "" {
+			continue
+		}
+		all[entry.Version] = trace{
+			entry:   entry,
+			live:    serves && live.Labels[engine.LabelVersion] == entry.Version,
+			missing: missing(in, w, seen, images, entry),
+		}
+	}
+	return all, nil
+}
+
+// missing says what a version lacks to serve again as it was, if anything.
+func missing(in Input, w *Work, seen Seen, images []engine.Image, entry ledger.Release) string {
+	name := w.Names.Container(w.Target.Role.Name, entry.Version)
+	at := slices.IndexFunc(seen.Containers, func(c engine.Container) bool { return c.Name == name })
+	has := func(i engine.Image) bool { return slices.Contains(i.Digests, entry.Image) || i.Tagged(entry.Tag) }
+	switch {
+	case at < 0:
+		return "its container was removed"
+	case w.Target.Proxied && SwitchKind(w, seen.Containers[at]) != in.Config.Proxy.Switch:
+		return fmt.Sprintf("its container was made for the switch %s", SwitchKind(w, seen.Containers[at]))
+	case !slices.ContainsFunc(images, has):
+		return "its image was removed"
+	}
+	return ""
+}
+
+// Why tells in a few words where it is not ready.
+func (p Past) Why() string {
+	var parts []string
+	for _, key := range slices.Sorted(maps.Keys(p.Missing)) {
+		parts = append(parts, key+": "+p.Missing[key])
+	}
+	return strings.Join(parts, "; ")
+}
+
+// Pushed is what push would say of the version's image, from a host that has
+// it: going back needs no registry.
+func (p Past) Pushed(ctx context.Context, in Input) (state.PushOutputs, error) {
+	h, err := in.Hosts.Get(ctx, p.host)
+	if err != nil {
+		return state.PushOutputs{}, err
+	}
+	image, err := h.Engine().Image(ctx, p.image)
+	if err != nil {
+		return state.PushOutputs{}, err
+	}
+	repository, digest, _ := strings.Cut(p.image, "@")
+	return state.PushOutputs{
+		Image: state.Image{
+			ConfigDigest: cmp.Or(image.ConfigDigest, image.ID), DiffIDs: image.DiffIDs, Platform: image.Platform,
+		},
+		Repository: repository, Digest: digest,
+		Tags:     []string{p.Version, LatestTag(in.Config)},
+		Insecure: in.Config.Registry.Insecure, Retained: true,
+	}, nil
+}
