@@ -1,4 +1,4 @@
-// Package schema holds the JSON Schemas of kstep.yml and of the state files,
+// Package schema holds the JSON Schemas of kstep.yml, of the state files and of plans,
 // and checks documents against them. The schemas are generated from the Go
 // types of internal/config and internal/state by schema/gen; run `make
 // generate` after changing those. Only this package knows the validator.
@@ -24,6 +24,11 @@ var Config []byte
 //
 //go:embed state.schema.json
 var State []byte
+
+// Plan is the JSON Schema of a plan file.
+//
+//go:embed plan.schema.json
+var Plan []byte
 
 // Problem is one thing in a document that its schema does not admit. The
 // message never quotes a value.
@@ -56,10 +61,14 @@ func ValidateConfig(doc any) []Problem { return configSchema().validate(doc) }
 // ValidateState checks a whole state file as decoded JSON.
 func ValidateState(doc any) []Problem { return stateSchema().validate(doc) }
 
+// ValidatePlan checks a whole plan file as decoded JSON.
+func ValidatePlan(doc any) []Problem { return planSchema().validate(doc) }
+
 // Compiled on first use, so that commands that read no file do not pay.
 var (
 	configSchema = sync.OnceValue(func() *compiled { return compile(Config) }) //nolint:gochecknoglobals // Computed once, never changed.
 	stateSchema  = sync.OnceValue(func() *compiled { return compile(State) })  //nolint:gochecknoglobals // Computed once, never changed.
+	planSchema   = sync.OnceValue(func() *compiled { return compile(Plan) })   //nolint:gochecknoglobals // Computed once, never changed.
 )
 
 // compiled is a schema that can be asked, and its source to look things up.

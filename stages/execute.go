@@ -75,6 +75,12 @@ func (r *run) work(ctx context.Context) (result Result, began bool, err error) {
 	if err != nil {
 		return result, false, err
 	}
+	if r.planned != nil && r.info.Hosts {
+		if err := r.unmoved(leased); err != nil {
+			return result, false, leave(false, err)
+		}
+		r.planned = nil // From here on the lease keeps others out.
+	}
 	if err := r.before(leased); err != nil {
 		return result, false, leave(false, err)
 	}

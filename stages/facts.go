@@ -19,6 +19,10 @@ const (
 	trafficFact = "traffic"
 	envFact     = "env file"
 	ledgerFact  = "newest release"
+	// ownFact is whether the planned release has made a container. It is no sign
+	// of somebody else, but of how far the release has come.
+	ownFact = "this release"
+	present = "has a container"
 )
 
 // observed are the facts that a plan rests upon. What the release itself made
@@ -29,9 +33,11 @@ func observed(ctx context.Context, in Input, w *Work) (map[string]string, error)
 	if err != nil {
 		return nil, err
 	}
-	facts := map[string]string{ledgerFact: newestBeside(seen.Book, in.Release)}
+	facts := map[string]string{ledgerFact: newestBeside(seen.Book, in.Release), ownFact: "has none"}
 	for _, c := range seen.Containers {
-		if c.Labels[engine.LabelRelease] != in.Release {
+		if c.Labels[engine.LabelRelease] == in.Release {
+			facts[ownFact] = present
+		} else {
 			facts[containerFact(c)] = condition(c)
 		}
 	}
@@ -45,15 +51,14 @@ func observed(ctx context.Context, in Input, w *Work) (map[string]string, error)
 
 func containerFact(c engine.Container) string { return "container " + plan.Short(c.ID) }
 
-// condition is what counts of a container: its name, what it was made from, and
-// whether it works.
+// condition is what counts of a container: its name and whether it works. What
+// it was made from never changes.
 func condition(c engine.Container) string {
 	now := "stopped"
 	if Up(c) {
 		now = "running"
 	}
-	spec := strings.TrimPrefix(c.Labels[engine.LabelSpec], "sha256:")
-	return fmt.Sprintf("%s, %s, spec %s", c.Name, now, plan.Short(spec))
+	return c.Name + ", " + now
 }
 
 // takers names the containers that get the traffic.

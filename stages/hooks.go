@@ -22,6 +22,11 @@ func (r *run) connect(ctx context.Context) error {
 	return r.hooks(ctx, hook.Details{}, "pre-connect")
 }
 
+// connect is run's for what is no stage, but asks hosts.
+func (s *Session) connect(ctx context.Context, targets []plan.Target) error {
+	return (&run{Session: s, info: Info{Hosts: true}, in: Input{Targets: targets}}).connect(ctx)
+}
+
 // before runs the hooks that come before the stage. One that fails ends the
 // stage before anything is touched.
 func (r *run) before(ctx context.Context) error {

@@ -25,11 +25,12 @@ type Outlook struct {
 	containers map[string][]engine.Container // By host, all that there are.
 	facts      map[string]map[string]state.Fact
 	started    map[string]bool // By host and id.
+	steps      map[string]step // By target.
 }
 
 // look observes the hosts of all targets.
 func look(ctx context.Context, in Input) (*Outlook, []Pending, error) {
-	o := &Outlook{release: in.Release, facts: map[string]map[string]state.Fact{}, started: map[string]bool{}}
+	o := &Outlook{release: in.Release, facts: map[string]map[string]state.Fact{}, started: map[string]bool{}, steps: map[string]step{}}
 	all, found, err := Foresee(ctx, in, wholeHosts(in.Targets), func(ctx context.Context, w *Work) ([]engine.Container, error) {
 		return w.Host.Engine().Containers(ctx, engine.Filter{All: true})
 	})
@@ -93,12 +94,13 @@ func (o *Outlook) Create(host string, spec engine.Spec) string {
 	defer o.mu.Unlock()
 	o.containers[host] = append(o.containers[host], c)
 	o.started[host+" "+c.ID] = true
+	o.becomes(Create, roleOf(c, host), ownFact, present)
 	return c.ID
 }
 
 // Start expects a container to run.
 func (o *Outlook) Start(host, id string) {
-	o.change(host, id, func(c *engine.Container) { c.State = "running" })
+	o.change(Start, host, id, func(c *engine.Container) { c.State = "running" })
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.started[host+" "+id] = true
@@ -106,22 +108,22 @@ func (o *Outlook) Start(host, id string) {
 
 // Stop expects a container to end.
 func (o *Outlook) Stop(host, id string) {
-	o.change(host, id, func(c *engine.Container) { c.State = "exited" })
+	o.change(Stop, host, id, func(c *engine.Container) { c.State = "exited" })
 }
 
 // Rename expects a container to be called otherwise.
 func (o *Outlook) Rename(host, id, name string) {
-	o.change(host, id, func(c *engine.Container) { c.Name = name })
+	o.change(Rename, host, id, func(c *engine.Container) { c.Name = name })
 }
 
-func (o *Outlook) change(host, id string, change func(*engine.Container)) {
+func (o *Outlook) change(verb Verb, host, id string, change func(*engine.Container)) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for i, c := range o.containers[host] {
 		if c.ID == id {
 			change(&c)
 			o.containers[host][i] = c
-			o.becomes(roleOf(c, host), containerFact(c), condition(c))
+			o.becomes(verb, roleOf(c, host), containerFact(c), condition(c))
 		}
 	}
 }
@@ -134,7 +136,7 @@ func (o *Outlook) Remove(host, id string) {
 		if c.ID != id {
 			return false
 		}
-		o.becomes(roleOf(c, host), containerFact(c), "")
+		o.becomes(Remove, roleOf(c, host), containerFact(c), "")
 		return true
 	})
 }
@@ -143,18 +145,29 @@ func roleOf(c engine.Container, host string) string {
 	return state.Key(c.Labels[engine.LabelRole], host)
 }
 
+// step is how many kinds of changes a target has seen so far.
+type step struct {
+	number int
+	verb   Verb
+}
+
 // becomes notes what a fact is turned into. What the release itself made is no
-// fact, and neither is what is not planned for.
-func (o *Outlook) becomes(key, fact, value string) {
-	facts := o.facts[key]
-	f, seen := facts[fact]
+// fact, and neither is what is not planned for. Changes of one kind in a row
+// are one step: they may be made at once.
+func (o *Outlook) becomes(verb Verb, key, fact, value string) {
+	f, seen := o.facts[key][fact]
 	if !seen {
 		return
 	}
-	if !slices.Contains(f.Becomes, value) {
-		f.Becomes = append(f.Becomes, value)
+	at := o.steps[key]
+	if at.verb != verb {
+		at = step{at.number + 1, verb}
+		o.steps[key] = at
 	}
-	facts[fact] = f
+	if value != f.Seen && !slices.ContainsFunc(f.Becomes, func(t state.Turn) bool { return t.Value == value }) {
+		f.Becomes = append(f.Becomes, state.Turn{Step: at.number, Value: value})
+	}
+	o.facts[key][fact] = f
 }
 
 // Route expects the target's traffic to go to the container: first perhaps to
@@ -162,8 +175,8 @@ func (o *Outlook) becomes(key, fact, value string) {
 func (o *Outlook) Route(t plan.Target, to engine.Container, old []engine.Container) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.becomes(t.Key(), trafficFact, takers(o.release, append(slices.Clone(old), to)))
-	o.becomes(t.Key(), trafficFact, takers(o.release, []engine.Container{to}))
+	o.becomes(Move, t.Key(), trafficFact, takers(o.release, append(slices.Clone(old), to)))
+	o.becomes(Move, t.Key(), trafficFact, takers(o.release, []engine.Container{to}))
 }
 
 // Env expects the target's env file to have this fingerprint; an empty one is
@@ -171,7 +184,7 @@ func (o *Outlook) Route(t plan.Target, to engine.Container, old []engine.Contain
 func (o *Outlook) Env(t plan.Target, fingerprint string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.becomes(t.Key(), envFact, cmp.Or(fingerprint, state.Anything))
+	o.becomes(Write, t.Key(), envFact, cmp.Or(fingerprint, state.Anything))
 }
 
 // Forget expects the ledger of a host to become so.
@@ -180,7 +193,7 @@ func (o *Outlook) Forget(host string, book ledger.Ledger) {
 	defer o.mu.Unlock()
 	for key := range o.facts {
 		if _, at, _ := strings.Cut(key, "@"); at == host {
-			o.becomes(key, ledgerFact, newestBeside(book, o.release))
+			o.becomes(Remove, key, ledgerFact, newestBeside(book, o.release))
 		}
 	}
 }

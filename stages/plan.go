@@ -24,6 +24,9 @@ func (s *Session) Plan(ctx context.Context, chain []Stage, given bool) (state.Pl
 	if err != nil {
 		return state.Plan{}, err
 	}
+	if err := s.connect(ctx, targets); err != nil {
+		return state.Plan{}, err
+	}
 	s.Hosts.Warm(ctx, plan.HostNames(targets))
 	if s.StateFrom == FromHosts {
 		if err := s.takeState(ctx, "", s.expected()); err != nil {

@@ -54,6 +54,7 @@ type Session struct {
 	Done []*state.File
 
 	lease     *lease.Hold // Once a stage that touches hosts has run.
+	planned   *state.Plan // To be compared with the hosts.
 	connected bool        // The pre-connect hook has run.
 	fetched   bool        // The state has been fetched from the hosts.
 }

@@ -52,13 +52,10 @@ func configureConfig(p *program, app *kingpin.Application, actions map[string]ac
 // configureSchema declares `kstep schema …`.
 func configureSchema(p *program, app *kingpin.Application, actions map[string]action) {
 	cmd := app.Command("schema", "Print a JSON Schema.")
-	which := cmd.Arg("which", "config (kstep.yml) or state (the state files).").Default("config").Enum("config", "state")
+	which := cmd.Arg("which", "config (kstep.yml), state (the state files) or plan (a plan file).").Default("config").Enum("config", "state", "plan")
 	actions["schema"] = func(context.Context) error {
-		text := schema.Config
-		if *which == "state" {
-			text = schema.State
-		}
-		_, err := p.stdout.Write(text)
+		texts := map[string][]byte{"config": schema.Config, "state": schema.State, "plan": schema.Plan}
+		_, err := p.stdout.Write(texts[*which])
 		return err
 	}
 }

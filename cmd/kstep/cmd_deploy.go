@@ -24,8 +24,13 @@ func configureDeploy(p *program, app *kingpin.Application, actions map[string]ac
 	flags := &stageFlags{}
 	flags.first(cmd)
 	flags.ready(cmd)
+	flags.follow(cmd)
 	actions["deploy"] = func(ctx context.Context) error {
-		return p.deploy(ctx, "deploy", flags)
+		follow, err := p.following(flags)
+		if err != nil {
+			return err
+		}
+		return p.deploy(ctx, "deploy", flags, follow, func(ctx context.Context, s *stages.Session) error { return s.Unmoved(ctx) })
 	}
 }
 

@@ -1,10 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -24,10 +25,14 @@ func configurePlan(p *program, app *kingpin.Application, actions map[string]acti
 	flags := &stageFlags{}
 	flags.first(cmd)
 	flags.ready(cmd)
+	out := cmd.Flag("out", "Also write the plan to this file, for --plan.").PlaceHolder("FILE").String()
 	detailed := cmd.Flag("detailed-exitcode", "Exit with 2 if changes are pending.").Bool()
 	actions["plan"] = func(ctx context.Context) error {
 		return p.withSession(ctx, "plan", flags.version, flags.options(), func(ctx context.Context, s *stages.Session) error {
 			made, err := p.plan(ctx, s, flags)
+			if err == nil && *out != "" {
+				err = p.writePlan(*out, made, s)
+			}
 			if err == nil && *detailed && made.Changes > 0 {
 				err = exit.Errorf(exit.ChangesPending, "changes are pending")
 			}
@@ -48,15 +53,47 @@ func (p *program) plan(ctx context.Context, s *stages.Session, flags *stageFlags
 		}
 		defer os.RemoveAll(folder)
 	}
-	made, err := s.Plan(ctx, chain, flags.version != "" || flags.image != "" || p.getenv("KSTEP_VERSION") != "")
+	made, err := s.Plan(ctx, chain, p.given(flags) != "" || flags.image != "")
 	if made.Kind == "" {
 		return made, err
 	}
+	text := planText(made, p.colors())
 	if p.global.output == "json" {
-		return made, errors.Join(json.NewEncoder(p.stdout).Encode(made), err)
+		data, encodeErr := json.Marshal(made)
+		if encodeErr != nil {
+			return made, encodeErr
+		}
+		text = string(data) + "\n"
 	}
-	_, printErr := fmt.Fprint(p.stdout, planText(made, p.colors()))
+	_, printErr := io.WriteString(p.stdout, s.Secrets.Redact(text)) // Errors quote others.
 	return made, errors.Join(printErr, err)
+}
+
+func (p *program) writePlan(file string, made state.Plan, s *stages.Session) error {
+	err := state.WritePlan(file, made, state.Options{Validate: validatePlan, Scan: s.Secrets.Scan})
+	if err == nil && p.global.output != "json" {
+		p.result("kstep deploy --plan %s carries it out", file)
+	}
+	return err
+}
+
+// given is the version that the user names, or nothing.
+func (p *program) given(flags *stageFlags) string {
+	return cmp.Or(flags.version, p.getenv("KSTEP_VERSION"))
+}
+
+// following reads the plan that the flags name, and returns what makes a
+// session carry it out: nothing, if they name none.
+func (p *program) following(flags *stageFlags) (func(context.Context, *stages.Session) error, error) {
+	if flags.plan == "" {
+		return func(context.Context, *stages.Session) error { return nil }, nil
+	}
+	made, err := state.ReadPlan(flags.plan, validatePlan)
+	if err != nil {
+		return nil, p.refuse(err)
+	}
+	flags.image = cmp.Or(flags.image, made.Image)
+	return func(_ context.Context, s *stages.Session) error { return s.Follow(made, p.given(flags)) }, nil
 }
 
 // colors tells whether stdout is a terminal that wants them.

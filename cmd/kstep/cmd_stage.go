@@ -15,6 +15,7 @@ type stageFlags struct {
 	image      string
 	newRelease bool
 	skipTasks  bool
+	plan       string
 }
 
 // first declares the flags of stages that can begin a release.
@@ -26,6 +27,11 @@ func (f *stageFlags) first(cmd *kingpin.CmdClause) {
 // ready declares the flag that starts the pipeline with a ready image.
 func (f *stageFlags) ready(cmd *kingpin.CmdClause) {
 	cmd.Flag("image", "Start here with a ready image of this reference, without build.").Envar("KSTEP_IMAGE").StringVar(&f.image)
+}
+
+// follow declares the flag that carries out a plan.
+func (f *stageFlags) follow(cmd *kingpin.CmdClause) {
+	cmd.Flag("plan", "Carry out this plan file, and refuse (21) if a host has moved since it was made.").PlaceHolder("FILE").StringVar(&f.plan)
 }
 
 func (f *stageFlags) options() stages.Options {
@@ -49,8 +55,16 @@ func configureStages(p *program, app *kingpin.Application, actions map[string]ac
 		if info.Name == "push" {
 			flags.ready(cmd)
 		}
+		flags.follow(cmd)
 		actions[info.Name] = func(ctx context.Context) error {
+			follow, err := p.following(flags)
+			if err != nil {
+				return err
+			}
 			return p.withSession(ctx, info.Name, flags.version, flags.options(), func(ctx context.Context, s *stages.Session) error {
+				if err := follow(ctx, s); err != nil {
+					return err
+				}
 				_, err := stages.Execute(ctx, stage, s)
 				return err
 			})

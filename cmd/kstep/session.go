@@ -75,13 +75,18 @@ func (p *program) mask(v secret.Value) {
 }
 
 // validateState holds a state file against its schema.
-func validateState(data []byte) error {
+func validateState(data []byte) error { return validate(data, schema.ValidateState) }
+
+// validatePlan holds a plan file against its schema.
+func validatePlan(data []byte) error { return validate(data, schema.ValidatePlan) }
+
+func validate(data []byte, by func(any) []schema.Problem) error {
 	doc, err := schema.Decode(data)
 	if err != nil {
 		return err
 	}
 	var errs []error
-	for _, problem := range schema.ValidateState(doc) {
+	for _, problem := range by(doc) {
 		errs = append(errs, fmt.Errorf("at %s: %s", problem.Pointer(), problem.Message))
 	}
 	return errors.Join(errs...)

@@ -39,11 +39,16 @@ var sumTail = regexp.MustCompile(`"sum": "(sha256:[0-9a-f]{64})"\n\}\n$`)
 func encode(f *File) ([]byte, error) {
 	bare := *f
 	bare.Sum = ""
+	return sealed(&bare)
+}
+
+// sealed renders a document whose last field is an empty sum, and fills it in.
+func sealed(bare any) ([]byte, error) {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
-	if err := enc.Encode(&bare); err != nil {
+	if err := enc.Encode(bare); err != nil {
 		return nil, fmt.Errorf("encode state: %w", err)
 	}
 	data, ok := bytes.CutSuffix(buf.Bytes(), []byte(emptySum))

@@ -97,7 +97,7 @@ func (d *Dir) list() ([]string, error) {
 	}
 	var names []string
 	for _, entry := range entries {
-		if stageOf(entry.Name()) != "" {
+		if stage := stageOf(entry.Name()); stage != "" && stage != planStage {
 			names = append(names, entry.Name())
 		}
 	}
@@ -105,10 +105,14 @@ func (d *Dir) list() ([]string, error) {
 	return names, nil
 }
 
-// bytes reads one file of the folder, whatever it turns out to be: links,
-// folders, pipes and huge files are refused before anything of them is read.
+// bytes reads one file of the folder.
 func (d *Dir) bytes(name string) ([]byte, error) {
-	path := d.file(name)
+	return plain(d.file(name), "it is not kstep's; remove it and run `kstep "+stageOf(name)+"` again")
+}
+
+// plain reads a file, whatever it turns out to be: links, folders, pipes and
+// huge files are refused before anything of them is read.
+func plain(path, tooLarge string) ([]byte, error) {
 	// O_NONBLOCK: opening a named pipe must not wait for its writer.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	switch {
@@ -129,8 +133,7 @@ func (d *Dir) bytes(name string) ([]byte, error) {
 	case !info.Mode().IsRegular():
 		return nil, bad(path, "is not a plain file", "remove it")
 	case info.Size() > MaxSize:
-		return nil, bad(path, fmt.Sprintf("has %d bytes; a state file never has more than %d", info.Size(), MaxSize),
-			"it is not kstep's; remove it and run `kstep "+stageOf(name)+"` again")
+		return nil, bad(path, fmt.Sprintf("has %d bytes; a state file never has more than %d", info.Size(), MaxSize), tooLarge)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
 	if err != nil {

@@ -118,7 +118,38 @@ type Observed struct {
 type Fact struct {
 	// Seen is what it was; empty if it was not there.
 	Seen string `json:"seen,omitempty"`
-	// Becomes are what the plan's own changes make of it, one after the other;
-	// `*` stands for what could not be foreseen.
-	Becomes []string `json:"becomes,omitempty"`
+	// Becomes are what the plan's own changes make of it, one after the other.
+	Becomes []Turn `json:"becomes,omitempty"`
+}
+
+// Turn is what a fact becomes.
+type Turn struct {
+	// Step orders the turns of one target: an earlier one comes first.
+	Step int `json:"step"`
+	// Value is the fact from then on; `*` stands for what could not be foreseen.
+	Value string `json:"value"`
+}
+
+// Turn finds the turn that made the fact so: step 0 is how it was seen. ok is
+// false if the plan does not lead there.
+func (f Fact) Turn(value string) (step int, ok bool) {
+	if value == f.Seen {
+		return 0, true
+	}
+	for _, t := range f.Becomes {
+		if t.Value == value || t.Value == Anything {
+			return t.Step, true
+		}
+	}
+	return 0, false
+}
+
+// Next is the step of the first turn after this one, or 0 if it was the last.
+func (f Fact) Next(step int) int {
+	for _, t := range f.Becomes {
+		if t.Step > step && t.Value != f.Seen {
+			return t.Step
+		}
+	}
+	return 0
 }

@@ -1,5 +1,5 @@
 // Command gen writes what is generated from the Go types: the JSON Schemas of
-// kstep.yml and of the state files, and docs/config.md. `make generate` runs
+// kstep.yml, of the state files and of plans, and docs/config.md. `make generate` runs
 // it; the tests beside it fail when a checked-in file is not what it makes. It
 // is no part of kstep itself.
 package main
@@ -50,10 +50,15 @@ func generate() (map[string][]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reflect state: %w", err)
 	}
+	pl, err := planSchema()
+	if err != nil {
+		return nil, fmt.Errorf("reflect plan: %w", err)
+	}
 	files := map[string][]byte{}
 	for path, s := range map[string]*jsonschema.Schema{
 		"schema/config.schema.json": cfg,
 		"schema/state.schema.json":  st,
+		"schema/plan.schema.json":   pl,
 	} {
 		if files[path], err = indented(s); err != nil {
 			return nil, fmt.Errorf("write %s: %w", path, err)

@@ -36,12 +36,10 @@ func outputs() []struct {
 // stage, the outputs in it. Unknown fields are admitted: a reader ignores them
 // within a major version.
 func stateSchema() (*jsonschema.Schema, error) {
-	r, err := newReflector("internal/state")
+	r, err := stateReflector()
 	if err != nil {
 		return nil, err
 	}
-	r.AllowAdditionalProperties = true
-	r.RequiredFromJSONSchemaTags = false // What is not omitempty is always there.
 	r.Mapper = func(t reflect.Type) *jsonschema.Schema {
 		if t == reflect.TypeFor[state.Status]() {
 			return &jsonschema.Schema{Type: "string", Enum: []any{
@@ -66,6 +64,42 @@ func stateSchema() (*jsonschema.Schema, error) {
 		s.AllOf = append(s.AllOf, outputsOf(o.stage, t.Name()))
 	}
 	complete(s, all["File"])
+	nullable(s)
+	for name, def := range s.Definitions {
+		if t, ok := all[name]; ok {
+			complete(def, t)
+		}
+		nullable(def)
+	}
+	return s, nil
+}
+
+func stateReflector() (*jsonschema.Reflector, error) {
+	r, err := newReflector("internal/state")
+	if err != nil {
+		return nil, err
+	}
+	r.AllowAdditionalProperties = true
+	r.RequiredFromJSONSchemaTags = false // What is not omitempty is always there.
+	return r, nil
+}
+
+const planID = "https://kstep.dev/schema/v1/plan.schema.json"
+
+// planSchema reflects a plan file.
+func planSchema() (*jsonschema.Schema, error) {
+	r, err := stateReflector()
+	if err != nil {
+		return nil, err
+	}
+	s := r.Reflect(state.Plan{})
+	s.ID = planID
+	s.Title = "kstep plan file"
+	constant(s, "apiVersion", text(`^kstep/v1(\.[0-9]+)?$`, "must be "+state.APIVersion))
+	constant(s, "kind", text("^"+state.PlanKind+"$", "must be "+state.PlanKind))
+	all := map[string]reflect.Type{}
+	types(reflect.TypeFor[state.Plan](), all)
+	complete(s, all["Plan"])
 	nullable(s)
 	for name, def := range s.Definitions {
 		if t, ok := all[name]; ok {
