@@ -74,24 +74,29 @@ func (r *run) fetch(ctx context.Context, expect state.Expect) error {
 	if err := r.connect(ctx); err != nil {
 		return err
 	}
-	return r.takeState(ctx, r.info.Name, expect)
+	found, err := r.takeState(ctx, r.info.Name, expect)
+	if found || err != nil {
+		return err
+	}
+	return r.rebuild(ctx)
 }
 
 // takeState copies the files of the expected release, or of the newest, from
-// the hosts into the folder.
-func (s *Session) takeState(ctx context.Context, stage string, expect state.Expect) error {
+// the hosts into the folder. found tells whether there is such a release, here
+// or there.
+func (s *Session) takeState(ctx context.Context, stage string, expect state.Expect) (found bool, err error) {
 	from, err := s.Mirror(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if expect.Release == "" {
 		if expect.Release, err = s.newest(ctx, from, expect); err != nil || expect.Release == "" {
-			return err
+			return false, err
 		}
 	}
 	fetched, err := from.Fetch(ctx, s.Dir, expect)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if len(fetched) > 0 {
 		s.Report.Emit(report.Event{
@@ -100,7 +105,7 @@ func (s *Session) takeState(ctx context.Context, stage string, expect state.Expe
 				state.ReleaseTime(expect.Release).Format("2006-01-02 15:04:05")),
 		})
 	}
-	return nil
+	return true, nil
 }
 
 // newest is the newest release in the folder or on the hosts: a folder's newer

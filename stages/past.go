@@ -144,21 +144,29 @@ func (p Past) Why() string {
 // Pushed is what push would say of the version's image, from a host that has
 // it: going back needs no registry.
 func (p Past) Pushed(ctx context.Context, in Input) (state.PushOutputs, error) {
-	h, err := in.Hosts.Get(ctx, p.host)
+	in.Version = p.Version
+	out, err := pushed(ctx, in, p.host, p.image)
+	out.Retained = true
+	return out, err
+}
+
+// pushed is what push said of an image, from a host that has it.
+func pushed(ctx context.Context, in Input, hostName, ref string) (state.PushOutputs, error) {
+	h, err := in.Hosts.Get(ctx, hostName)
 	if err != nil {
 		return state.PushOutputs{}, err
 	}
-	image, err := h.Engine().Image(ctx, p.image)
+	image, err := h.Engine().Image(ctx, ref)
 	if err != nil {
 		return state.PushOutputs{}, err
 	}
-	repository, digest, _ := strings.Cut(p.image, "@")
+	repository, digest, _ := strings.Cut(ref, "@")
 	return state.PushOutputs{
 		Image: state.Image{
 			ConfigDigest: cmp.Or(image.ConfigDigest, image.ID), DiffIDs: image.DiffIDs, Platform: image.Platform,
 		},
 		Repository: repository, Digest: digest,
-		Tags:     []string{p.Version, LatestTag(in.Config)},
-		Insecure: in.Config.Registry.Insecure, Retained: true,
+		Tags:     []string{in.Version, LatestTag(in.Config)},
+		Insecure: in.Config.Registry.Insecure,
 	}, nil
 }

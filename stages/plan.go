@@ -29,7 +29,7 @@ func (s *Session) Plan(ctx context.Context, chain []Stage, given bool) (state.Pl
 	}
 	s.Hosts.Warm(ctx, plan.HostNames(targets))
 	if s.StateFrom == FromHosts {
-		if err := s.takeState(ctx, "", s.expected()); err != nil {
+		if _, err := s.takeState(ctx, "", s.expected()); err != nil {
 			return state.Plan{}, err
 		}
 	}

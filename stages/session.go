@@ -29,6 +29,8 @@ type Session struct {
 	By string
 	// Command is what the user called, for hooks; Subcommand is its second word.
 	Command, Subcommand string
+	// Pipeline are all stages, in order.
+	Pipeline []Stage
 	// StateFrom is where state comes from that the folder does not have:
 	// FromHosts, or nowhere.
 	StateFrom string

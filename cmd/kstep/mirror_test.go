@@ -175,3 +175,57 @@ func TestMirror_ForgetsReleasesThatNothingIsKeptOf(t *testing.T) {
 		t.Errorf("the mirror keeps %d releases, want 1: %v", len(releases), releases)
 	}
 }
+
+func TestStateFromHosts_IsMadeAgainFromLabelsAndLedgersWhenTheMirrorIsGone(t *testing.T) {
+	t.Parallel()
+	for name, extra := range switches() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.configure(extra + "env: {secret: [TOKEN]}\n")
+			w.env["TOKEN"] = "hush"
+			w.deploy("v1")
+			w.pushed("v2")
+			w.exits(exit.OK, "assets")
+			w.exits(exit.OK, "env-push")
+			delete(w.env, "TOKEN") // The rest needs none.
+			for _, stage := range stagesOnHosts()[2:] {
+				w.forget()
+				w.unmirror()
+				_, stderr := w.exits(exit.OK, stage, "--state-from", "hosts")
+				if !strings.Contains(stderr, "again from what is on the hosts") {
+					t.Errorf("%s does not tell where its state came from:\n%s", stage, stderr)
+				}
+			}
+			w.serves("v2")
+			w.exits(exit.OK, "state", "verify")
+			w.forget()
+			w.unmirror()
+			w.exits(exit.OK, "prune", "--state-from", "hosts")
+			if got := w.state("prune")["status"]; got != "unchanged" {
+				t.Errorf("prune run again says %v, want unchanged", got)
+			}
+		})
+	}
+}
+
+func TestStateFromHosts_NamesTheStageThatHasToRunWhenTheMirrorIsGone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.pushed("v1")
+	w.exits(exit.OK, "assets")
+	w.forget()
+	w.unmirror()
+	_, stderr := w.exits(exit.MissingState, "cutover", "--state-from", "hosts")
+	if !strings.Contains(stderr, "kstep boot") {
+		t.Errorf("the message has no remedy:\n%s", stderr)
+	}
+}
+
+// unmirror removes the copies of state files from the lease host.
+func (w *world) unmirror() {
+	w.t.Helper()
+	if err := os.RemoveAll(filepath.Join(w.hosts["vm1"].Home, ".kstep", "shop", "state")); err != nil {
+		w.t.Fatal(err)
+	}
+}

@@ -123,7 +123,7 @@ func (p *program) withSession(ctx context.Context, command, flagVersion string, 
 			Timeout: cfg.HookTimeout.D(), Skip: p.global.skipHooks, Sink: sink, Redact: secrets.Redact,
 		},
 		Tool: buildInfo(), Actor: who, By: actor.Performer(who),
-		Resume: p.global.resume, StateFrom: p.global.stateFrom, Options: options,
+		Pipeline: pipeline(), Resume: p.global.resume, StateFrom: p.global.stateFrom, Options: options,
 		Guard: &lease.Guard{}, Wait: p.global.wait,
 	}
 	session.Command, session.Subcommand, _ = strings.Cut(command, " ")
