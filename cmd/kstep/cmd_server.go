@@ -25,6 +25,8 @@ func configureServer(p *program, app *kingpin.Application, actions map[string]ac
 		return p.withSession(ctx, "server bootstrap", "", stages.Options{}, serverBootstrap)
 	}
 
+	configureExec(p, cmd, actions)
+
 	setup := app.Command("setup", "Make new hosts ready and deploy to them: server bootstrap, then deploy. Safe to run again.")
 	flags := &stageFlags{}
 	flags.first(setup)

@@ -112,3 +112,30 @@ func TestSetup_TakesBareHostsToAVersionThatServes(t *testing.T) {
 	}
 	w.serves("v1")
 }
+
+func TestServerExec_ShowsWhatEachHostPrintsAndFailsWhenOneFails(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.configure("env: {secret: [TOKEN]}\n")
+	w.env["TOKEN"] = "hush-hush"
+	script := `pwd; echo "two  blanks: $1" >&2; printf hush-hush`
+	stdout, _ := w.exits(exit.OK, "server", "exec", "--", "sh", "-c", script, "sh", "it's; $HOME")
+	for name, fake := range w.hosts {
+		want := "[" + name + "] " + fake.Home + "\n[" + name + "] two  blanks: it's; $HOME\n[" + name + "] [REDACTED]\n"
+		if !strings.Contains(stdout, want) {
+			t.Errorf("no\n%sin\n%s", want, stdout)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(w.hosts["vm2"].Home, "broken"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stdout, stderr := w.exits(exit.Failed, "server", "exec", "--", "sh", "-c", "echo looked; test ! -e broken")
+	if strings.Count(stdout, "looked") != 3 || !strings.Contains(stderr, "run sh on vm2: exit status 1") || strings.Contains(stderr, "on vm1: exit") {
+		t.Errorf("got\n%sand\n%swant three answers and one failure", stdout, stderr)
+	}
+	stdout, _ = w.exits(exit.OK, "server", "exec", "--hosts", "vm3", "--output", "json", "--", "echo", "hello")
+	if !strings.Contains(stdout, `{"host":"vm3","status":0,"output":"hello\n"}`) || strings.Contains(stdout, "vm1") {
+		t.Errorf("got %s", stdout)
+	}
+	w.exits(exit.Usage, "server", "exec")
+}

@@ -170,7 +170,11 @@ func (w *world) kstepIn(ctx context.Context, args ...string) (code exit.Code, st
 		env:    func(name string) (string, bool) { v, ok := w.env[name]; return v, ok },
 		stdout: &out, stderr: &errs, around: w.count,
 	}
-	args = append(args, "--config", filepath.Join(w.dir, "kstep.yml"), "--state-dir", filepath.Join(w.dir, "kstep-state"))
+	at := slices.Index(args, "--")
+	if at < 0 {
+		at = len(args)
+	}
+	args = slices.Insert(slices.Clone(args), at, "--config", filepath.Join(w.dir, "kstep.yml"), "--state-dir", filepath.Join(w.dir, "kstep-state"))
 	code = p.run(ctx, args)
 	return code, out.String(), errs.String()
 }
