@@ -176,6 +176,9 @@ func (r *run) leave(ctx context.Context, changed bool, err error) error {
 		err = errors.Join(err, r.forgetDone(ctx))
 	}
 	if !over && (changed || (err != nil && !refused) || r.lease.Entered() || r.KeepLease) {
+		if err == nil && r.info.Name == LastStage {
+			r.letGo() // Another shard frees it; what this one still writes must not take it again.
+		}
 		return err
 	}
 	return errors.Join(err, r.FreeLease(ctx))
@@ -245,12 +248,17 @@ func (s *Session) freeLease(ctx context.Context, end bool) error {
 	ctx, cancel := linger.Context(ctx, releaseTime)
 	defer cancel()
 	err := s.lease.Free(ctx, end)
-	s.lease = nil
-	if s.Guard != nil {
-		s.Guard.Hold(nil, nil)
-	}
+	s.letGo()
 	if err != nil {
 		return fmt.Errorf("free the lease: %w", err)
 	}
 	return nil
+}
+
+// letGo makes the lease none of this process's business any more.
+func (s *Session) letGo() {
+	s.lease = nil
+	if s.Guard != nil {
+		s.Guard.Hold(nil, nil)
+	}
 }

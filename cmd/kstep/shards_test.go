@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -10,8 +11,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/host"
 	"github.com/kstep/kstep/internal/host/hosttest"
 	"github.com/kstep/kstep/internal/ledger"
 )
@@ -141,6 +144,35 @@ func TestShards_ThePruneOfOneLeavesTheLeaseToTheOthers(t *testing.T) {
 		t.Errorf("the lease is %q, want it held for the job role's prune", stdout)
 	}
 	w.job().fetch(jobs...).must(exit.OK, "prune", "--roles", "job")
+	if stdout, _ := w.exits(exit.OK, "lock", "status"); !strings.HasPrefix(stdout, "free") {
+		t.Errorf("the lease is %q, want free", stdout)
+	}
+}
+
+func TestShards_ALateOneDoesNotTakeTheLeaseAgainThatTheLastOneFreed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	jobs := []*job{w.pushedBy("v1")}
+	for _, stage := range pipeline()[2:7] {
+		jobs = append(jobs, w.fanOut(stage.Info().Name, []shard{{Roles: "*", Hosts: "*"}}, jobs)...)
+	}
+	late := w.job().fetch(jobs...)
+	freezer := newFreezer(func(op host.Op) bool { // It is done, and about to see who else is.
+		return op.Name == "list" && strings.Contains(op.Path, "/done/")
+	})
+	late.around = freezer.around
+	ended := make(chan string)
+	go func() {
+		code, out := late.run("prune", "--roles", "web")
+		ended <- fmt.Sprintf("exit code %d\n%s", code, out)
+	}()
+	<-freezer.frozen
+	w.job().fetch(jobs...).must(exit.OK, "prune", "--roles", "job")
+	time.Sleep(2500 * time.Millisecond) // What it knows of its lease is out of date.
+	close(freezer.thaw)
+	if said := <-ended; !strings.HasPrefix(said, "exit code 0\n") {
+		t.Errorf("the late one ends with %s", said)
+	}
 	if stdout, _ := w.exits(exit.OK, "lock", "status"); !strings.HasPrefix(stdout, "free") {
 		t.Errorf("the lease is %q, want free", stdout)
 	}
