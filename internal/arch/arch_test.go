@@ -19,7 +19,7 @@ const module = "github.com/kstep/kstep/"
 func layers() [][]string {
 	return [][]string{
 		{"internal/exit", "internal/report", "internal/arch", "internal/linger"},
-		{"schema", "internal/secret", "internal/state"},
+		{"schema", "internal/secret", "internal/state", "internal/runopt"},
 		{"internal/config", "internal/actor", "internal/hook", "internal/engine", "internal/git"},
 		{"internal/host", "internal/version", "internal/scaffold", "internal/envify", "internal/builder", "internal/registry"},
 		{"internal/fault", "internal/cord", "internal/probe", "internal/ledger", "internal/lease", "internal/envfile", "internal/asset", "internal/mirror", "internal/bootstrap"},
@@ -39,6 +39,8 @@ func doors() map[string][]string {
 		"github.com/alecthomas/kingpin":          {"cmd/kstep"},
 		"github.com/moby/moby/client":            {"internal/engine"},
 		"github.com/moby/moby/api":               {"internal/engine"},
+		"github.com/docker/go-units":             {"internal/runopt", "internal/engine"},
+		"github.com/docker/go-connections":       {"internal/runopt", "internal/engine"},
 		"golang.org/x/crypto":                    {"internal/host"},
 		"github.com/pkg/sftp":                    {"internal/host"},
 		"github.com/skeema/knownhosts":           {"internal/host"},

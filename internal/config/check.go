@@ -56,6 +56,7 @@ func (c *checker) roles() {
 		}
 		c.assets(segs, role.AssetPath, role.AssetPaths)
 		c.labels(below("labels"), role.Labels)
+		c.options(below("options"), role)
 		if role.Stop != nil {
 			c.stop(below("stop"), *role.Stop)
 		}
@@ -115,6 +116,28 @@ func (c *checker) tags() {
 			})
 		}
 	})
+}
+
+// options checks what the engine would refuse, or could do only for one of the
+// two containers that a role has on a host in a deploy.
+func (c *checker) options(segs []string, role Role) {
+	entry := func(key string, i int) []string {
+		at := append(slices.Clip(segs), key)
+		if n := c.tree.find(at); n != nil && n.kind == list {
+			at = append(at, itoa(i))
+		}
+		return at
+	}
+	for _, p := range role.Options.Check() {
+		c.at(entry(p.Key, p.Index), "%s", p.Message)
+	}
+	if i, fixed := role.Options.FixedPort(); fixed && role.Start != "after-barrier" {
+		message := "old and new container cannot both have this port of the host; set start: after-barrier, or leave out the host port"
+		if c.cfg.Proxied(role) || role.Name == c.cfg.PrimaryRole {
+			message = "old and new container cannot both have this port of the host; the proxy publishes one for them (proxy.publish)"
+		}
+		c.at(entry("publish", i), "%s", message)
+	}
 }
 
 func (c *checker) assets(segs []string, one string, several []string) {

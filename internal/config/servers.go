@@ -1,5 +1,7 @@
 package config
 
+import "github.com/kstep/kstep/internal/runopt"
+
 // Servers is the roles by name, in the order of the file.
 type Servers struct {
 	Roles []Role
@@ -34,6 +36,8 @@ type Role struct {
 	Healthcheck *Healthcheck `json:"healthcheck,omitempty"`
 	// Stop is merged over the top-level one, key by key.
 	Stop *Stop `json:"stop,omitempty"`
+	// Options are those of `docker run`.
+	Options runopt.Options `json:"options,omitzero"`
 	// Start `with-boot` starts the new container beside the old one;
 	// `after-barrier` starts it at cutover, after the old one stopped, for
 	// workers that must not overlap. Not for proxied roles.

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/kstep/kstep/internal/runopt"
 )
 
 // Errors that callers test for. They are wrapped with what was asked and on
@@ -52,6 +54,8 @@ type Spec struct {
 	Health   *Health           `json:"health,omitempty"`
 	Stop     Stop              `json:"stop,omitzero"`
 	Log      Log               `json:"log,omitzero"`
+	// Options stand over the fields above.
+	Options runopt.Options `json:"options,omitzero"`
 	// EnvFingerprint stands for Env in the digest.
 	EnvFingerprint string `json:"envFingerprint,omitempty"`
 }

@@ -51,11 +51,12 @@ func createRequest(s Spec, api version) client.ContainerCreateOptions {
 		Mounts:        mounts(s.Mounts, api),
 	}
 	config.ExposedPorts, hostConfig.PortBindings = ports(s.Ports)
+	apply(s.Options, config, hostConfig)
 	options := client.ContainerCreateOptions{Name: s.Name, Config: config, HostConfig: hostConfig}
 	if s.Network != "" {
 		hostConfig.NetworkMode = container.NetworkMode(s.Network)
 		options.NetworkingConfig = &network.NetworkingConfig{
-			EndpointsConfig: map[string]*network.EndpointSettings{s.Network: {Aliases: s.Aliases}},
+			EndpointsConfig: map[string]*network.EndpointSettings{s.Network: {Aliases: slices.Concat(s.Aliases, s.Options.NetworkAlias)}},
 		}
 	}
 	return options

@@ -17,12 +17,12 @@ const look = 500 * time.Millisecond
 
 // follow passes on the container's output until it ends, and stops it when its
 // time is over.
-func (t Task) follow(ctx context.Context, id string) (c engine.Container, stopped bool, err error) {
+func (t Task) follow(ctx context.Context, id string, since time.Time) (c engine.Container, stopped bool, err error) {
 	c, err = t.Host.Engine().Inspect(ctx, id)
 	if err != nil {
 		return c, false, err
 	}
-	out := &output{task: t, id: id, since: c.Started}
+	out := &output{task: t, id: id, since: since}
 	// Counted from its start, whoever started it.
 	left := t.Timeout
 	if ran := time.Since(c.Started); !c.Started.IsZero() && ran > 0 && !over(c) {

@@ -107,8 +107,16 @@ func (t Task) Pending(ctx context.Context) (create, run bool, err error) {
 
 // end starts the container if it is its turn, and follows it to its end.
 func (t Task) end(ctx context.Context, c engine.Container, noted ledger.Task) (ended engine.Container, stopped bool, err error) {
+	var since time.Time // The engine notes a start after the first output may have come.
 	switch again := noted.Status == ledger.TaskFailed && noted.Container == c.ID; {
 	case c.State == "created", again && over(c):
+		if again {
+			before, err := t.Host.Engine().Inspect(ctx, c.ID)
+			if err != nil {
+				return c, false, err
+			}
+			since = before.Finished
+		}
 		if err := t.note(ctx, ledger.Task{Status: ledger.TaskStarted, Container: c.ID}); err != nil {
 			return c, false, err
 		}
@@ -118,7 +126,7 @@ func (t Task) end(ctx context.Context, c engine.Container, noted ledger.Task) (e
 	default:
 		t.Tell("%s was started before: following %s", t, c.Name)
 	}
-	ended, stopped, err = t.follow(ctx, c.ID)
+	ended, stopped, err = t.follow(ctx, c.ID, since)
 	if err != nil && ctx.Err() != nil {
 		err = exit.Hint(fmt.Errorf("%s goes on in %s: %w", t, t.Container, context.Cause(ctx)),
 			"run the same command again to follow it")

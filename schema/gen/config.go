@@ -7,6 +7,7 @@ import (
 	"github.com/invopop/jsonschema"
 
 	"github.com/kstep/kstep/internal/config"
+	"github.com/kstep/kstep/internal/runopt"
 )
 
 const configID = "https://kstep.dev/schema/v1/config.schema.json"
@@ -15,6 +16,9 @@ const configID = "https://kstep.dev/schema/v1/config.schema.json"
 func configSchema() (*jsonschema.Schema, error) {
 	r, err := newReflector("internal/config")
 	if err != nil {
+		return nil, err
+	}
+	if err := comments(r, "internal/runopt"); err != nil {
 		return nil, err
 	}
 	r.Mapper = union
@@ -54,7 +58,8 @@ func union(t reflect.Type) *jsonschema.Schema {
 	case reflect.TypeFor[config.Duration](), reflect.TypeFor[config.SecretOrValue](),
 		reflect.TypeFor[config.Servers](), reflect.TypeFor[config.Tasks](), reflect.TypeFor[config.Host](), reflect.TypeFor[config.Env](),
 		reflect.TypeFor[config.Command](), reflect.TypeFor[config.HealthCommand](),
-		reflect.TypeFor[config.Publish](), reflect.TypeFor[config.SSHConfig](), reflect.TypeFor[config.Texts]():
+		reflect.TypeFor[config.Publish](), reflect.TypeFor[config.SSHConfig](), reflect.TypeFor[config.Texts](),
+		reflect.TypeFor[runopt.Texts](), reflect.TypeFor[runopt.Size]():
 		return ref(t.Name())
 	case reflect.TypeFor[map[string]config.Env]():
 		return mapOf(nil, ref("PlainEnv"))
@@ -85,6 +90,8 @@ func unions() map[string]*jsonschema.Schema {
 			anyOf(ref("Role"), listOf(ref("Host"))))),
 		"Tasks": mapOf(
 			text(`^[a-z0-9][a-z0-9_-]*$`, "a task's name has lower-case letters, digits, - and _"), ref("Task")),
+		"Size": anyOf(text(runopt.SizePattern, "must be a size such as 512m or 1.5g, or a number of bytes"),
+			&jsonschema.Schema{Type: "integer", Minimum: "-1"}),
 		"Host":          anyOf(ref("HostName"), hostWithTags()),
 		"HostName":      hostName(),
 		"Env":           env(true),

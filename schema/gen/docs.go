@@ -159,6 +159,8 @@ func (d *docs) form(s *jsonschema.Schema) string {
 	case "":
 	case "Duration":
 		return "time span"
+	case "Size":
+		return "size"
 	case "Servers":
 		return "list of hosts, or map of [roles](#serversrole)"
 	case "Tasks":

@@ -67,7 +67,7 @@ func minimal() obj {
 
 func TestExamples_AllLoad(t *testing.T) {
 	places := map[string][]string{
-		"Role": {"servers", "job"}, "Task": {"tasks", "migrate"}, "Registry": {"registry"}, "Healthcheck": {"healthcheck"}, "Stop": {"stop"},
+		"Role": {"servers", "job"}, "Task": {"tasks", "migrate"}, "Options": {"servers", "job", "options"}, "Registry": {"registry"}, "Healthcheck": {"healthcheck"}, "Stop": {"stop"},
 		"Logging": {"logging"}, "Barrier": {"barrier"}, "Rolling": {"boot"}, "Cutover": {"cutover"}, "Proxy": {"proxy"},
 		"Builder": {"builder"}, "Cache": {"builder", "cache"}, "Lease": {"lease"}, "SSH": {"ssh"},
 		"SecretSources": {"secrets"}, "Bootstrap": {"bootstrap"},
@@ -101,6 +101,8 @@ func TestExamples_AllLoad(t *testing.T) {
 					if key == "start" {
 						in["proxy"] = false
 					}
+				case "Options":
+					doc["servers"].(obj)["job"].(obj)["hosts"] = arr{"192.0.2.9"}
 				case "Task":
 					in["cmd"] = "true"
 				case "Registry":
@@ -159,6 +161,9 @@ func TestDocs_HoldLoadableYAML(t *testing.T) {
 			// The reference shows a role with every key; not all go together.
 			text = strings.Replace(text, "proxy: true\n", "proxy: false\n", 1)
 			text = strings.Replace(text, "start: after-barrier", "start: with-boot", 1)
+			if strings.Contains(text, "web:\n    options:") { // A section of a role's has no hosts.
+				text = strings.Replace(text, "web:\n", "web:\n    hosts: [192.0.2.1]\n", 1)
+			}
 			wantLoads(t, []byte(text), strings.Contains(text, "require_destination"))
 		})
 	}

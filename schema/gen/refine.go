@@ -40,6 +40,9 @@ func refine(s *jsonschema.Schema) {
 		pattern(p(def, "asset_paths").Items, `^/[^:]*[^:/]$`, inContainer)
 		pattern(p(def, "volumes").Items, `^(/[^:]*|[A-Za-z0-9][A-Za-z0-9_.-]*):/[^:]*(:(ro|rw))?$`, "must be source:target or source:target:ro; the source is an absolute path or a volume's name, the target an absolute path")
 	}
+	pattern(p("Options", "restart"), `^(no|always|unless-stopped|on-failure(:[1-9][0-9]{0,5})?)$`, "must be no, always, unless-stopped, on-failure or on-failure:3")
+	pattern(p("Options", "gpus"), `^(all|[1-9][0-9]*|device=[A-Za-z0-9,_-]+)$`, "must be all, a number, or device=0,1")
+	pattern(p("Options", "workdir"), `^/`, "must be an absolute path in the container")
 	pattern(p("Healthcheck", "path"), `^/[!-~]*$`, "must be a path such as /up")
 	pattern(p("Healthcheck", "cord"), `^/[^:]*[^:/]$`, inContainer)
 	pattern(p("Proxy", "path_prefix"), "^/[!-_a-~]*$", "must be a path such as /shop")

@@ -19,7 +19,11 @@ func newReflector(folder string) (*jsonschema.Reflector, error) {
 		ExpandedStruct:             true,
 		RequiredFromJSONSchemaTags: true,
 	}
-	return r, r.AddGoComments(module, "./"+folder, jsonschema.WithFullComment())
+	return r, comments(r, folder)
+}
+
+func comments(r *jsonschema.Reflector, folder string) error {
+	return r.AddGoComments(module, "./"+folder, jsonschema.WithFullComment())
 }
 
 // tidy turns Go comments into text for people who write YAML: one line,

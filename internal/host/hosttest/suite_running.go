@@ -66,9 +66,10 @@ func (s suite) follow() {
 			s.Errorf("got lines %q, want %q", lines, want)
 		}
 	}
+	ended := s.inspect(id).Finished
 	must(s, s.e.Start(s.Context(), id)) // Once more.
 	var again []string
-	must(s, s.e.Follow(s.Context(), id, s.inspect(id).Started, func(line string) { again = append(again, line) }))
+	must(s, s.e.Follow(s.Context(), id, ended, func(line string) { again = append(again, line) }))
 	if len(again) != 3 {
 		s.Errorf("since the second start: got %q, want what came then", again)
 	}
