@@ -107,6 +107,9 @@ type Options struct {
 	Retained *state.PushOutputs
 	// NewRelease makes a new release also for a version that has one.
 	NewRelease bool
+	// HostSecrets has env-push take secrets from the env files that are on the
+	// hosts.
+	HostSecrets bool
 	// SkipTasks runs no tasks: the version had its own when it was new.
 	SkipTasks bool
 }

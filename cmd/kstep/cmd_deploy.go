@@ -24,6 +24,7 @@ func configureDeploy(p *program, app *kingpin.Application, actions map[string]ac
 	flags := &stageFlags{}
 	flags.first(cmd)
 	flags.ready(cmd)
+	flags.without(cmd)
 	flags.follow(cmd)
 	actions["deploy"] = func(ctx context.Context) error {
 		follow, err := p.following(flags)
@@ -41,6 +42,7 @@ func configureRedeploy(p *program, app *kingpin.Application, actions map[string]
 	flags := &stageFlags{}
 	cmd.Flag("version", "Name the version; default: KSTEP_VERSION, else the git commit.").StringVar(&flags.version)
 	flags.ready(cmd)
+	flags.without(cmd)
 	actions["redeploy"] = func(ctx context.Context) error {
 		flags.newRelease = true
 		return p.deploy(ctx, "redeploy", flags)

@@ -31,6 +31,7 @@ func configureServer(p *program, app *kingpin.Application, actions map[string]ac
 	flags := &stageFlags{}
 	flags.first(setup)
 	flags.ready(setup)
+	flags.without(setup)
 	actions["setup"] = func(ctx context.Context) error {
 		return p.deploy(ctx, "setup", flags, serverBootstrap)
 	}

@@ -16,6 +16,7 @@ type stageFlags struct {
 	newRelease bool
 	skipTasks  bool
 	plan       string
+	secrets    string
 }
 
 // first declares the flags of stages that can begin a release.
@@ -29,13 +30,19 @@ func (f *stageFlags) ready(cmd *kingpin.CmdClause) {
 	cmd.Flag("image", "Start here with a ready image of this reference, without build.").Envar("KSTEP_IMAGE").StringVar(&f.image)
 }
 
+// without declares the flag that does without the app's secrets.
+func (f *stageFlags) without(cmd *kingpin.CmdClause) {
+	cmd.Flag("secrets-from", "Where env-push takes the app's secrets from: here, or hosts (what the last push left there).").
+		Envar("KSTEP_SECRETS_FROM").Default("here").EnumVar(&f.secrets, "here", "hosts")
+}
+
 // follow declares the flag that carries out a plan.
 func (f *stageFlags) follow(cmd *kingpin.CmdClause) {
 	cmd.Flag("plan", "Carry out this plan file, and refuse (21) if a host has moved since it was made.").PlaceHolder("FILE").StringVar(&f.plan)
 }
 
 func (f *stageFlags) options() stages.Options {
-	return stages.Options{Image: f.image, NewRelease: f.newRelease, SkipTasks: f.skipTasks}
+	return stages.Options{Image: f.image, NewRelease: f.newRelease, SkipTasks: f.skipTasks, HostSecrets: f.secrets == "hosts"}
 }
 
 // sentence makes one of a summary.
@@ -54,6 +61,9 @@ func configureStages(p *program, app *kingpin.Application, actions map[string]ac
 		}
 		if info.Name == "push" {
 			flags.ready(cmd)
+		}
+		if info.Name == "env-push" {
+			flags.without(cmd)
 		}
 		flags.follow(cmd)
 		actions[info.Name] = func(ctx context.Context) error {

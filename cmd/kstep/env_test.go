@@ -200,3 +200,29 @@ func (w *world) hook(name, script string) {
 		w.t.Fatal(err)
 	}
 }
+
+func TestEnvPush_ByOneWhoHasTheSecretsLetsOthersDeployWithoutThem(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.configure("env: {clear: {LEVEL: info}, secret: [TOKEN:SHOP_TOKEN]}\n")
+	image := w.image("v1")
+	deploy := []string{"deploy", "--image", image, "--version", "v1", "--secrets-from", "hosts"}
+	_, stderr := w.exits(exit.Config, deploy...)
+	if !strings.Contains(stderr, "vm1 has no value of TOKEN for role web yet") || !strings.Contains(stderr, "kstep env push") {
+		t.Errorf("it does not tell what is missing where:\n%s", stderr)
+	}
+	w.env["SHOP_TOKEN"] = "s3cr3t\nof two lines"
+	w.exits(exit.OK, "abort")
+	w.exits(exit.OK, "env", "push")
+	delete(w.env, "SHOP_TOKEN")
+	w.configure("env: {clear: {LEVEL: debug}, secret: [TOKEN:SHOP_TOKEN]}\n")
+	w.hook("post-env-push", "echo it is s3cr3t")
+	stdout, stderr := w.exits(exit.OK, deploy...)
+	if strings.Contains(stdout+stderr, "s3cr3t") {
+		t.Errorf("the secret is in the output:\n%s%s", stdout, stderr)
+	}
+	w.serves("v1")
+	if got := w.envOf("vm3", "shop", "job"); got["TOKEN"] != "s3cr3t\nof two lines" || got["LEVEL"] != "debug" {
+		t.Errorf("vm3 has %q, want the old secret and the new clear value", got)
+	}
+}

@@ -62,6 +62,8 @@ func known(what, root, commands, keys, hooks string) bool {
 	case strings.HasPrefix(what, "make "):
 		data, err := os.ReadFile(filepath.Join(root, "Makefile"))
 		return err == nil && strings.Contains(string(data), "\n"+strings.TrimPrefix(what, "make ")+":")
+	case strings.HasPrefix(what, "KSTEP_") && strings.Contains(commands, "Also `"+what+"`"):
+		return true
 	case strings.HasPrefix(what, "~/"), strings.Contains(hooks, "| `"+what+"` |"):
 		return strings.Contains(hooks, what)
 	case strings.Contains(what, "/"):

@@ -58,23 +58,16 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 // needs nothing but configuration and secrets, so it also works outside of a
 // release.
 func Push(ctx context.Context, in stages.Input) ([]state.Target, map[string]state.EnvTarget, error) {
-	files := map[string][]byte{}
-	names := map[string][]string{}
-	var errs []error
-	for _, t := range in.Targets {
-		env, err := resolve(t.Env, in.Secrets)
+	look := func(plan.Target) lookup { return atHand(in.Secrets) }
+	if in.Options.HostSecrets {
+		records, left, err := stages.Each(ctx, in, in.Targets, leftBehind)
 		if err != nil {
-			errs = append(errs, err)
-			continue
+			return records, nil, err
 		}
-		data, err := envfile.Encode(env)
-		if err != nil {
-			errs = append(errs, exit.With(exit.Config, fmt.Errorf("env of %s: %w", t.Key(), err)))
-			continue
-		}
-		files[t.Key()], names[t.Key()] = data, slices.Sorted(maps.Keys(env))
+		look = func(t plan.Target) lookup { return onHost(t, left[t.Key()], in.Secrets) }
 	}
-	if err := distinct(errs); err != nil {
+	files, names, err := assemble(in.Targets, look)
+	if err != nil {
 		return nil, nil, err
 	}
 	records, results, err := stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (state.EnvTarget, error) {
@@ -86,6 +79,26 @@ func Push(ctx context.Context, in stages.Input) ([]state.Target, map[string]stat
 		return out, err
 	})
 	return records, results, err
+}
+
+// assemble puts the targets' env files together, and the names that are in them.
+func assemble(targets []plan.Target, look func(plan.Target) lookup) (files map[string][]byte, names map[string][]string, err error) {
+	files, names = map[string][]byte{}, map[string][]string{}
+	var errs []error
+	for _, t := range targets {
+		env, err := resolve(t.Env, look(t))
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		data, err := envfile.Encode(env)
+		if err != nil {
+			errs = append(errs, exit.With(exit.Config, fmt.Errorf("env of %s: %w", t.Key(), err)))
+			continue
+		}
+		files[t.Key()], names[t.Key()] = data, slices.Sorted(maps.Keys(env))
+	}
+	return files, names, distinct(errs)
 }
 
 // first tells of one target of each host that it speaks for the host.
@@ -105,8 +118,38 @@ func distinct(errs []error) error {
 	})...)
 }
 
+// lookup finds the value of a variable that is read from a secret.
+type lookup func(variable, source string) (secret.Value, error)
+
+func atHand(secrets *secret.Store) lookup {
+	return func(_, source string) (secret.Value, error) { return secrets.Get(source) }
+}
+
+// onHost takes the values that the last push left in the target's env file.
+func onHost(t plan.Target, left map[string]string, secrets *secret.Store) lookup {
+	return func(variable, source string) (secret.Value, error) {
+		text, there := left[variable]
+		if !there {
+			return secret.Value{}, exit.With(exit.Config, fmt.Errorf("%s has no value of %s for role %s yet", t.Host, variable, t.Role.Name),
+				"run kstep env push once, where the secrets are")
+		}
+		value := secret.NewValue(text)
+		secrets.Add(source, value)
+		return value, nil
+	}
+}
+
+// leftBehind are the variables in the target's env file.
+func leftBehind(ctx context.Context, w *stages.Work) (map[string]string, error) {
+	data, err := read(ctx, w, w.Names.EnvFile(w.Target.Role.Name))
+	if err != nil || data == nil {
+		return nil, err
+	}
+	return envfile.Decode(data)
+}
+
 // resolve puts a target's clear and secret values together.
-func resolve(env config.Env, secrets *secret.Store) (map[string]string, error) {
+func resolve(env config.Env, look lookup) (map[string]string, error) {
 	all := maps.Clone(env.Clear)
 	if all == nil {
 		all = map[string]string{}
@@ -114,7 +157,7 @@ func resolve(env config.Env, secrets *secret.Store) (map[string]string, error) {
 	var errs []error
 	for _, entry := range env.Secret {
 		name, source := plan.SplitSecret(entry)
-		value, err := secrets.Get(source)
+		value, err := look(name, source)
 		if err != nil {
 			errs = append(errs, err)
 			continue

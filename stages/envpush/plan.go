@@ -67,7 +67,7 @@ func wanted(t plan.Target, secrets *secret.Store) (want, error) {
 		}
 		return err != nil
 	})
-	values, err := resolve(env, secrets)
+	values, err := resolve(env, atHand(secrets))
 	if err != nil {
 		return want{}, err
 	}
