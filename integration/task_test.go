@@ -16,6 +16,7 @@ tasks:
 `
 
 func TestTasks_RunOnceAlthoughTheRunnerIsKilledAndNothingBootsWhenOneFails(t *testing.T) {
+	t.Parallel()
 	s := settings{extra: migration, shell: true}
 	w := begin(t, s)
 	killed := w.start("deploy")
