@@ -29,7 +29,7 @@ func configurePlan(p *program, app *kingpin.Application, actions map[string]acti
 	detailed := cmd.Flag("detailed-exitcode", "Exit with 2 if changes are pending.").Bool()
 	actions["plan"] = func(ctx context.Context) error {
 		return p.withSession(ctx, "plan", flags.version, flags.options(), func(ctx context.Context, s *stages.Session) error {
-			made, err := p.plan(ctx, s, flags)
+			made, err := p.plan(ctx, s, flags, "")
 			if err == nil && *out != "" {
 				err = p.writePlan(*out, made, s)
 			}
@@ -41,7 +41,8 @@ func configurePlan(p *program, app *kingpin.Application, actions map[string]acti
 	}
 }
 
-func (p *program) plan(ctx context.Context, s *stages.Session, flags *stageFlags) (state.Plan, error) {
+// plan makes a plan and prints it; with only, that stage of it.
+func (p *program) plan(ctx context.Context, s *stages.Session, flags *stageFlags, only string) (state.Plan, error) {
 	chain := pipeline()
 	if flags.image != "" { // A ready image: nothing to build.
 		chain = chain[1:]
@@ -57,6 +58,9 @@ func (p *program) plan(ctx context.Context, s *stages.Session, flags *stageFlags
 	if made.Kind == "" {
 		return made, err
 	}
+	if only != "" {
+		made = made.Only(only)
+	}
 	text := planText(made, p.colors())
 	if p.global.output == "json" {
 		data, encodeErr := json.Marshal(made)
@@ -67,6 +71,17 @@ func (p *program) plan(ctx context.Context, s *stages.Session, flags *stageFlags
 	}
 	_, printErr := io.WriteString(p.stdout, s.Secrets.Redact(text)) // Errors quote others.
 	return made, errors.Join(printErr, err)
+}
+
+// planOnly shows what one stage would do for the newest release in the state
+// folder, as that stage would take it.
+func (p *program) planOnly(ctx context.Context, s *stages.Session, flags *stageFlags, stage string) error {
+	here := s.Dir.Newest(state.Expect{Service: s.Config.Service, Destination: s.Config.Destination})
+	if here != nil {
+		s.Resolve = func(context.Context) (string, state.Source, error) { return here.Version, here.Source, nil }
+	}
+	_, err := p.plan(ctx, s, flags, stage)
+	return err
 }
 
 func (p *program) writePlan(file string, made state.Plan, s *stages.Session) error {

@@ -66,6 +66,10 @@ func configureStages(p *program, app *kingpin.Application, actions map[string]ac
 			flags.without(cmd)
 		}
 		flags.follow(cmd)
+		var dry bool
+		if info.Name == "prune" {
+			cmd.Flag("dry-run", "Only show what would be removed.").BoolVar(&dry)
+		}
 		actions[info.Name] = func(ctx context.Context) error {
 			follow, err := p.following(flags)
 			if err != nil {
@@ -74,6 +78,9 @@ func configureStages(p *program, app *kingpin.Application, actions map[string]ac
 			return p.withSession(ctx, info.Name, flags.version, flags.options(), func(ctx context.Context, s *stages.Session) error {
 				if err := follow(ctx, s); err != nil {
 					return err
+				}
+				if dry {
+					return p.planOnly(ctx, s, flags, info.Name)
 				}
 				_, err := stages.Execute(ctx, stage, s)
 				return err

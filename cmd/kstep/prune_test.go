@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/kstep/kstep/internal/engine"
@@ -33,5 +34,26 @@ func TestPrune_TakesTheTagsOfOldVersionsOfTheSameImage(t *testing.T) {
 		if slices.Contains(tags, repository+tag) != want {
 			t.Errorf("vm1 has %v: %s is there: %t, want %t", tags, tag, !want, want)
 		}
+	}
+}
+
+func TestPrune_DryRunShowsWhatWouldGoAndRemovesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, version := range []string{"v1", "v2"} {
+		w.deploy(version)
+	}
+	w.configure("retain: 1\n")
+	before := len(w.containers("vm1"))
+	stdout, _ := w.exits(exit.OK, "prune", "--dry-run")
+	if !strings.Contains(stdout, "shop-web-v1") || strings.Contains(stdout, "boot") {
+		t.Errorf("it shows:\n%s", stdout)
+	}
+	if now := len(w.containers("vm1")); now != before {
+		t.Errorf("vm1 has %d containers, want %d as before", now, before)
+	}
+	w.exits(exit.OK, "prune")
+	if now := len(w.containers("vm1")); now != before-1 {
+		t.Errorf("after prune vm1 has %d containers, want %d", now, before-1)
 	}
 }

@@ -1,6 +1,9 @@
 package state
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // PlanKind is the kind of a plan file.
 const PlanKind = "DeployPlan"
@@ -152,4 +155,16 @@ func (f Fact) Next(step int) int {
 		}
 	}
 	return 0
+}
+
+// Only is the plan of one stage, after all others have run.
+func (p Plan) Only(stage string) Plan {
+	p.Stages = slices.DeleteFunc(slices.Clone(p.Stages), func(s PlannedStage) bool { return s.Stage != stage })
+	p.Changes = 0
+	for _, s := range p.Stages {
+		for _, t := range s.Targets {
+			p.Changes += len(t.Changes)
+		}
+	}
+	return p
 }
