@@ -48,6 +48,8 @@ func (c *tally) write(t *testing.T, file string) {
 	if file == "" {
 		return
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	data, err := json.MarshalIndent(c.rows, "", "  ")
 	if err == nil {
 		err = os.WriteFile(file, data, 0o644)

@@ -24,6 +24,11 @@ var (
 	step     = flag.Int("faults-step", sampled, "try one of so many operations")
 )
 
+// total is what both tests below measured.
+//
+//nolint:gochecknoglobals // One table is made of all tests.
+var total tally
+
 // TestFaults_EveryStageConverges breaks every stage at remote operations of
 // every host in every way, runs the same command again and then the rest of the
 // chain, and expects what an undisturbed deploy leaves, and that no user
@@ -32,7 +37,6 @@ var (
 func TestFaults_EveryStageConverges(t *testing.T) {
 	t.Parallel()
 	shared := &images{registry: registrytest.New(t), have: map[string]string{}}
-	var total tally
 	t.Cleanup(func() { total.write(t, *measured) })
 	for _, traffic := range []string{"routes", "cord"} {
 		t.Run(traffic, func(t *testing.T) {
@@ -42,10 +46,47 @@ func TestFaults_EveryStageConverges(t *testing.T) {
 			for at, batch := range batches(g.operationsByStage()) {
 				t.Run(fmt.Sprint("batch ", at), func(t *testing.T) {
 					t.Parallel()
-					runBatch(t, shared, traffic, want, batch, &total)
+					runBatch(t, shared, traffic, want, batch)
 				})
 			}
 		})
+	}
+}
+
+// TestFaults_TheFirstReleaseConverges does the same to the first deploy on
+// hosts that have nothing, not even the proxy. There are no users yet.
+func TestFaults_TheFirstReleaseConverges(t *testing.T) {
+	t.Parallel()
+	shared := &images{registry: registrytest.New(t), have: map[string]string{}}
+	t.Cleanup(func() { total.write(t, *measured) })
+	for _, traffic := range []string{"routes", "cord"} {
+		how := setting{traffic, calmTTL}
+		g := newGround(t, shared, how)
+		g.next()
+		counts := map[attempt]int{}
+		g.operationsOf("deploy", counts)
+		maps.DeleteFunc(counts, func(a attempt, _ int) bool { return a.fault.Kind == fault.Freeze })
+		want := g.observe()
+		for at, batch := range batches(counts) {
+			t.Run(fmt.Sprint(traffic, " batch ", at), func(t *testing.T) {
+				t.Parallel()
+				for _, a := range batch {
+					breakFirst(newGround(t, shared, how), a, want)
+				}
+			})
+		}
+	}
+}
+
+func breakFirst(g *ground, a attempt, want string) {
+	g.next()
+	fired, problem := g.disturb(a)
+	if got := g.observe(); problem == "" && got != want {
+		problem = "the hosts differ from an undisturbed run:\n" + difference(want, got) + g.said.String()
+	}
+	total.add(g.traffic, attempt{"first deploy", a.fault}, fired, problem == "", &users{})
+	if problem != "" {
+		g.t.Errorf("%s, first deploy, %s: %s", g.traffic, a.fault, problem)
 	}
 }
 
@@ -81,20 +122,25 @@ func (g *ground) operationsByStage() map[attempt]int {
 	for _, stages := range [][]string{chain(), {"deploy"}} {
 		g.next()
 		for _, stage := range stages {
-			g.operations()
-			if code, text := g.run(nil, g.command(stage)...); code != exit.OK {
-				g.t.Fatalf("%s: exit code %d\n%s", stage, code, text)
-			}
-			for _, op := range g.operations() {
-				for _, kind := range fault.Kinds() {
-					if f := (fault.Fault{Kind: kind, Host: op.Host}); f.Counts(op) {
-						counts[attempt{stage, f}]++
-					}
-				}
-			}
+			g.operationsOf(stage, counts)
 		}
 	}
 	return counts
+}
+
+func (g *ground) operationsOf(stage string, counts map[attempt]int) {
+	g.t.Helper()
+	g.operations()
+	if code, text := g.run(nil, g.command(stage)...); code != exit.OK {
+		g.t.Fatalf("%s: exit code %d\n%s", stage, code, text)
+	}
+	for _, op := range g.operations() {
+		for _, kind := range fault.Kinds() {
+			if f := (fault.Fault{Kind: kind, Host: op.Host}); f.Counts(op) {
+				counts[attempt{stage, f}]++
+			}
+		}
+	}
 }
 
 // batchSize bounds the attempts on one ground: hosts remember. Of those that
@@ -144,7 +190,7 @@ const (
 	brittleTTL = lease.MinTTL
 )
 
-func runBatch(t *testing.T, shared *images, traffic, want string, batch []attempt, total *tally) {
+func runBatch(t *testing.T, shared *images, traffic, want string, batch []attempt) {
 	how := setting{traffic, calmTTL}
 	if batch[0].fault.Kind == fault.Freeze {
 		how.ttl = brittleTTL

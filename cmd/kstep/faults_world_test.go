@@ -27,7 +27,8 @@ import (
 type ground struct {
 	*world
 	images  *images
-	version int // The one that serves.
+	traffic string // The switch.
+	version int    // The one that serves.
 	said    strings.Builder
 }
 
@@ -61,7 +62,7 @@ type setting struct {
 // one of them has two roles, which is the harder case of three.
 func newGround(t *testing.T, i *images, how setting) *ground {
 	t.Helper()
-	g := &ground{images: i, world: &world{
+	g := &ground{images: i, traffic: how.traffic, world: &world{
 		t: t, dir: t.TempDir(), hosts: map[string]*hosttest.Fake{}, registry: i.registry,
 		env: map[string]string{"HOME": t.TempDir()},
 	}}

@@ -63,8 +63,8 @@ func page(fakes, rig suite) string {
 	var text strings.Builder
 	text.WriteString(head)
 	text.WriteString(onFakes)
-	text.WriteString(coverage(fakes.step, "Every operation of every stage on every host was tried with every kind; of `deploy`, which runs all stages in one process, one in five.",
-		"This is a sample: one in %d of the operations (and kinds) of every stage, and fewer of those of `deploy`."))
+	text.WriteString(coverage(fakes.step, "Every operation of every stage on every host was tried with every kind; of `deploy`, which runs all stages in one process, one in five; so of the first one on hosts that have nothing.",
+		"This is a sample: one in %d of the operations (and kinds) of every stage, and fewer of those of whole deploys."))
 	table(&text, fakes.rows, fault.Kinds())
 	text.WriteString(onRig)
 	text.WriteString(coverage(rig.step, "Every operation of the stage was tried with both kinds.",
@@ -83,7 +83,7 @@ func coverage(step int, whole, sample string) string {
 }
 
 func table(text *strings.Builder, rows []row, kinds []fault.Kind) {
-	order := []string{"assets", "env-push", "boot", "barrier-wait", "cutover", "prune", "deploy"}
+	order := []string{"assets", "env-push", "boot", "barrier-wait", "cutover", "prune", "deploy", "first deploy"}
 	slices.SortFunc(rows, func(a, b row) int {
 		return cmp.Or(cmp.Compare(slices.Index(order, a.Stage), slices.Index(order, b.Stage)), -cmp.Compare(a.Traffic, b.Traffic))
 	})

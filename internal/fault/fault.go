@@ -167,6 +167,8 @@ func writes(op host.Op) bool {
 		return slices.Contains([]string{"write", "create", "mkdir"}, op.Name)
 	case host.KindRun:
 		return true
+	case host.KindEngine:
+		return slices.Contains([]string{"POST /images/create", "POST /containers/create", "POST /containers/{}/start"}, op.Name)
 	default:
 		return false
 	}
