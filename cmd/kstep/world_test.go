@@ -120,14 +120,11 @@ func (w *world) image(version string) string {
 	w.t.Helper()
 	var layer bytes.Buffer
 	tw := tar.NewWriter(&layer)
-	for path, content := range map[string]string{
-		"app/assets/app-" + version + ".css": version,
-		"app/assets/manifest.json":           version,
-	} {
-		if err := tw.WriteHeader(&tar.Header{Name: path, Mode: 0o644, Size: int64(len(content))}); err != nil {
+	for _, path := range []string{"app/assets/app-" + version + ".css", "app/assets/manifest.json"} { // Always the same image.
+		if err := tw.WriteHeader(&tar.Header{Name: path, Mode: 0o644, Size: int64(len(version))}); err != nil {
 			w.t.Fatal(err)
 		}
-		if _, err := tw.Write([]byte(content)); err != nil {
+		if _, err := tw.Write([]byte(version)); err != nil {
 			w.t.Fatal(err)
 		}
 	}
