@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -14,6 +15,7 @@ func TestEnv_PushedByHandReachesTheNextContainersAndGoesWhenItIsDeleted(t *testi
 	t.Parallel()
 	s := settings{extra: "env: {secret: [TOKEN]}\n"}
 	v := s.version("v1", "")
+	v.Files["kstep.yml"] = strings.Replace(s.yaml(), "switch: routes", "switch: routes, env: {secret: [TOKEN]}", 1)
 	v.Files[".gitignore"] += ".env\n"
 	v.Files["vault"] = "#!/bin/sh\nprintf 'it is \"vaulted\"\\n$%s\\n' \"$1\"\n"
 	v.Files[".env.tmpl"] = `TOKEN={{ exec "./vault" "one" }}` + "\n"
@@ -30,6 +32,11 @@ func TestEnv_PushedByHandReachesTheNextContainersAndGoesWhenItIsDeleted(t *testi
 	w.private()
 	w.must("deploy")
 	w.sees("vm1", map[string]string{"TOKEN": "it is \"vaulted\"\n$one"})
+
+	proxy, err := w.rig.Host("vm2").Container(t.Context(), "kstep-proxy")
+	if err != nil || !slices.Contains(proxy.Config.Env, "TOKEN=it is \"vaulted\"\n$one") {
+		t.Errorf("the proxy has %q (%v), want its environment", proxy.Config.Env, err)
+	}
 
 	// Another value: the containers keep theirs until they are made anew.
 	if r := w.kstepWith([]string{"TOKEN=two\nlines"}, "env", "push"); r.Exit != 0 {

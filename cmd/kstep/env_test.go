@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -224,5 +225,48 @@ func TestEnvPush_ByOneWhoHasTheSecretsLetsOthersDeployWithoutThem(t *testing.T) 
 	w.serves("v1")
 	if got := w.envOf("vm3", "shop", "job"); got["TOKEN"] != "s3cr3t\nof two lines" || got["LEVEL"] != "debug" {
 		t.Errorf("vm3 has %q, want the old secret and the new clear value", got)
+	}
+}
+
+func TestEnvPush_GivesTheProxyItsOwnEnvironment(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.configure("proxy: {env: {clear: {LEVEL: info}, secret: [DNS_TOKEN]}}\n")
+	w.env["DNS_TOKEN"] = "s3cr3t\ntoken"
+	has := func(want string) {
+		t.Helper()
+		for _, name := range []string{"vm1", "vm2"} {
+			c, err := w.hosts[name].Look().Inspect(t.Context(), "kstep-proxy")
+			if err != nil || !slices.Contains(c.Env, "DNS_TOKEN="+want) {
+				t.Errorf("%s: the proxy has %q (%v), want %q", name, c.Env, err, want)
+			}
+		}
+	}
+	_, stderr := w.exits(exit.BadState, "proxy", "boot")
+	if !strings.Contains(stderr, "the proxy's environment is not on vm1") || !strings.Contains(stderr, "kstep env push") {
+		t.Errorf("it does not tell what to do:\n%s", stderr)
+	}
+	w.deploy("v1")
+	has("s3cr3t\ntoken")
+	if w.envOf("vm3", "shop", "@proxy") != nil {
+		t.Error("vm3 has no proxy, but its environment")
+	}
+	info, err := os.Stat(w.envFile("vm1", "shop", "@proxy"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("got %v (%v), want mode 600", info, err)
+	}
+	w.env["DNS_TOKEN"] = "another"
+	stdout, stderr := w.exits(exit.OK, "env", "push")
+	if !strings.Contains(stderr, "wrote env file of the proxy") || strings.Contains(stdout+stderr, "another") {
+		t.Errorf("it says\n%s%s", stdout, stderr)
+	}
+	has("s3cr3t\ntoken")
+	w.exits(exit.Failed, "proxy", "boot") // It runs with the old one.
+	w.exits(exit.OK, "proxy", "reboot")
+	has("another")
+	w.serves("v1")
+	w.configure("")
+	if _, stderr := w.exits(exit.OK, "env", "push"); !strings.Contains(stderr, "removed the env file of the proxy") {
+		t.Errorf("the proxy's file stays:\n%s", stderr)
 	}
 }

@@ -16,3 +16,6 @@ type Env struct {
 	// secret was filled into; they are shown instead of the value.
 	sources map[string]string
 }
+
+// IsEmpty tells that there is no variable in it.
+func (e Env) IsEmpty() bool { return len(e.Clear)+len(e.Secret) == 0 }

@@ -9,7 +9,7 @@ import (
 // Places in the tree; `*` stands for any one key or index. A test compares
 // them with the Go types.
 const (
-	envPlaces  = "env env_tags.* env.tags.* servers.*.env"
+	envPlaces  = "env env_tags.* env.tags.* servers.*.env proxy.env"
 	freePlaces = "labels logging.options proxy.args proxy.labels builder.args ssh.host_keys " +
 		"servers.*.labels servers.*.logging.options servers.*.options.sysctl servers.*.options.storage-opt"
 	textPlaces = "barrier.quorum boot.limit cutover.limit minimum_version " +

@@ -45,6 +45,10 @@ type Proxy struct {
 	// Args are extra Traefik options, without leading dashes:
 	// `accesslog: true` becomes `--accesslog=true`.
 	Args map[string]string `json:"args,omitempty"`
+	// Env is the environment of the proxy's container, such as the token with
+	// which Traefik asks for certificates. `kstep proxy reboot` makes a running
+	// proxy take a change.
+	Env Env `json:"env,omitzero"`
 	// Labels are extra labels of the proxy's container.
 	Labels map[string]string `json:"labels,omitempty"`
 	// Hosts are the request host names this service answers to; empty means

@@ -78,6 +78,7 @@ func (c *Config) eachEnv(visit func(segs []string, env *Env)) {
 		role := &c.Servers.Roles[i]
 		visit([]string{"servers", role.Name, "env"}, &role.Env)
 	}
+	visit([]string{"proxy", "env"}, &c.Proxy.Env)
 }
 
 func (c *Config) isSecret() func(string) bool {

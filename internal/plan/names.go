@@ -62,6 +62,9 @@ func (n Names) Folder() string { return path.Join(n.Run, n.Base()) }
 // EnvFile holds a role's environment on one host.
 func (n Names) EnvFile(role string) string { return path.Join(n.EnvDir(), role+".json") }
 
+// ProxyRole stands for the proxy where roles are named; no role can be called so.
+const ProxyRole = "@proxy"
+
 // EnvDir holds the env files of all roles.
 func (n Names) EnvDir() string { return path.Join(n.Folder(), "env") }
 

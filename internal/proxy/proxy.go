@@ -8,12 +8,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"path"
 	"slices"
 
 	"github.com/kstep/kstep/internal/config"
 	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/envfile"
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/host"
 	"github.com/kstep/kstep/internal/plan"
@@ -40,8 +42,33 @@ const catchAll = `{
 }
 `
 
-// Spec is the proxy's container.
-func Spec(cfg *config.Config, n plan.Names) engine.Spec {
+// environment is what env-push left for the proxy, with its fingerprint.
+type environment struct {
+	values      map[string]string
+	fingerprint string
+}
+
+func readEnvironment(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names) (environment, error) {
+	if cfg.Proxy.Env.IsEmpty() {
+		return environment{}, nil
+	}
+	data, err := h.Files().Read(ctx, n.EnvFile(plan.ProxyRole))
+	if errors.Is(err, fs.ErrNotExist) {
+		return environment{}, exit.With(exit.BadState, fmt.Errorf("the proxy's environment is not on %s", h.Name()), "run kstep env push first")
+	}
+	if err != nil {
+		return environment{}, err
+	}
+	key, err := envfile.Key(ctx, h.Files(), n.EnvKey())
+	if err != nil {
+		return environment{}, err
+	}
+	values, err := envfile.Decode(data)
+	return environment{values, envfile.Fingerprint(key, data)}, err
+}
+
+// spec is the proxy's container.
+func spec(cfg *config.Config, n plan.Names, env environment) engine.Spec {
 	args := map[string]string{
 		"entrypoints.web.address":                                  fmt.Sprintf(":%d", webPort),
 		"entrypoints.web.transport.lifecycle.gracetimeout":         "30s",
@@ -74,6 +101,7 @@ func Spec(cfg *config.Config, n plan.Names) engine.Spec {
 		Network: plan.Network,
 		Restart: "unless-stopped",
 		Log:     engine.Log{Driver: "json-file", Options: map[string]string{"max-size": "10m"}},
+		Env:     env.values, EnvFingerprint: env.fingerprint,
 	}
 	if cfg.Proxy.Publish > 0 {
 		spec.Ports = []engine.Port{{Host: int(cfg.Proxy.Publish), Container: webPort}}
@@ -128,7 +156,15 @@ func Look(ctx context.Context, h host.Host, cfg *config.Config) (Seen, error) {
 // Boot makes the proxy run where it is missing, and leaves a running one
 // alone. It is safe to be called by several services at once.
 func Boot(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names) (Booted, error) {
-	spec := Spec(cfg, n)
+	env, err := readEnvironment(ctx, h, cfg, n)
+	if err != nil {
+		return Booted{}, err
+	}
+	return boot(ctx, h, cfg, n, env)
+}
+
+func boot(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names, env environment) (Booted, error) {
+	spec := spec(cfg, n, env)
 	seen, err := Look(ctx, h, cfg)
 	if err != nil {
 		return Booted{}, err
@@ -148,6 +184,10 @@ func Boot(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names) (B
 // before the old one stops, so that the gap is as short as can be; the routes
 // are files, and the new one finds them.
 func Reboot(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names) (Booted, error) {
+	env, err := readEnvironment(ctx, h, cfg, n)
+	if err != nil {
+		return Booted{}, err
+	}
 	if _, err := h.Engine().Image(ctx, cfg.Proxy.Image); errors.Is(err, engine.ErrNotFound) {
 		if err := h.Engine().Pull(ctx, cfg.Proxy.Image, nil, nil); err != nil {
 			return Booted{}, err
@@ -169,7 +209,7 @@ func Reboot(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names) 
 			return Booted{}, err
 		}
 	}
-	booted, err := Boot(ctx, h, cfg, n)
+	booted, err := boot(ctx, h, cfg, n, env)
 	if err == nil && now.ID != "" {
 		booted.Changed = append([]string{"stopped the old " + plan.ProxyContainer}, booted.Changed...)
 	}

@@ -145,6 +145,7 @@ func examples() map[string][]any {
 
 		"SecretSources.commands":    {obj{"DATABASE_URL": "op read op://shop/database/url", "API_KEY": arr{"vault", "kv", "get", "-field=key", "secret/shop"}}},
 		"SecretSources.allow_empty": {arr{"SENTRY_DSN"}},
+		"Proxy.env":                 {obj{"secret": arr{"CF_DNS_API_TOKEN"}}},
 		"Bootstrap.script":          {"deploy/install-engine.sh"},
 	}
 }

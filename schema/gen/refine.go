@@ -68,6 +68,7 @@ func refine(s *jsonschema.Schema) {
 	p("Healthcheck", "retries").Maximum = "100000"
 	// Tags are declared once, for all roles.
 	replace(p("Role", "env"), []*jsonschema.Schema{{Ref: "#/$defs/PlainEnv"}})
+	replace(p("Proxy", "env"), []*jsonschema.Schema{{Ref: "#/$defs/PlainEnv"}})
 }
 
 // imagePattern is the distribution grammar of a repository name.

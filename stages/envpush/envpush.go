@@ -58,25 +58,31 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 // needs nothing but configuration and secrets, so it also works outside of a
 // release.
 func Push(ctx context.Context, in stages.Input) ([]state.Target, map[string]state.EnvTarget, error) {
+	all := slices.Concat(in.Targets, proxies(in))
 	look := func(plan.Target) lookup { return atHand(in.Secrets) }
 	if in.Options.HostSecrets {
-		records, left, err := stages.Each(ctx, in, in.Targets, leftBehind)
+		records, left, err := stages.Each(ctx, in, all, leftBehind)
 		if err != nil {
 			return records, nil, err
 		}
 		look = func(t plan.Target) lookup { return onHost(t, left[t.Key()], in.Secrets) }
 	}
-	files, names, err := assemble(in.Targets, look)
+	files, names, err := assemble(all, look)
 	if err != nil {
 		return nil, nil, err
 	}
 	records, results, err := stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (state.EnvTarget, error) {
-		out, err := write(ctx, w, files[w.Target.Key()])
+		out, err := write(ctx, w, w.Target.Role.Name, files[w.Target.Key()])
 		out.Names = names[w.Target.Key()]
-		if err == nil && first(in.Targets, w.Target) {
-			err = sweep(ctx, in, w)
+		if err != nil || !first(in.Targets, w.Target) {
+			return out, err
 		}
-		return out, err
+		if data, there := files[state.Key(plan.ProxyRole, w.Target.Host)]; there {
+			if _, err := write(ctx, w, plan.ProxyRole, data); err != nil {
+				return out, err
+			}
+		}
+		return out, sweep(ctx, in, w)
 	})
 	return records, results, err
 }
@@ -99,6 +105,19 @@ func assemble(targets []plan.Target, look func(plan.Target) lookup) (files map[s
 		files[t.Key()], names[t.Key()] = data, slices.Sorted(maps.Keys(env))
 	}
 	return files, names, distinct(errs)
+}
+
+// proxies are the proxies of the targets' hosts as targets, as far as the config
+// has an environment for them.
+func proxies(in stages.Input) []plan.Target {
+	var all []plan.Target
+	for _, t := range in.Targets {
+		seen := slices.ContainsFunc(all, func(o plan.Target) bool { return o.Host == t.Host })
+		if t.Proxied && !seen && !in.Config.Proxy.Env.IsEmpty() {
+			all = append(all, plan.Target{Host: t.Host, Role: config.Role{Name: plan.ProxyRole}, Env: in.Config.Proxy.Env})
+		}
+	}
+	return all
 }
 
 // first tells of one target of each host that it speaks for the host.
@@ -167,7 +186,7 @@ func resolve(env config.Env, look lookup) (map[string]string, error) {
 	return all, errors.Join(errs...)
 }
 
-func write(ctx context.Context, w *stages.Work, data []byte) (state.EnvTarget, error) {
+func write(ctx context.Context, w *stages.Work, role string, data []byte) (state.EnvTarget, error) {
 	book, err := w.Guarded(ctx)
 	if err != nil {
 		return state.EnvTarget{}, err
@@ -182,7 +201,7 @@ func write(ctx context.Context, w *stages.Work, data []byte) (state.EnvTarget, e
 		return state.EnvTarget{}, err
 	}
 	out := state.EnvTarget{
-		File:        w.Names.EnvFile(w.Target.Role.Name),
+		File:        w.Names.EnvFile(role),
 		Fingerprint: envfile.Fingerprint(key, data),
 	}
 	have, err := read(ctx, w, out.File)
@@ -192,7 +211,7 @@ func write(ctx context.Context, w *stages.Work, data []byte) (state.EnvTarget, e
 	if err := w.Host.Files().Write(ctx, out.File, data, 0o600); err != nil {
 		return out, err
 	}
-	w.Made(writing())
+	w.Made(writing(role))
 	return out, nil
 }
 
@@ -205,4 +224,9 @@ func read(ctx context.Context, w *stages.Work, file string) ([]byte, error) {
 	return have, err
 }
 
-func writing() stages.Act { return stages.To(stages.Write, "env file") }
+func writing(role string) stages.Act {
+	if role == plan.ProxyRole {
+		return stages.To(stages.Write, "env file of the proxy")
+	}
+	return stages.To(stages.Write, "env file")
+}

@@ -3,6 +3,7 @@ package envpush
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -42,7 +43,7 @@ func (Stage) Plan(ctx context.Context, in stages.Input, ahead *stages.Outlook) (
 		}
 		out, err := foresee(ctx, w, want, own.Targets[w.Target.Key()], ahead)
 		if err == nil && first(in.Targets, w.Target) {
-			err = foreseeSweep(ctx, in, w)
+			err = errors.Join(foreseeProxy(ctx, in, w), foreseeSweep(ctx, in, w))
 		}
 		return out, err
 	})
@@ -118,11 +119,34 @@ func foresee(ctx context.Context, w *stages.Work, want want, own state.EnvTarget
 		ahead.Env(w.Target, "")
 	}
 	if changes {
-		act := writing()
+		act := writing(w.Target.Role.Name)
 		act.Detail = detail
 		w.Intend(act)
 	}
 	return out, nil
+}
+
+// foreseeProxy compares the environment of the host's proxy.
+func foreseeProxy(ctx context.Context, in stages.Input, w *stages.Work) error {
+	for _, t := range proxies(in) {
+		if t.Host != w.Target.Host {
+			continue
+		}
+		want, err := wanted(t, in.Secrets)
+		if err != nil {
+			return err
+		}
+		have, err := read(ctx, w, w.Names.EnvFile(plan.ProxyRole))
+		if err != nil {
+			return err
+		}
+		old, broken := envfile.Decode(have)
+		act := writing(plan.ProxyRole)
+		if act.Detail = compare(old, want); have == nil || broken != nil || len(act.Detail) > 0 {
+			w.Intend(act)
+		}
+	}
+	return nil
 }
 
 func foreseeSweep(ctx context.Context, in stages.Input, w *stages.Work) error {

@@ -27,11 +27,17 @@ func sweep(ctx context.Context, in stages.Input, w *stages.Work) error {
 func departed(ctx context.Context, in stages.Input, w *stages.Work) ([]string, error) {
 	files, _, err := list(ctx, w)
 	return slices.DeleteFunc(files, func(role string) bool {
-		return slices.ContainsFunc(in.All, func(t plan.Target) bool { return t.Host == w.Target.Host && t.Role.Name == role })
+		return slices.ContainsFunc(in.All, func(t plan.Target) bool {
+			ofProxy := role == plan.ProxyRole && t.Proxied && !in.Config.Proxy.Env.IsEmpty()
+			return t.Host == w.Target.Host && (t.Role.Name == role || ofProxy)
+		})
 	}), err
 }
 
 func removing(role string) stages.Act {
+	if role == plan.ProxyRole {
+		return stages.To(stages.Remove, "the env file of the proxy")
+	}
 	return stages.To(stages.Remove, "the env file of role %s", role)
 }
 
