@@ -89,6 +89,7 @@ type planning struct {
 	plan  state.Plan
 	ahead *Outlook
 	files []*state.File // What the stages so far leave, or would leave.
+	lost  []string      // Hosts that did not answer.
 	errs  []error
 }
 
@@ -108,21 +109,24 @@ func (p *planning) walk(ctx context.Context, chain []Stage) error {
 	if p.ahead != nil {
 		p.plan.Observed = p.ahead.Observed(p.in.All)
 	}
-	if slices.ContainsFunc(p.in.Targets, func(t plan.Target) bool { return t.Host == plan.LeaseHost(p.in.All) }) {
-		if err := p.lease(ctx); err != nil {
-			p.errs = append(p.errs, err)
-		}
+	if err := p.lease(ctx); err != nil {
+		p.errs = append(p.errs, err)
 	}
 	return errors.Join(p.errs...)
 }
 
-// lease tells who holds it.
+// lease tells who holds it, unless its host is one that did not answer.
 func (p *planning) lease(ctx context.Context) error {
+	if p.plan.LeaseUnknown = slices.Contains(p.lost, plan.LeaseHost(p.in.All)); p.plan.LeaseUnknown {
+		return nil
+	}
 	store, err := p.LeaseStore(ctx)
 	if err != nil {
+		p.plan.LeaseUnknown = true
 		return err
 	}
 	now, held, err := store.Peek(ctx)
+	p.plan.LeaseUnknown = err != nil
 	if held && err == nil {
 		p.plan.Lease = &state.PlanLease{
 			Holder: now.Holder.String(), Own: now.Holder.Release == p.Release, Renewed: now.Renewed.UTC(),
@@ -146,6 +150,10 @@ func (p *planning) stage(ctx context.Context, planner Planner) error {
 		if failures, err = p.look(ctx); err != nil {
 			p.errs = append(p.errs, err)
 		}
+	}
+	if info.Hosts && len(p.in.Targets) == 0 { // Each of them has told why.
+		p.note(info.Name, append(failures, Pending{Notes: []string{"not known"}}))
+		return nil
 	}
 	in := p.in
 	in.Own, in.Upstream = own, state.NewSet(p.files...)
@@ -173,6 +181,9 @@ func (p *planning) look(ctx context.Context) ([]Pending, error) {
 	ahead, seen, err := look(ctx, p.in)
 	p.ahead = ahead
 	p.in.Targets = reached(p.in.Targets, seen)
+	for _, one := range failed(seen) {
+		p.lost = append(p.lost, one.Host)
+	}
 	return failed(seen), err
 }
 

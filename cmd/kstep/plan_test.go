@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -223,4 +224,49 @@ func TestPlan_TellsWhatIsLeftAfterEachStage(t *testing.T) {
 func (w *world) append(text string) {
 	w.t.Helper()
 	w.replace("service: shop\n", "service: shop\n"+text)
+}
+
+func TestPlan_TellsWhatIsLeftWhereverADeployWasKilled(t *testing.T) {
+	t.Parallel()
+	for kind, extra := range switches() {
+		for k := 20; k < 400; k += 45 {
+			t.Run(fmt.Sprintf("at operation %d by %s", k, kind), func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t)
+				w.configure(extra)
+				w.append("retain: 1\n")
+				w.deploy("v1")
+				args := []string{"--image", w.image("v2"), "--version", "v2"}
+				w.killed(k, append([]string{"deploy"}, args...)...)
+				w.exits(exit.OK, "lock", "release", "--force")
+				p := w.planned(args...)
+				w.exits(exit.OK, append([]string{"deploy"}, args...)...)
+				w.agrees(p, afterBuild()...)
+			})
+		}
+	}
+}
+
+func TestPlan_TellsThatANewerReleaseHasBeenThere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.deploy("v1")
+	other := w.elsewhere()
+	w.pushed("v2")
+	other.deploy("v3")
+	stdout, stderr := w.exits(exit.BadState, "plan")
+	if !strings.Contains(stdout, "(version v3) has been on vm1 since") || !strings.Contains(stdout, "? not known") {
+		t.Errorf("got\n%s%s\nwant it to tell of v3 and no more", stdout, stderr)
+	}
+}
+
+func TestPlan_ShowsTheLeaseAlsoOfAHostThatTheFiltersLeaveOut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.deploy("v1")
+	w.exits(exit.OK, "lock", "acquire", "-m", "maintenance")
+	p := w.planned("--roles", "job", "--image", w.image("v2"), "--version", "v2")
+	if text := planText(p, false); !strings.Contains(text, "maintenance") || strings.Contains(text, "web on") {
+		t.Errorf("got\n%s\nwant the lease and role job alone", text)
+	}
 }

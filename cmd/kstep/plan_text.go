@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/report"
 	"github.com/kstep/kstep/internal/state"
 )
@@ -21,10 +22,13 @@ func planText(p state.Plan, colors bool) string {
 		places[s.Stage] = gathered(s.Targets)
 		for _, at := range places[s.Stage] {
 			t.width = max(t.width, min(utf8.RuneCountInString(at.label()), maxPlace))
+			t.told = true
 		}
 	}
 	for _, s := range p.Stages {
-		t.stage(s.Stage, places[s.Stage])
+		if t.told {
+			t.stage(s.Stage, places[s.Stage])
+		}
 	}
 	t.foot(p)
 	return t.String()
@@ -39,7 +43,8 @@ const (
 type planTable struct {
 	strings.Builder
 	paint func(mark, text string) string
-	width int // Of the places.
+	width int  // Of the places.
+	told  bool // Some stage has something to tell.
 }
 
 func (t *planTable) head(p state.Plan) {
@@ -53,6 +58,8 @@ func (t *planTable) head(p state.Plan) {
 	}
 	fmt.Fprintf(t, "%s, version %s: %s\n", t.paint("", service), t.paint("", p.Version), release)
 	switch {
+	case p.LeaseUnknown:
+		fmt.Fprintf(t, "lease: not known\n\n")
 	case p.Lease == nil:
 		fmt.Fprintf(t, "lease: free\n\n")
 	case p.Lease.Own:
@@ -63,8 +70,11 @@ func (t *planTable) head(p state.Plan) {
 }
 
 func (t *planTable) foot(p state.Plan) {
+	if t.told {
+		t.WriteString("\n")
+	}
 	if p.Changes == 0 {
-		fmt.Fprintf(t, "\nnothing to do\n")
+		t.WriteString(t.paint("", t.nothing(p)) + "\n")
 		return
 	}
 	var hosts []string
@@ -75,7 +85,19 @@ func (t *planTable) foot(p state.Plan) {
 			}
 		}
 	}
-	fmt.Fprintf(t, "\n%s on %s; nothing was changed\n", counted(p.Changes, "change"), counted(len(hosts), "host"))
+	fmt.Fprintf(t, "%s on %s; nothing was changed\n", counted(p.Changes, "change"), counted(len(hosts), "host"))
+}
+
+// nothing says it only where all could be told.
+func (t *planTable) nothing(p state.Plan) string {
+	for _, s := range p.Stages {
+		for _, at := range s.Targets {
+			if at.Error != nil {
+				return "nothing else to do, as far as it can be told"
+			}
+		}
+	}
+	return "nothing to do"
 }
 
 func counted(n int, what string) string {
@@ -177,9 +199,7 @@ func linesOf(t state.PlannedTarget) []markedLine {
 	return lines
 }
 
-// brief cuts digests to what people compare.
+// brief cuts digests and commits to what people compare.
 func brief(text string) string {
-	return regexp.MustCompile(`sha256:[0-9a-f]{64}`).ReplaceAllStringFunc(text, func(d string) string {
-		return d[:len("sha256:")+12]
-	})
+	return regexp.MustCompile(`[0-9a-f]{40,64}`).ReplaceAllStringFunc(text, plan.Short)
 }

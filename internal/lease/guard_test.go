@@ -203,3 +203,28 @@ func TestGuard_WritesAFileAgainWhenItStoodStillInTheMiddle(t *testing.T) {
 		t.Errorf("got %v after %d tries, want success at the second", err, steps)
 	}
 }
+
+func TestReadOnly_LetsReadsPassAndNoChange(t *testing.T) {
+	for name, c := range map[string]struct {
+		op   host.Op
+		pass bool
+	}{
+		"a connection":      {host.Op{Kind: host.KindConnect}, true},
+		"a look at a file":  {host.Op{Kind: host.KindSFTP, Name: "read"}, true},
+		"a file":            {host.Op{Kind: host.KindSFTP, Name: "write"}, false},
+		"a list":            {host.Op{Kind: host.KindEngine, Name: "GET /containers/json"}, true},
+		"a container":       {host.Op{Kind: host.KindEngine, Name: "POST /containers/create"}, false},
+		"a command":         {host.Op{Kind: host.KindRun, Name: "find"}, false},
+		"what nobody knows": {host.Op{Kind: "new"}, false},
+	} {
+		asked, done := false, false
+		outer := func(ctx context.Context, _ host.Op, next func(context.Context) error) error {
+			asked = true
+			return next(ctx)
+		}
+		err := ReadOnly(outer)(t.Context(), c.op, func(context.Context) error { done = true; return nil })
+		if !asked || done != c.pass || (err == nil) != c.pass {
+			t.Errorf("%s: done %t with %v, want %t", name, done, err, c.pass)
+		}
+	}
+}

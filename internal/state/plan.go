@@ -58,6 +58,8 @@ type Plan struct {
 	Changes int `json:"changes"`
 	// Lease is who held the lease when the plan was made, if anybody did.
 	Lease *PlanLease `json:"lease,omitempty"`
+	// LeaseUnknown tells that the lease could not be looked at.
+	LeaseUnknown bool `json:"leaseUnknown,omitempty"`
 	// Stages are the pipeline's, in order.
 	Stages []PlannedStage `json:"stages"`
 	// Observed is what the hosts were like.

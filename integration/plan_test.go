@@ -1,0 +1,83 @@
+//go:build integration
+
+package integration
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// planned runs `kstep plan`, which must change nothing on the hosts, and
+// returns what it prints.
+func (w *world) planned(exits int, args ...string) string {
+	w.t.Helper()
+	before := w.snapshot()
+	r := w.exits(exits, append([]string{"plan", "--detailed-exitcode"}, args...)...)
+	if diff := before.Diff(w.snapshot()); diff != "" {
+		w.t.Errorf("plan changed the hosts:\n%s", diff)
+	}
+	w.t.Logf("kstep plan %s\n%s", strings.Join(args, " "), r.Stdout)
+	return r.Stdout
+}
+
+func TestPlan_IsCarriedOutUnlessSomebodyElseDeployed(t *testing.T) {
+	t.Parallel()
+	s := settings{extra: "env: {clear: {LEVEL: low}}\n"}
+	w := begin(t, s)
+	const file = "kstep-state/plan.json"
+	w.planned(2, "--out", file)
+	w.must("deploy", "--plan", file)
+	w.serves("v1")
+	if out := w.planned(0); !strings.Contains(out, "nothing to do\n") {
+		t.Errorf("after the deploy, plan says\n%s", out)
+	}
+
+	s.extra = "env: {clear: {LEVEL: high}}\n"
+	v2 := w.commit(s.version("v2", ""))
+	first := w.planned(2, "--out", file)
+	for _, want := range []string{"~ LEVEL", "+ create shop-web-" + v2[:12], "~ move traffic to shop-web-" + v2[:12], "- stop shop-web-"} {
+		if !strings.Contains(first, want) {
+			t.Errorf("plan of v2 does not tell %q", want)
+		}
+	}
+	w.commit(s.version("v3", ""))
+	w.must("deploy", "--state-dir", "/tmp/elsewhere")
+	w.serves("v3")
+	before := w.snapshot()
+	r := w.exits(21, "deploy", "--plan", file)
+	if !strings.Contains(r.Stderr, "vm1 has moved since the plan was made: release ") {
+		t.Errorf("the refusal does not tell what has moved:\n%s", r.Stderr)
+	}
+	if diff := before.Diff(w.snapshot()); diff != "" {
+		t.Errorf("the refused deploy changed the hosts:\n%s", diff)
+	}
+	w.serves("v3")
+}
+
+func TestPlan_FollowsAReleaseThroughItsStages(t *testing.T) {
+	t.Parallel()
+	for name, s := range switches() {
+		t.Run(name, func(t *testing.T) {
+			s := s.with(name)
+			w := begin(t, s)
+			w.must("deploy")
+			w.commit(s.version("v2", ""))
+			w.must("build")
+			w.must("push")
+			const file = "kstep-state/plan.json"
+			w.planned(2, "--out", file)
+			for i, stage := range allStages()[2:] {
+				w.must(stage, "--plan", file)
+				out := w.planned(map[bool]int{true: 0, false: 2}[stage == "cutover" || stage == "prune"])
+				for line := range strings.Lines(out) {
+					of, _, _ := strings.Cut(line, " ")
+					if slices.Contains(allStages()[:i+3], of) && !strings.Contains(line, "nothing to do") {
+						t.Errorf("after %s, plan has something left before it: %s", stage, line)
+					}
+				}
+			}
+			w.serves("v2")
+		})
+	}
+}
