@@ -88,6 +88,9 @@ func fetch(r *http.Request, ref string) (*image, int, error) {
 		return nil, status, errors.New(text)
 	}
 	made, err := fromRegistry(parsed, img)
+	if err == nil {
+		err = r.Context().Err() // Its files may have been read in part.
+	}
 	if err != nil {
 		return nil, 500, err
 	}
