@@ -25,8 +25,6 @@ var (
 )
 
 // total is what both tests below measured.
-//
-//nolint:gochecknoglobals // One table is made of all tests.
 var total tally
 
 // TestFaults_EveryStageConverges breaks every stage at remote operations of
