@@ -10,6 +10,8 @@
 // explicit zero survives.
 package config
 
+import "github.com/kstep/kstep/internal/runopt"
+
 // Config is a whole kstep.yml, merged with its destination file, interpolated,
 // validated and with every default filled in. Load moves EnvTags into Env.Tags.
 type Config struct {
@@ -79,6 +81,10 @@ type Config struct {
 	// Retain is how many releases each role and destination keeps for
 	// rollback, the live one included.
 	Retain int `json:"retain" jsonschema:"default=5,minimum=1"`
+	// RetainSize bounds the images of retained releases on each host, besides
+	// their number: the oldest go first. The live version and the one before it
+	// stay in any case. Layers that images share count for each of them.
+	RetainSize runopt.Size `json:"retain_size,omitempty"`
 	// Lease keeps two releases from touching the hosts at once.
 	Lease Lease `json:"lease"`
 	// SSH tells how hosts are reached.

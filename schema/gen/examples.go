@@ -59,6 +59,7 @@ func examples() map[string][]any {
 		"run_directory":            {"/opt/kstep"},
 		"hook_timeout":             {"5m"},
 		"retain":                   {3},
+		"retain_size":              {"20g"},
 		"primary_role":             {"web"},
 		"hooks_path":               {"deploy/hooks"},
 		"Registry.server":          {"ghcr.io", "registry:5000"},

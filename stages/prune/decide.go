@@ -16,10 +16,11 @@ type seen struct {
 	book    ledger.Ledger
 	all     []engine.Container // Of whatever service.
 	folders []string           // Of assets and cords.
+	sizes   map[string]int64   // Of images, by id, if their size counts.
 }
 
 // look observes all but the containers.
-func look(ctx context.Context, w *stages.Work) (seen, error) {
+func look(ctx context.Context, in stages.Input, w *stages.Work) (seen, error) {
 	book, err := w.Guarded(ctx)
 	if err != nil {
 		return seen{}, err
@@ -35,7 +36,15 @@ func look(ctx context.Context, w *stages.Work) (seen, error) {
 			s.folders = append(s.folders, path.Join(dir, e.Name))
 		}
 	}
-	return s, nil
+	if in.Config.RetainSize == 0 {
+		return s, nil
+	}
+	images, err := w.Host.Engine().Images(ctx, engine.Filter{})
+	s.sizes = map[string]int64{}
+	for _, i := range images {
+		s.sizes[i.ID] = i.Size
+	}
+	return s, err
 }
 
 // todo is what goes, and what stays.
@@ -54,6 +63,11 @@ func decide(in stages.Input, s seen) todo {
 	own, ended := tasks(engine.With(s.all, stages.RoleLabels(in.Config, "")), in.Release)
 	kept, removed := retained(s.book, own, in.Release, in.Config.Retain)
 	removed = append(ended, removed...)
+	if limit := in.Config.RetainSize; limit > 0 {
+		var more []engine.Container
+		kept, more = within(kept, s.sizes, int64(limit))
+		removed = append(removed, more...)
+	}
 	t.containers, t.kept = removed, versions(kept)
 	rest := slices.DeleteFunc(slices.Clone(s.all), func(c engine.Container) bool {
 		return slices.ContainsFunc(removed, func(r engine.Container) bool { return r.ID == c.ID })

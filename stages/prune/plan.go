@@ -25,7 +25,7 @@ func (Stage) Plan(ctx context.Context, in stages.Input, ahead *stages.Outlook) (
 }
 
 func foresee(ctx context.Context, in stages.Input, w *stages.Work, push state.PushOutputs, ahead *stages.Outlook) error {
-	seen, err := look(ctx, w)
+	seen, err := look(ctx, in, w)
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 
 func host(ctx context.Context, in stages.Input, w *stages.Work) (state.Pruned, error) {
 	var out state.Pruned
-	seen, err := look(ctx, w)
+	seen, err := look(ctx, in, w)
 	if err != nil {
 		return out, err
 	}

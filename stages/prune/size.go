@@ -1,0 +1,37 @@
+package prune
+
+import (
+	"slices"
+
+	"github.com/kstep/kstep/internal/engine"
+)
+
+// within splits what is retained once more, for hosts with little room: the
+// oldest versions go while the images of all take more than limit bytes, each
+// image counted once. What runs stays, and so does the version to go back to.
+// sizes are the images', by id.
+func within(kept []engine.Container, sizes map[string]int64, limit int64) (stay, removed []engine.Container) {
+	ordered := slices.Clone(kept)
+	slices.SortFunc(ordered, newestFirst)
+	var total int64
+	var held []string // Versions.
+	counted := map[string]bool{}
+	over := false
+	for _, c := range ordered {
+		version := c.Labels[engine.LabelVersion]
+		if !slices.Contains(held, version) {
+			if !counted[c.ImageID] {
+				total += sizes[c.ImageID]
+			}
+			over = over || total > limit
+			if over && !c.Running() && len(held) >= 2 {
+				removed = append(removed, c)
+				continue
+			}
+			counted[c.ImageID] = true
+			held = append(held, version)
+		}
+		stay = append(stay, c)
+	}
+	return stay, removed
+}
