@@ -12,6 +12,7 @@ import (
 )
 
 func TestOptions_ReachTheEngineAsDockerRunWouldSendThem(t *testing.T) {
+	t.Parallel()
 	s := settings{extra: patient}
 	v := s.version("v1", "")
 	v.Files["kstep.yml"] = strings.Replace(s.yaml(), "cmd: /app/bin work", `cmd: /app/bin work

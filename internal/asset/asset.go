@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -30,6 +31,9 @@ type Bridge struct {
 	Image string
 	// Paths are the asset folders in the image.
 	Paths []string
+	// Rules tell, by path, whose version counts of a file that both generations
+	// have: RuleNew, RuleOld, or none for each its own.
+	Rules map[string]string
 	// Prefix is what all asset folders of the role begin with, Dir is this
 	// image's.
 	Prefix, Dir string
@@ -38,6 +42,12 @@ type Bridge struct {
 	Labels map[string]string
 }
 
+// The rules for files of a stable name.
+const (
+	RuleNew = "new"
+	RuleOld = "old"
+)
+
 const marker = "complete.json"
 
 // complete is written last, so that its presence vouches for the rest.
@@ -45,6 +55,8 @@ type complete struct {
 	Image   string   `json:"image"`
 	Paths   []string `json:"paths"`
 	Bridged []string `json:"bridged"` // The other generations' folders.
+	// Rules are those that it was bridged by.
+	Rules map[string]string `json:"rules,omitempty"`
 }
 
 // Todo is what Build has to do.
@@ -81,7 +93,7 @@ func (b Bridge) Volumes() []state.AssetVolume {
 // Look tells what is to be done: folders to be made, and to be bridged with
 // those that the running containers have mounted.
 func (b Bridge) Look(ctx context.Context, running []engine.Container) (Todo, error) {
-	have, err := b.read(ctx)
+	have, err := b.read(ctx, b.Dir)
 	if err != nil {
 		return Todo{}, err
 	}
@@ -89,7 +101,7 @@ func (b Bridge) Look(ctx context.Context, running []engine.Container) (Todo, err
 	if have == nil || have.Image != b.Image || !slices.Equal(have.Paths, b.Paths) {
 		return Todo{extract: true, exchange: others, have: complete{Image: b.Image, Paths: b.Paths}}, nil
 	}
-	if !slices.ContainsFunc(others, func(o other) bool { return !slices.Contains(have.Bridged, o.all) }) {
+	if maps.Equal(have.Rules, b.Rules) && !slices.ContainsFunc(others, func(o other) bool { return !slices.Contains(have.Bridged, o.all) }) {
 		others = nil
 	}
 	return Todo{exchange: others, have: *have}, nil
@@ -109,6 +121,7 @@ func (b Bridge) Build(ctx context.Context, todo Todo, done func(Step)) error {
 		steps = steps[1:]
 	}
 	have := todo.have
+	have.Rules = b.Rules
 	for i, o := range todo.exchange {
 		if err := b.exchange(ctx, o); err != nil {
 			return err
@@ -118,16 +131,21 @@ func (b Bridge) Build(ctx context.Context, todo Todo, done func(Step)) error {
 	}
 	slices.Sort(have.Bridged)
 	have.Bridged = slices.Compact(have.Bridged)
-	return b.write(ctx, have)
+	return b.write(ctx, b.Dir, have)
 }
 
 // folder is where an asset path lives below Dir.
 func (b Bridge) folder(assetPath, kind string) string {
-	return path.Join(b.Dir, strings.ReplaceAll(strings.Trim(assetPath, "/"), "/", "_"), kind)
+	flat := func(p string) string { return strings.ReplaceAll(strings.Trim(p, "/"), "/", "_") }
+	name := flat(assetPath)
+	if at := slices.Index(b.Paths, assetPath); slices.ContainsFunc(b.Paths[:max(0, at)], func(p string) bool { return flat(p) == name }) {
+		name = fmt.Sprintf("%s_%d", name, at) // /a_b beside /a/b.
+	}
+	return path.Join(b.Dir, name, kind)
 }
 
-func (b Bridge) read(ctx context.Context) (*complete, error) {
-	data, err := b.Host.Files().Read(ctx, path.Join(b.Dir, marker))
+func (b Bridge) read(ctx context.Context, dir string) (*complete, error) {
+	data, err := b.Host.Files().Read(ctx, path.Join(dir, marker))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -141,12 +159,12 @@ func (b Bridge) read(ctx context.Context) (*complete, error) {
 	return &c, nil
 }
 
-func (b Bridge) write(ctx context.Context, c complete) error {
+func (b Bridge) write(ctx context.Context, dir string, c complete) error {
 	data, err := json.Marshal(c)
 	if err != nil {
 		return err
 	}
-	return b.Host.Files().Write(ctx, path.Join(b.Dir, marker), data, 0o644)
+	return b.Host.Files().Write(ctx, path.Join(dir, marker), data, 0o644)
 }
 
 // other is another generation's folder, mounted in a running container.
@@ -207,8 +225,43 @@ func (b Bridge) exchange(ctx context.Context, o other) error {
 		return err
 	}
 	theirs := path.Join(path.Dir(o.all), "own")
-	return b.run(ctx, "lend old assets to the new version", addMissing, theirs, b.folder(o.path, "all"))
+	if err := b.run(ctx, "lend old assets to the new version", addMissing, theirs, b.folder(o.path, "all")); err != nil {
+		return err
+	}
+	return b.settle(ctx, o)
 }
+
+// settle makes one version count of the files that both have, where a rule says
+// so.
+func (b Bridge) settle(ctx context.Context, o other) error {
+	rule := b.Rules[o.path]
+	if rule == "" {
+		return nil
+	}
+	from := b.folder(o.path, "own")
+	if rule == RuleOld {
+		from = path.Join(path.Dir(o.all), "own")
+	}
+	for _, to := range []string{b.folder(o.path, "all"), o.all} {
+		if err := b.run(ctx, "exchange assets that both versions have", overlay, from, to); err != nil {
+			return err
+		}
+	}
+	// Who goes back to the other one has to exchange them again.
+	dir := path.Dir(path.Dir(o.all))
+	theirs, err := b.read(ctx, dir)
+	if err != nil || theirs == nil {
+		return err
+	}
+	theirs.Bridged = slices.DeleteFunc(theirs.Bridged, func(all string) bool { return all == b.folder(o.path, "all") })
+	return b.write(ctx, dir, *theirs)
+}
+
+// overlay puts copies of all that "$1" has over what "$2" has. A link and a
+// rename exchange each file, so that one that is being served is never half
+// there.
+const overlay = `stage=$2.overlay
+rm -rf -- "$stage" && cp -a -- "$1" "$stage" && cp -a -l -f -- "$stage/." "$2/" && rm -rf -- "$stage"`
 
 // addMissing copies what "$2" lacks of "$1". The exit status of cp -n for a
 // file it left alone differs between coreutils 9.1, 9.2 and 9.5 and BusyBox, so

@@ -21,6 +21,7 @@ func (c *checker) semantics(kstepVersion string) {
 	c.roles()
 	c.tags()
 	c.assets(nil, c.cfg.AssetPath, c.cfg.AssetPaths)
+	c.assetRules()
 	c.environments()
 	c.tasks()
 	c.rollout()
@@ -116,6 +117,21 @@ func (c *checker) tags() {
 			})
 		}
 	})
+}
+
+// assetRules holds the rules against the asset paths that there are.
+func (c *checker) assetRules() {
+	known := c.cfg.EffectiveAssetPaths(Role{})
+	for _, role := range c.cfg.Servers.Roles {
+		known = append(slices.Clip(known), c.cfg.EffectiveAssetPaths(role)...)
+	}
+	slices.Sort(known)
+	for p := range c.cfg.Assets {
+		if !slices.Contains(known, p) {
+			segs := []string{"assets", p}
+			c.atKey(segs, "%s", c.unknown(segs, "asset path", p, slices.Compact(slices.Clone(known))))
+		}
+	}
 }
 
 // options checks what the engine would refuse, or could do only for one of the

@@ -43,6 +43,9 @@ type Config struct {
 	// AssetPaths are several such folders.
 	AssetPaths []string `json:"asset_paths,omitempty"`
 
+	// Assets are rules for single asset paths.
+	Assets map[string]AssetRule `json:"assets,omitempty"`
+
 	// Healthcheck tells when a container is ready for traffic.
 	Healthcheck Healthcheck `json:"healthcheck"`
 	// Stop tells how a container is asked to end.
@@ -104,6 +107,14 @@ type Config struct {
 	Destination string `json:"-"`
 	// Path is the main file this was loaded from. Not a key.
 	Path string `json:"-"`
+}
+
+// AssetRule tells what old and new version see of the files in an asset path.
+type AssetRule struct {
+	// OnConflict is whose version of a file both see that is in both images
+	// with different content, such as a manifest: `new` or `old`. By default
+	// each sees its own.
+	OnConflict string `json:"on_conflict,omitempty" jsonschema:"enum=new,enum=old"`
 }
 
 // Registry is an image registry and the names of its credentials.

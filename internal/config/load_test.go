@@ -148,6 +148,8 @@ func TestLoad_SaysWhatIsWrongAndWhere(t *testing.T) {
 		"two passwords":                        {base + "registry: {username: a, password: [A, B]}\n", `kstep.yml:4:25: registry.password: must have no more than one entry`},
 		"a user without password":              {base + "registry: {username: a}\n", `kstep.yml:4:1: registry.password: is missing; name the secret that holds it, as a list`},
 		"a registry with a scheme":             {base + "registry: {server: 'https://x'}\n", `kstep.yml:4:20: registry.server: must be a host such as ghcr.io or registry:5000, without https://`},
+		"a rule for no asset path":             {base + "asset_path: /app/assets\nassets: {/app/asets: {on_conflict: new}}\n", `kstep.yml:5:10: assets["/app/asets"]: unknown asset path "/app/asets"; did you mean "/app/assets"?`},
+		"a rule that is none":                  {base + "asset_path: /a\nassets: {/a: {on_conflict: newer}}\n", `kstep.yml:5:28: assets["/a"].on_conflict: must be new or old`},
 		"an option with a typing error":        {"service: s\nimage: a\nservers: {web: {hosts: [a], options: {memroy: 1g}}}\n", `kstep.yml:3:39: servers.web.options.memroy: unknown key; did you mean "memory"?`},
 		"a size in words":                      {"service: s\nimage: a\nservers: {web: {hosts: [a], options: {memory: much}}}\n", `kstep.yml:3:47: servers.web.options.memory: must be a size such as 512m or 1.5g, or a number of bytes`},
 		"a limit of nothing":                   {"service: s\nimage: a\nservers: {web: {hosts: [a], options: {ulimit: [nofile=1, bogus]}}}\n", `kstep.yml:3:58: servers.web.options.ulimit[1]: must be name=soft or name=soft:hard, such as nofile=65536`},

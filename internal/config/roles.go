@@ -111,6 +111,18 @@ func (c *Config) EffectiveAssetPaths(role Role) []string {
 	}
 }
 
+// AssetRules are the rules for stable names in those of the asset paths that
+// have one.
+func (c *Config) AssetRules(paths []string) map[string]string {
+	rules := map[string]string{}
+	for _, p := range paths {
+		if rule := c.Assets[p].OnConflict; rule != "" {
+			rules[p] = rule
+		}
+	}
+	return rules
+}
+
 // TagEnv is the environment of hosts that carry a tag; nothing for a tag that
 // is not declared.
 func (c *Config) TagEnv(tag string) Env { return c.Env.Tags[tag] }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"strings"
 	"time"
@@ -36,7 +37,7 @@ func (c *Client) Follow(ctx context.Context, id string, since time.Time, line fu
 		if one != "" {
 			line(strings.TrimRight(one, "\r\n"))
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
@@ -60,7 +61,7 @@ func unframe(to io.Writer, from *bufio.Reader) error {
 }
 
 func ignoreEOF(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return nil
 	}
 	return err

@@ -4,7 +4,7 @@ package runopt
 
 import (
 	"encoding/json"
-	"fmt"
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -178,7 +178,7 @@ func (o Options) Check() []Problem {
 	return all
 }
 
-var errForm = fmt.Errorf("malformed") //nolint:gochecknoglobals // A constant in all but name.
+var errForm = errors.New("malformed")
 
 // FixedPort tells whether a host port is named among those to publish, which
 // only one container can have.

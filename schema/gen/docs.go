@@ -92,6 +92,12 @@ func (d *docs) target(s *jsonschema.Schema) (name string, def *jsonschema.Schema
 	case "Env":
 		return "Env", d.defs["Env"].AnyOf[0], ""
 	}
+	if s.AdditionalProperties != nil { // Of a map to maps.
+		inner := strings.TrimPrefix(s.AdditionalProperties.Ref, "#/$defs/")
+		if def := d.defs[inner]; def != nil && def.Properties != nil && def.Properties.Len() > 0 {
+			return inner, def, ".<path>"
+		}
+	}
 	if def := d.defs[name]; def != nil && def.Properties != nil && def.Properties.Len() > 0 {
 		return name, def, ""
 	}
@@ -123,7 +129,7 @@ func (d *docs) section(path, title string, s *jsonschema.Schema) {
 		if key == "" {
 			continue
 		}
-		text = strings.NewReplacer("<role>", "web", "<task>", "migrate").Replace(key) + ":\n  " + strings.ReplaceAll(text, "\n", "\n  ")
+		text = strings.NewReplacer("<role>", "web", "<task>", "migrate", "<path>", "/app/public/assets").Replace(key) + ":\n  " + strings.ReplaceAll(text, "\n", "\n  ")
 	}
 	fmt.Fprintf(d, "\n```yaml\n%s\n```\n", text)
 }
@@ -200,6 +206,8 @@ func (d *docs) form(s *jsonschema.Schema) string {
 		return "map of tag to [environment](#env)"
 	case len(s.PatternProperties) == 1 && s.PatternProperties[secretPattern] != nil:
 		return "map of a secret's name to text or list of text"
+	case s.Type == "object" && s.AdditionalProperties != nil && d.paths[strings.TrimPrefix(s.AdditionalProperties.Ref, "#/$defs/")] != "":
+		return "map of [rules](#" + strings.NewReplacer(".", "", "<", "", ">", "").Replace(d.paths[strings.TrimPrefix(s.AdditionalProperties.Ref, "#/$defs/")]) + ")"
 	case s.Type == "object":
 		return "map of text"
 	case s.Type == "boolean":

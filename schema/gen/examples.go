@@ -53,6 +53,8 @@ func examples() map[string][]any {
 		"Task.role":                {"web"},
 		"Task.host":                {"192.0.2.1"},
 		"Task.timeout":             {"1h"},
+		"assets":                   {obj{"/app/public/assets": obj{"on_conflict": "new"}}},
+		"AssetRule.on_conflict":    {"new"},
 		"labels":                   {obj{"team": "checkout"}},
 		"volumes":                  {arr{"/srv/shop/uploads:/app/uploads", "cache:/app/cache:ro"}},
 		"minimum_version":          {"1.2"},

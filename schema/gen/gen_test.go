@@ -67,7 +67,7 @@ func minimal() obj {
 
 func TestExamples_AllLoad(t *testing.T) {
 	places := map[string][]string{
-		"Role": {"servers", "job"}, "Task": {"tasks", "migrate"}, "Options": {"servers", "job", "options"}, "Registry": {"registry"}, "Healthcheck": {"healthcheck"}, "Stop": {"stop"},
+		"Role": {"servers", "job"}, "Task": {"tasks", "migrate"}, "AssetRule": {"assets", "/app/public/assets"}, "Options": {"servers", "job", "options"}, "Registry": {"registry"}, "Healthcheck": {"healthcheck"}, "Stop": {"stop"},
 		"Logging": {"logging"}, "Barrier": {"barrier"}, "Rolling": {"boot"}, "Cutover": {"cutover"}, "Proxy": {"proxy"},
 		"Builder": {"builder"}, "Cache": {"builder", "cache"}, "Lease": {"lease"}, "SSH": {"ssh"},
 		"SecretSources": {"secrets"}, "Bootstrap": {"bootstrap"},
@@ -81,6 +81,9 @@ func TestExamples_AllLoad(t *testing.T) {
 				}
 				if path == "servers" || path == "Role.hosts" || path == "require_destination" {
 					doc["env_tags"] = obj{"gpu": obj{}}
+				}
+				if strings.HasPrefix(strings.ToLower(path), "asset") && path != "asset_paths" && path != "asset_path" {
+					doc["asset_path"] = "/app/public/assets"
 				}
 				in := doc
 				def, key, ok := strings.Cut(path, ".")
@@ -151,7 +154,7 @@ func TestDocs_HoldLoadableYAML(t *testing.T) {
 		// Keys that the block itself does not bring.
 		for key, line := range map[string]string{
 			"service": "service: shop", "image": "image: acme/shop", "servers": "servers: [192.0.2.1]",
-			"env": "env: {tags: {gpu: {}}}",
+			"env": "env: {tags: {gpu: {}}}", "asset_paths": "asset_paths: [/app/public/assets]",
 		} {
 			if !strings.Contains("\n"+text, "\n"+key+":") && !(key == "env" && strings.Contains(text, "env_tags:")) {
 				text += "\n" + line
