@@ -88,12 +88,12 @@ func (t *planTable) foot(p state.Plan) {
 	fmt.Fprintf(t, "%s on %s; nothing was changed\n", counted(p.Changes, "change"), counted(len(hosts), "host"))
 }
 
-// nothing says it only where all could be told.
+// nothing says that there is nothing to do only where all could be told.
 func (t *planTable) nothing(p state.Plan) string {
 	for _, s := range p.Stages {
 		for _, at := range s.Targets {
 			if at.Error != nil {
-				return "nothing else to do, as far as it can be told"
+				return "not everything could be told"
 			}
 		}
 	}
