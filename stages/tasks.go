@@ -30,10 +30,10 @@ type TaskInputs struct {
 // hosts that it worked on: after a failure only of the one that failed.
 func TasksBeforeBoot(ctx context.Context, in Input, from TaskInputs) ([]state.Target, error) {
 	var records []state.Target
-	for _, t := range in.tasks() {
+	for _, t := range in.Config.Tasks.All {
 		place, ours := in.place(t)
 		if !ours {
-			if t.Run == config.BeforeBoot {
+			if t.Run == config.BeforeBoot && !in.Options.SkipTasks {
 				if err := await(ctx, in, t, place); err != nil {
 					return nil, err
 				}
@@ -42,6 +42,9 @@ func TasksBeforeBoot(ctx context.Context, in Input, from TaskInputs) ([]state.Ta
 		}
 		done, err := onHost(ctx, in, place, func(ctx context.Context, w *Work) error {
 			one := in.task(w, t)
+			if in.Options.SkipTasks {
+				return one.Skip(ctx)
+			}
 			one.Spec = func(ctx context.Context) (engine.Spec, error) { return spec(ctx, in, w, t, place, from) }
 			if t.Run == config.BeforeBoot {
 				return one.Run(ctx)

@@ -76,6 +76,8 @@ func TestTasks_RunOnceInAReleaseOnOneHost(t *testing.T) {
 	w.ranOnly("migrate", "v1 web@vm1", "v2 web@vm1")
 	w.exits(exit.OK, "rollback", "v1")
 	w.serves("v1")
+	w.exits(exit.OK, "boot") // Nor do its stages by themselves.
+	w.exits(exit.OK, "cutover")
 	w.ranOnly("migrate", "v1 web@vm1", "v2 web@vm1") // Going back runs none.
 	w.ranOnly("report", "v1 job@vm3", "v2 job@vm3")
 	for name, fake := range w.hosts {

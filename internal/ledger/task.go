@@ -16,7 +16,11 @@ const (
 	TaskDone    TaskStatus = "done"
 	TaskFailed  TaskStatus = "failed"
 	TaskUnclear TaskStatus = "unclear" // Stopped, and it said that all was well.
+	TaskSkipped TaskStatus = "skipped" // The release goes back.
 )
+
+// Over tells that the task has nothing to do any more in its release.
+func (s TaskStatus) Over() bool { return s == TaskDone || s == TaskSkipped }
 
 // Task is what became of a task of a release.
 type Task struct {

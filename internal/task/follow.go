@@ -122,7 +122,7 @@ func (t Task) Await(ctx context.Context) error {
 		switch noted := book.Task(t.Release, t.Name); {
 		case err != nil && waiting.Err() == nil:
 			return err
-		case noted.Status == ledger.TaskDone:
+		case noted.Status.Over():
 			return nil
 		case noted.Status == ledger.TaskFailed:
 			return exit.With(exit.Failed, fmt.Errorf("%s failed on %s with exit status %d", t, t.Host.Name(), noted.ExitCode),

@@ -47,12 +47,21 @@ func (t Task) Prepare(ctx context.Context) error {
 		return err
 	}
 	switch noted := book.Task(t.Release, t.Name); noted.Status {
-	case ledger.TaskStarted, ledger.TaskDone, ledger.TaskUnclear:
-		return nil
-	default:
+	case "", ledger.TaskFailed:
 		_, err = t.container(ctx, noted, false)
 		return err
+	default:
+		return nil
 	}
+}
+
+// Skip makes sure that nobody runs the task in this release.
+func (t Task) Skip(ctx context.Context) error {
+	book, err := ledger.Read(ctx, t.Host.Files(), t.Ledger)
+	if err != nil || book.Task(t.Release, t.Name).Status != "" {
+		return err
+	}
+	return t.note(ctx, ledger.Task{Status: ledger.TaskSkipped})
 }
 
 // Run runs the task to its end, unless it has done its work.
@@ -66,7 +75,7 @@ func (t Task) Run(ctx context.Context) error {
 	}
 	noted := book.Task(t.Release, t.Name)
 	switch noted.Status {
-	case ledger.TaskDone:
+	case ledger.TaskDone, ledger.TaskSkipped:
 		return nil
 	case ledger.TaskUnclear:
 		return t.stopped()
@@ -92,7 +101,7 @@ func (t Task) Pending(ctx context.Context) (create, run bool, err error) {
 	}
 	noted := book.Task(t.Release, t.Name)
 	switch noted.Status {
-	case ledger.TaskDone:
+	case ledger.TaskDone, ledger.TaskSkipped:
 		return false, false, nil
 	case ledger.TaskUnclear:
 		return false, false, t.stopped()

@@ -159,6 +159,9 @@ func (d *docs) row(in *jsonschema.Schema, key string, s *jsonschema.Schema) {
 	fmt.Fprintf(d, "| `%s` | %s | %s | %s |\n", key, d.form(s), def, strings.ReplaceAll(description, "|", `\|`))
 }
 
+// anchor is the link to a section.
+func anchor(path string) string { return strings.NewReplacer(".", "", "<", "", ">", "").Replace(path) }
+
 // form says in a few words what may be written.
 func (d *docs) form(s *jsonschema.Schema) string {
 	switch name := strings.TrimPrefix(s.Ref, "#/$defs/"); name {
@@ -189,7 +192,7 @@ func (d *docs) form(s *jsonschema.Schema) string {
 		return "text or list of text"
 	default:
 		path := d.paths[name]
-		return "map: [" + path + "](#" + strings.ReplaceAll(path, ".", "") + ")"
+		return "map: [" + path + "](#" + anchor(path) + ")"
 	}
 	switch {
 	case len(s.Enum) > 0:
@@ -207,13 +210,15 @@ func (d *docs) form(s *jsonschema.Schema) string {
 	case len(s.PatternProperties) == 1 && s.PatternProperties[secretPattern] != nil:
 		return "map of a secret's name to text or list of text"
 	case s.Type == "object" && s.AdditionalProperties != nil && d.paths[strings.TrimPrefix(s.AdditionalProperties.Ref, "#/$defs/")] != "":
-		return "map of [rules](#" + strings.NewReplacer(".", "", "<", "", ">", "").Replace(d.paths[strings.TrimPrefix(s.AdditionalProperties.Ref, "#/$defs/")]) + ")"
+		return "map of [rules](#" + anchor(d.paths[strings.TrimPrefix(s.AdditionalProperties.Ref, "#/$defs/")]) + ")"
 	case s.Type == "object":
 		return "map of text"
 	case s.Type == "boolean":
 		return "`true` or `false`"
 	case s.Type == "integer":
 		return "whole number"
+	case s.Type == "number":
+		return "number"
 	default:
 		return "text"
 	}
