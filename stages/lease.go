@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"path"
 	"slices"
@@ -197,7 +198,12 @@ func (r *run) last(ctx context.Context) (bool, error) {
 	}
 	marks := path.Join(store.Dir, "done", r.Release)
 	for _, t := range r.in.Targets {
-		if err := store.Files.Write(ctx, path.Join(marks, url.PathEscape(t.Key())), nil, 0o644); err != nil {
+		mark := path.Join(marks, url.PathEscape(t.Key()))
+		err := store.Files.Write(ctx, mark, nil, 0o644)
+		if errors.Is(err, fs.ErrNotExist) { // A shard that knows of no other removed the folder under it.
+			err = store.Files.Write(ctx, mark, nil, 0o644)
+		}
+		if err != nil {
 			return false, fmt.Errorf("mark %s as done: %w", t.Key(), err)
 		}
 	}

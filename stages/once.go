@@ -79,8 +79,11 @@ func (r *run) claim(ctx context.Context, m marks, name string) (mine bool, err e
 			return false, err
 		}
 		err := m.files.Create(ctx, m.running, []byte(r.shard()), 0o644)
-		if err == nil || !errors.Is(err, fs.ErrExist) {
-			return err == nil, err
+		if err == nil {
+			return r.still(ctx, m)
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return false, err
 		}
 		owner, err := m.files.Read(ctx, m.running)
 		switch {
@@ -106,4 +109,14 @@ func (r *run) claim(ctx context.Context, m marks, name string) (mine bool, err e
 		case <-time.After(hookLook):
 		}
 	}
+}
+
+// still tells whether the hook is still to be run: between the two looks of
+// claim another job may have come to its end.
+func (r *run) still(ctx context.Context, m marks) (bool, error) {
+	_, err := m.files.Stat(ctx, m.done)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	return false, errors.Join(err, m.files.Remove(ctx, m.running))
 }

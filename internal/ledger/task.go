@@ -36,15 +36,28 @@ func (l Ledger) Task(release, name string) Task {
 	return r.Tasks[name]
 }
 
+// StartTask is NoteTask for who has seen the task as it was and is about to
+// start it: of several, one may.
+func (l *Ledger) StartTask(release, name string, seen, t Task) bool {
+	if now := l.Task(release, name); now.Status != seen.Status || now.Container != seen.Container || !now.At.Equal(seen.At) {
+		return false
+	}
+	return l.put(release, name, t)
+}
+
 // NoteTask writes down how far a task is. It tells whether that changed
 // anything; nothing does in a ledger that does not know the release.
 func (l *Ledger) NoteTask(release, name string, t Task) bool {
-	at := slices.IndexFunc(l.Releases, func(r Release) bool { return r.ID == release })
-	if at < 0 {
+	have := l.Task(release, name)
+	if have.Status == t.Status && have.Container == t.Container && have.ExitCode == t.ExitCode {
 		return false
 	}
-	have := l.Releases[at].Tasks[name]
-	if have.Status == t.Status && have.Container == t.Container && have.ExitCode == t.ExitCode {
+	return l.put(release, name, t)
+}
+
+func (l *Ledger) put(release, name string, t Task) bool {
+	at := slices.IndexFunc(l.Releases, func(r Release) bool { return r.ID == release })
+	if at < 0 {
 		return false
 	}
 	tasks := maps.Clone(l.Releases[at].Tasks)

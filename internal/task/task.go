@@ -126,11 +126,8 @@ func (t Task) end(ctx context.Context, c engine.Container, noted ledger.Task) (e
 			}
 			since = before.Finished
 		}
-		if err := t.note(ctx, ledger.Task{Status: ledger.TaskStarted, Container: c.ID}); err != nil {
+		if err := t.start(ctx, c, noted); err != nil {
 			return c, false, err
-		}
-		if err := t.Host.Engine().Start(ctx, c.ID); err != nil {
-			return c, false, fmt.Errorf("start %s: %w", t, err)
 		}
 	default:
 		t.Tell("%s was started before: following %s", t, c.Name)
@@ -141,6 +138,50 @@ func (t Task) end(ctx context.Context, c engine.Container, noted ledger.Task) (e
 			"run the same command again to follow it")
 	}
 	return ended, stopped, err
+}
+
+// claimed is how long another job may take from its word that it starts the
+// container to the start. After that it must have been killed in between.
+const claimed = 5 * time.Second
+
+// start lets the container run, unless another job of the release has just done
+// that: started again, it would do its work twice.
+func (t Task) start(ctx context.Context, c engine.Container, seen ledger.Task) error {
+	for {
+		mine, now, err := t.claim(ctx, c, seen)
+		if err != nil {
+			return err
+		}
+		if mine {
+			if err := t.Host.Engine().Start(ctx, c.ID); err != nil {
+				return fmt.Errorf("start %s: %w", t, err)
+			}
+			return nil
+		}
+		t.Tell("%s was started by another job: following %s", t, c.Name)
+		waiting, cancel := context.WithTimeout(ctx, claimed)
+		err = t.Host.Engine().WaitFor(waiting, c.ID, func(now engine.Container) (bool, error) { return now.State != "created", nil })
+		late := waiting.Err() != nil && ctx.Err() == nil
+		cancel()
+		if !late {
+			return err
+		}
+		seen = now
+	}
+}
+
+// claim says in the ledger that the container is started, unless somebody else
+// did since the task was seen. It returns what the ledger says now.
+func (t Task) claim(ctx context.Context, c engine.Container, seen ledger.Task) (mine bool, now ledger.Task, err error) {
+	record := ledger.Task{Status: ledger.TaskStarted, Container: c.ID, At: time.Now().UTC()}
+	book, err := ledger.Update(ctx, t.Host.Files(), t.Ledger, func(l *ledger.Ledger) bool {
+		if mine && l.Task(t.Release, t.Name).At.Equal(record.At) {
+			return false // Asked again, with what was written.
+		}
+		mine = l.StartTask(t.Release, t.Name, seen, record)
+		return mine
+	})
+	return mine, book.Task(t.Release, t.Name), err
 }
 
 // judge writes down how the task ended.
