@@ -16,7 +16,7 @@ type seen struct {
 	book    ledger.Ledger
 	all     []engine.Container // Of whatever service.
 	folders []string           // Of assets and cords.
-	sizes   map[string]int64   // Of images, by id, if their size counts.
+	images  []engine.Image     // If their size counts.
 }
 
 // look observes all but the containers.
@@ -36,13 +36,8 @@ func look(ctx context.Context, in stages.Input, w *stages.Work) (seen, error) {
 			s.folders = append(s.folders, path.Join(dir, e.Name))
 		}
 	}
-	if in.Config.RetainSize == 0 {
-		return s, nil
-	}
-	images, err := w.Host.Engine().Images(ctx, engine.Filter{})
-	s.sizes = map[string]int64{}
-	for _, i := range images {
-		s.sizes[i.ID] = i.Size
+	if in.Config.RetainSize > 0 {
+		s.images, err = w.Host.Engine().Images(ctx, engine.Filter{})
 	}
 	return s, err
 }
@@ -65,7 +60,7 @@ func decide(in stages.Input, s seen) todo {
 	removed = append(ended, removed...)
 	if limit := in.Config.RetainSize; limit > 0 {
 		var more []engine.Container
-		kept, more = within(kept, s.sizes, int64(limit))
+		kept, more = within(kept, s.images, int64(limit))
 		removed = append(removed, more...)
 	}
 	t.containers, t.kept = removed, versions(kept)
@@ -104,6 +99,18 @@ func unneeded(r ledger.Release, book ledger.Ledger, kept []string, all []engine.
 		}
 	}
 	return refs
+}
+
+// present are the images of these that the host still has: a run may have been
+// killed before it could write down that it removed some.
+func present(ctx context.Context, w *stages.Work, refs []string) ([]string, error) {
+	if len(refs) == 0 {
+		return nil, nil
+	}
+	all, err := w.Host.Engine().Images(ctx, engine.Filter{})
+	return slices.DeleteFunc(refs, func(ref string) bool {
+		return !slices.ContainsFunc(all, func(i engine.Image) bool { return i.Tagged(ref) || slices.Contains(i.Digests, ref) })
+	}), err
 }
 
 // unmounted are the folders that no container mounts.

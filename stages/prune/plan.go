@@ -35,6 +35,9 @@ func foresee(ctx context.Context, in stages.Input, w *stages.Work, push state.Pu
 		ID: in.Release, Version: in.Version, Image: push.Reference(), Tag: push.Repository + ":" + in.Version,
 	})
 	todo := decide(in, seen)
+	if todo.images, err = present(ctx, w, todo.images); err != nil {
+		return err
+	}
 	for _, c := range todo.containers {
 		w.Intend(removing("container", c.Name))
 		ahead.Remove(host, c.ID)

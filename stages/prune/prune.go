@@ -138,7 +138,11 @@ func versions(containers []engine.Container) []string {
 
 // images removes the tags of releases that are not kept.
 func images(ctx context.Context, in stages.Input, w *stages.Work, todo todo, out *state.Pruned) error {
-	for _, ref := range todo.images {
+	refs, err := present(ctx, w, todo.images)
+	if err != nil {
+		return err
+	}
+	for _, ref := range refs {
 		err := w.Host.Engine().RemoveImage(ctx, ref)
 		switch {
 		case errors.Is(err, engine.ErrNotFound):

@@ -9,8 +9,11 @@ import (
 // within splits what is retained once more, for hosts with little room: the
 // oldest versions go while the images of all take more than limit bytes, each
 // image counted once. What runs stays, and so does the version to go back to.
-// sizes are the images', by id.
-func within(kept []engine.Container, sizes map[string]int64, limit int64) (stay, removed []engine.Container) {
+func within(kept []engine.Container, images []engine.Image, limit int64) (stay, removed []engine.Container) {
+	sizes := map[string]int64{}
+	for _, i := range images {
+		sizes[i.ID] = i.Size
+	}
 	ordered := slices.Clone(kept)
 	slices.SortFunc(ordered, newestFirst)
 	var total int64

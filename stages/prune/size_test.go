@@ -12,10 +12,10 @@ func TestWithin_DropsTheOldestVersionsUntilTheImagesFit(t *testing.T) {
 		container("web5", "web", "v5", "running", 1), container("web4", "web", "v4", "exited", 2),
 		container("web3", "web", "v3", "exited", 3), container("web2", "web", "v2", "exited", 4), container("job2", "job", "v2", "exited", 4),
 	}
-	sizes := map[string]int64{}
+	var images []engine.Image
 	for i := range kept {
 		kept[i].ImageID = kept[i].Labels[engine.LabelVersion]
-		sizes[kept[i].ImageID] = 100
+		images = append(images, engine.Image{ID: kept[i].ImageID, Size: 100})
 	}
 	for limit, want := range map[int64][]string{
 		1000: nil,
@@ -25,7 +25,7 @@ func TestWithin_DropsTheOldestVersionsUntilTheImagesFit(t *testing.T) {
 		200:  {"job2", "web2", "web3"},
 		10:   {"job2", "web2", "web3"}, // One to go back to stays.
 	} {
-		_, removed := within(kept, sizes, limit)
+		_, removed := within(kept, images, limit)
 		var got []string
 		for _, c := range removed {
 			got = append(got, c.Name)
