@@ -43,12 +43,7 @@ type releaseStatus struct {
 }
 
 func (p *program) releases(ctx context.Context, s *stages.Session) error {
-	in, err := looking(s)
-	if err != nil {
-		return err
-	}
-	s.Warm(ctx)
-	past, err := stages.History(ctx, in)
+	in, past, err := history(ctx, s)
 	if err != nil {
 		return err
 	}

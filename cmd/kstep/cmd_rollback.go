@@ -29,12 +29,7 @@ func configureRollback(p *program, app *kingpin.Application, actions map[string]
 
 // choose finds what to go back to, before anything is touched.
 func choose(ctx context.Context, s *stages.Session, version string, fresh bool) error {
-	in, err := looking(s)
-	if err != nil {
-		return err
-	}
-	s.Warm(ctx)
-	past, err := stages.History(ctx, in)
+	in, past, err := history(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -50,6 +45,17 @@ func choose(ctx context.Context, s *stages.Session, version string, fresh bool) 
 	pushed, err := to.Pushed(ctx, in)
 	s.Options.Retained = &pushed
 	return err
+}
+
+// history is what the hosts can go back to, and what was asked.
+func history(ctx context.Context, s *stages.Session) (stages.Input, []stages.Past, error) {
+	in, err := looking(s)
+	if err != nil {
+		return in, nil, err
+	}
+	s.Warm(ctx)
+	past, err := stages.History(ctx, in)
+	return in, past, err
 }
 
 // pick is the version that was asked for, or else the latest that does not
