@@ -12,50 +12,45 @@ import (
 
 func TestLease_AStoppedPipelineChangesNothingAfterANewerOne(t *testing.T) {
 	t.Parallel()
-	for _, stage := range []string{"boot", "cutover"} {
-		t.Run(stage, func(t *testing.T) {
-			t.Parallel()
-			s := settings{extra: "lease: {ttl: 4s}\ncutover: {drain: 3s}\nhealthcheck: {interval: 1s}\n"}
-			w := begin(t, s)
-			w.must("deploy")
-			load := w.traffic()
-			w.commit(s.version("v2", ""))
-			older := w.start("deploy")
-			w.reaches(older, stage)
-			time.Sleep(300 * time.Millisecond) // Into the stage, wherever that is.
-			if err := older.Signal(t.Context(), "STOP"); err != nil {
-				t.Fatal(err)
-			}
-
-			newer := *w
-			app, err := w.rig.NewApp("newer-"+stage, s.version("v3", ""))
-			if err != nil {
-				t.Fatal(err)
-			}
-			newer.app = app
-			if r := newer.must("deploy", "--wait", "2m"); !strings.Contains(r.Stderr, "took over the expired lease of release") {
-				t.Errorf("the take-over is not told:\n%s", r.Stderr)
-			}
-			w.serves("v3")
-
-			before := w.snapshot()
-			if err := older.Signal(t.Context(), "CONT"); err != nil {
-				t.Fatal(err)
-			}
-			r, err := older.Wait()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if r.Exit != 20 {
-				t.Errorf("the older pipeline ends with %d, want 20\n%s", r.Exit, r.Stderr)
-			}
-			if diff := before.Diff(w.snapshot()); diff != "" {
-				t.Errorf("the older pipeline changed the hosts after it woke up:\n%s", diff)
-			}
-			w.serves("v3")
-			w.lostNothing(load, 1000)
-		})
+	s := settings{extra: "lease: {ttl: 4s}\ncutover: {drain: 3s}\nhealthcheck: {interval: 1s}\n"}
+	w := begin(t, s)
+	w.must("deploy")
+	load := w.traffic()
+	w.commit(s.version("v2", ""))
+	older := w.start("deploy")
+	w.reaches(older, "cutover")
+	time.Sleep(300 * time.Millisecond) // Into the stage, wherever that is.
+	if err := older.Signal(t.Context(), "STOP"); err != nil {
+		t.Fatal(err)
 	}
+
+	newer := *w
+	app, err := w.rig.NewApp("newer", s.version("v3", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer.app = app
+	if r := newer.must("deploy", "--wait", "2m"); !strings.Contains(r.Stderr, "took over the expired lease of release") {
+		t.Errorf("the take-over is not told:\n%s", r.Stderr)
+	}
+	w.serves("v3")
+
+	before := w.snapshot()
+	if err := older.Signal(t.Context(), "CONT"); err != nil {
+		t.Fatal(err)
+	}
+	r, err := older.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Exit != 20 {
+		t.Errorf("the older pipeline ends with %d, want 20\n%s", r.Exit, r.Stderr)
+	}
+	if diff := before.Diff(w.snapshot()); diff != "" {
+		t.Errorf("the older pipeline changed the hosts after it woke up:\n%s", diff)
+	}
+	w.serves("v3")
+	w.lostNothing(load, 1000)
 }
 
 func TestLease_TellsWhoHoldsItAndWhoWaits(t *testing.T) {
