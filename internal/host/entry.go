@@ -17,11 +17,10 @@ const (
 	temporaryEnd  = ".tmp" // Traefik's file provider passes over it.
 )
 
-// temporaryName is beside the final name, because a rename does not cross
-// file systems, and hidden, because folders are watched.
-func temporaryName(final string) string {
-	dir, base := path.Split(final)
-	return dir + "." + base + temporaryMark + strings.ToLower(rand.Text()[:10]) + temporaryEnd
+// temporaryName is in the same file system as the final name, because a rename
+// does not cross them, and hidden.
+func temporaryName(dir, final string) string {
+	return path.Join(dir, "."+path.Base(final)+temporaryMark+strings.ToLower(rand.Text()[:10])+temporaryEnd)
 }
 
 // TemporaryPattern matches, as `find -name` does, what a Write that was killed

@@ -52,6 +52,9 @@ type Files interface {
 	// parent folders are made with mode 0755 (0700 if perm has no bits for
 	// others).
 	Write(ctx context.Context, path string, data []byte, perm fs.FileMode) error
+	// WriteVia is Write with the temporary name in another folder of the same
+	// file system: whoever watches the file's own folder sees one change.
+	WriteVia(ctx context.Context, dir, path string, data []byte, perm fs.FileMode) error
 	// Create writes a file that must not exist yet, complete or not at all;
 	// else fs.ErrExist. Of several at once exactly one wins.
 	Create(ctx context.Context, path string, data []byte, perm fs.FileMode) error

@@ -42,8 +42,15 @@ func (f localFiles) Read(ctx context.Context, path string) (data []byte, err err
 }
 
 func (f localFiles) Write(ctx context.Context, path string, data []byte, perm fs.FileMode) error {
+	return f.WriteVia(ctx, filepath.Dir(path), path, data, perm)
+}
+
+func (f localFiles) WriteVia(ctx context.Context, dir, path string, data []byte, perm fs.FileMode) error {
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join(f.l.home, dir)
+	}
 	return f.do(ctx, "write", path, true, func(abs string) error {
-		tmp, err := f.temporary(abs, data, perm)
+		tmp, err := f.temporary(dir, abs, data, perm)
 		if err != nil {
 			return err
 		}
@@ -56,7 +63,7 @@ func (f localFiles) Write(ctx context.Context, path string, data []byte, perm fs
 
 func (f localFiles) Create(ctx context.Context, path string, data []byte, perm fs.FileMode) error {
 	return f.do(ctx, "create", path, false, func(abs string) error {
-		tmp, err := f.temporary(abs, data, perm)
+		tmp, err := f.temporary(filepath.Dir(abs), abs, data, perm)
 		if err != nil {
 			return err
 		}
@@ -65,12 +72,12 @@ func (f localFiles) Create(ctx context.Context, path string, data []byte, perm f
 	})
 }
 
-// temporary writes a complete file beside its final name.
-func (f localFiles) temporary(abs string, data []byte, perm fs.FileMode) (_ string, err error) {
-	if err := mkdirLocal(filepath.Dir(abs), parentPerm(perm)); err != nil {
+// temporary writes a complete file under a temporary name in dir.
+func (f localFiles) temporary(dir, abs string, data []byte, perm fs.FileMode) (_ string, err error) {
+	if err := mkdirLocal(dir, parentPerm(perm)); err != nil {
 		return "", err
 	}
-	tmp := temporaryName(abs)
+	tmp := temporaryName(dir, abs)
 	file, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return "", err

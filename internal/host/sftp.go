@@ -107,11 +107,15 @@ func readAll(c *sftp.Client, file string) ([]byte, error) {
 }
 
 func (f remoteFiles) Write(ctx context.Context, file string, data []byte, perm fs.FileMode) error {
+	return f.WriteVia(ctx, path.Dir(file), file, data, perm)
+}
+
+func (f remoteFiles) WriteVia(ctx context.Context, dir, file string, data []byte, perm fs.FileMode) error {
 	return f.do(ctx, "write", file, true, func(ctx context.Context, c *sftp.Client) error {
 		if _, ok := c.HasExtension("posix-rename@openssh.com"); !ok {
 			return errors.New("the SFTP server cannot replace a file in one step (posix-rename@openssh.com)")
 		}
-		tmp, err := temporary(ctx, c, file, data, perm)
+		tmp, err := temporary(ctx, c, dir, file, data, perm)
 		if err != nil {
 			return err
 		}
@@ -142,7 +146,7 @@ func (f remoteFiles) Create(ctx context.Context, file string, data []byte, perm 
 }
 
 func create(ctx context.Context, c *sftp.Client, file string, data []byte, perm fs.FileMode) error {
-	tmp, err := temporary(ctx, c, file, data, perm)
+	tmp, err := temporary(ctx, c, path.Dir(file), file, data, perm)
 	if err != nil {
 		return err
 	}

@@ -15,12 +15,13 @@ import (
 	"github.com/kstep/kstep/internal/engine"
 )
 
-// temporary writes a complete file beside its final name and returns its name.
-func temporary(ctx context.Context, c *sftp.Client, file string, data []byte, perm fs.FileMode) (string, error) {
-	tmp := temporaryName(file)
+// temporary writes a complete file under a temporary name in dir and returns
+// that name.
+func temporary(ctx context.Context, c *sftp.Client, dir, file string, data []byte, perm fs.FileMode) (string, error) {
+	tmp := temporaryName(dir, file)
 	err := writeNew(ctx, c, tmp, file, data, perm)
 	if missing(err) {
-		if err := mkdirAll(c, path.Dir(file), parentPerm(perm)); err != nil {
+		if err := mkdirAll(c, dir, parentPerm(perm)); err != nil {
 			return "", err
 		}
 		err = writeNew(ctx, c, tmp, file, data, perm)

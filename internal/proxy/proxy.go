@@ -74,7 +74,7 @@ func spec(cfg *config.Config, n plan.Names, env environment) engine.Spec {
 		"entrypoints.web.transport.lifecycle.gracetimeout":         "30s",
 		"providers.file.directory":                                 routes,
 		"providers.file.watch":                                     "true",
-		"providers.providersthrottleduration":                      "20ms", // Waited at every move: the route's temporary file is a change, too.
+		"providers.providersthrottleduration":                      "20ms", // Between two changes, such as those of two roles.
 		"api.insecure":                                             "true", // On a port of the container's network only.
 		"ping":                                                     "true",
 		"global.checknewversion":                                   "false",

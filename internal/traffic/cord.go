@@ -111,7 +111,7 @@ func (s *cordSwitch) writeRouter(ctx context.Context) error {
 	if err != nil || routed {
 		return err
 	}
-	if err := s.Host.Files().Write(ctx, s.Names.RouteFile(s.Name), s.router(), 0o644); err != nil {
+	if err := s.Host.Files().WriteVia(ctx, s.Names.ProxyDir(), s.Names.RouteFile(s.Name), s.router(), 0o644); err != nil {
 		return err
 	}
 	if err := s.confirmRouter(ctx, s.Names.Route(s.Name)+"@file", s.service()); err != nil {

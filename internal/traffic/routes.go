@@ -45,7 +45,7 @@ func (s *routes) Live(ctx context.Context, containers []engine.Container) ([]str
 func (s *routes) Admit(ctx context.Context, c engine.Container) error {
 	route := s.Names.Route(s.Name)
 	data := routeTo(route, s.Config.Proxy, route, s.url(c))
-	if err := s.Host.Files().Write(ctx, s.Names.RouteFile(s.Name), data, 0o644); err != nil {
+	if err := s.Host.Files().WriteVia(ctx, s.Names.ProxyDir(), s.Names.RouteFile(s.Name), data, 0o644); err != nil {
 		return err
 	}
 	only := func(urls []string) bool { return slices.Equal(urls, []string{s.url(c)}) }

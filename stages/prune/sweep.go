@@ -20,7 +20,7 @@ func sweep(ctx context.Context, in stages.Input, w *stages.Work) error {
 	dirs := []string{w.Names.Folder()}
 	for _, t := range in.All {
 		if t.Proxied && t.Host == w.Target.Host {
-			dirs = append(dirs, w.Names.RouteDir())
+			dirs = append(dirs, w.Names.ProxyDir())
 			break
 		}
 	}

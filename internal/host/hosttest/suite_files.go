@@ -173,6 +173,19 @@ func limits(h host.Host) map[string]filesTest {
 			_, err := files.Stat(t.Context(), path.Join(dir, "r"))
 			must(t, err)
 		},
+		"WriteVia shows one change, by way of another folder": func(t *testing.T, dir string) {
+			watched := path.Join(dir, "watched")
+			must(t, files.Mkdir(t.Context(), watched, 0o755))
+			must(t, files.WriteVia(t.Context(), dir, path.Join(watched, "route"), []byte("one"), 0o644))
+			must(t, files.WriteVia(t.Context(), dir, path.Join(watched, "route"), []byte("two"), 0o644))
+			got, err := files.Read(t.Context(), path.Join(watched, "route"))
+			must(t, err)
+			if string(got) != "two" {
+				t.Errorf("got %q, want two", got)
+			}
+			wantList(t, files, watched, "route")
+			wantList(t, files, dir, "watched")
+		},
 		"nothing happens after the context ended": func(t *testing.T, dir string) {
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
