@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/hook/hooktest"
 )
 
 func TestPush_NeedsNoSSHKey(t *testing.T) {
@@ -30,9 +31,7 @@ func TestHooks_CannotShowASecretThatIsNotUsedYet(t *testing.T) {
 	if err := os.MkdirAll(hooks, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(hooks, "pre-env-push"), []byte("#!/bin/sh\necho it is $DATABASE_URL\n"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	hooktest.Program(t, filepath.Join(hooks, "pre-env-push"), "#!/bin/sh\necho it is $DATABASE_URL\n")
 	w.exits(exit.OK, "push", "--image", w.image("v1"), "--version", "v1")
 	stdout, stderr := w.exits(exit.OK, "env-push")
 	if strings.Contains(stdout+stderr, "s3cr3t") || !strings.Contains(stderr, "it is [REDACTED]") {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kstep/kstep/internal/envfile"
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/hook/hooktest"
 )
 
 // envOf is a role's environment as it lies on a host, nil if there is none.
@@ -197,9 +198,7 @@ func (w *world) hook(name, script string) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		w.t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\nset -eu\n"+script+"\n"), 0o700); err != nil {
-		w.t.Fatal(err)
-	}
+	hooktest.Program(w.t, filepath.Join(dir, name), "#!/bin/sh\nset -eu\n"+script+"\n")
 }
 
 func TestEnvPush_ByOneWhoHasTheSecretsLetsOthersDeployWithoutThem(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/hook/hooktest"
 )
 
 // logged makes hooks that write a line each, with their name before it, and
@@ -169,9 +170,7 @@ func TestHooks_OfTheUserRunWhereTheProjectHasNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"pre-boot", "pre-cutover"} {
-		if err := os.WriteFile(filepath.Join(own, name), []byte("#!/bin/sh\necho the user\\'s "+name+"\n"), 0o700); err != nil {
-			t.Fatal(err)
-		}
+		hooktest.Program(t, filepath.Join(own, name), "#!/bin/sh\necho the user\\'s "+name+"\n")
 	}
 	w.hook("pre-boot", "echo the project\\'s pre-boot")
 	_, stderr := w.exits(exit.OK, "deploy", "--image", w.image("v1"), "--version", "v1")

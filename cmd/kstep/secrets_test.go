@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/hook/hooktest"
 )
 
 // vault makes a password manager's program: it prints what it has for its
@@ -23,9 +24,7 @@ empty) ;;
 *) printf 'vaulted\n%s\n' "$1" ;;
 esac
 `
-	if err := os.WriteFile(program, []byte(script), 0o700); err != nil {
-		w.t.Fatal(err)
-	}
+	hooktest.Program(w.t, program, script)
 	return program, func() string {
 		data, err := os.ReadFile(filepath.Join(dir, "asked"))
 		if err != nil && !os.IsNotExist(err) {

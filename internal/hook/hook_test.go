@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/hook/hooktest"
 	"github.com/kstep/kstep/internal/report"
 )
 
@@ -45,9 +46,7 @@ func runner(t *testing.T, scripts map[string]string) (*Runner, recorder) {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range scripts {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
-			t.Fatal(err)
-		}
+		hooktest.Program(t, filepath.Join(dir, name), text)
 	}
 	rec := recorder{events: make(chan report.Event, 1000)}
 	return &Runner{Dirs: []string{dir}, WorkDir: dir, Env: []string{"PATH=" + os.Getenv("PATH"), "KSTEP_VERSION=outer"}, Sink: rec}, rec

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/kstep/kstep/internal/config"
+	"github.com/kstep/kstep/internal/hook/hooktest"
 	"github.com/kstep/kstep/schema"
 )
 
@@ -161,9 +162,7 @@ func runHook(t *testing.T, hook string, fakes map[string]string, env ...string) 
 	}
 	bin := t.TempDir()
 	for name, script := range fakes {
-		if err := os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\n"+script), 0o755); err != nil {
-			t.Fatal(err)
-		}
+		hooktest.Program(t, filepath.Join(bin, name), "#!/bin/sh\n"+script)
 	}
 	cmd := exec.CommandContext(t.Context(), filepath.Join(dir, ".kstep/hooks", hook+".sample"))
 	cmd.Dir = dir
