@@ -160,8 +160,8 @@ func (r *run) queue(ctx context.Context, store lease.Store) (*lease.Hold, lease.
 
 // leave frees the lease when the release is over: its last stage is done, or
 // its barrier closed. A stage that found nothing to do in a release that was
-// over already, or was refused, frees what it took to look. Otherwise the lease stays for the
-// release's next job.
+// over already, or was refused, frees what it took to look. Otherwise the lease
+// stays for the release's next job.
 func (r *run) leave(ctx context.Context, changed bool, err error) error {
 	over := exit.CodeOf(err) == exit.BarrierClosed
 	if err == nil && r.info.Name == LastStage {

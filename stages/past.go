@@ -120,7 +120,7 @@ func traces(ctx context.Context, in Input, w *Work) (map[string]trace, error) {
 func missing(in Input, w *Work, seen Seen, images []engine.Image, entry ledger.Release) string {
 	name := w.Names.Container(w.Target.Role.Name, entry.Version)
 	at := slices.IndexFunc(seen.Containers, func(c engine.Container) bool { return c.Name == name })
-	has := func(i engine.Image) bool { return slices.Contains(i.Digests, entry.Image) || i.Tagged(entry.Tag) }
+	has := func(i engine.Image) bool { return i.Named(entry.Image) || i.Named(entry.Tag) }
 	switch {
 	case at < 0:
 		return "its container was removed"

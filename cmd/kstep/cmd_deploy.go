@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -65,10 +64,7 @@ func (p *program) deploy(ctx context.Context, command string, flags *stageFlags,
 // where an image is there already.
 func runChain(ctx context.Context, s *stages.Session) (err error) {
 	began := time.Now()
-	chain := pipeline()
-	if s.Options.Image != "" || s.Options.Retained != nil {
-		chain = slices.DeleteFunc(chain, func(s stages.Stage) bool { return s.Info().Name == "build" })
-	}
+	chain := chainFor(s.Options)
 	s.KeepLease = true
 	defer func() { err = errors.Join(err, s.FreeLease(ctx)) }()
 	for i, stage := range chain {

@@ -43,10 +43,7 @@ func configurePlan(p *program, app *kingpin.Application, actions map[string]acti
 
 // plan makes a plan and prints it; with only, that stage of it.
 func (p *program) plan(ctx context.Context, s *stages.Session, flags *stageFlags, only string) (state.Plan, error) {
-	chain := pipeline()
-	if flags.image != "" { // A ready image: nothing to build.
-		chain = chain[1:]
-	}
+	chain := chainFor(s.Options)
 	if s.StateFrom == stages.FromHosts {
 		folder, err := p.aside(s)
 		if err != nil {

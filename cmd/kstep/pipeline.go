@@ -26,3 +26,12 @@ func pipeline() []stages.Stage {
 		prune.Stage{},       // What is past retention.
 	}
 }
+
+// chainFor are the stages of one deploy: with an image that is there already,
+// nothing is built.
+func chainFor(options stages.Options) []stages.Stage {
+	if options.Image != "" || options.Retained != nil {
+		return pipeline()[1:]
+	}
+	return pipeline()
+}

@@ -209,6 +209,11 @@ func (i Image) Tagged(ref string) bool {
 	return slices.ContainsFunc(i.Tags, func(tag string) bool { return familiar(tag) == familiar(ref) })
 }
 
+// Named tells whether the image has the name, be it a tag or a digest.
+func (i Image) Named(ref string) bool {
+	return i.Tagged(ref) || slices.ContainsFunc(i.Digests, func(d string) bool { return familiar(d) == familiar(ref) })
+}
+
 func familiar(ref string) string {
 	return strings.TrimPrefix(strings.TrimPrefix(ref, "docker.io/"), "library/")
 }

@@ -109,7 +109,7 @@ func present(ctx context.Context, w *stages.Work, refs []string) ([]string, erro
 	}
 	all, err := w.Host.Engine().Images(ctx, engine.Filter{})
 	return slices.DeleteFunc(refs, func(ref string) bool {
-		return !slices.ContainsFunc(all, func(i engine.Image) bool { return i.Tagged(ref) || slices.Contains(i.Digests, ref) })
+		return !slices.ContainsFunc(all, func(i engine.Image) bool { return i.Named(ref) })
 	}), err
 }
 
