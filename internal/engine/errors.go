@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
 
@@ -133,7 +134,13 @@ func classify(text, host string) (kind error, hints []string) { //nolint:revive,
 
 // Ended tells why ctx ended, or nil while it did not. The cause keeps its
 // wording and exit code, and the result still is ctx.Err() to errors.Is.
+//
+// A connection has a clock of its own for the same deadline, which may be ahead
+// of the context's by a moment: what failed then failed because of ctx, too.
 func Ended(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		<-ctx.Done()
+	}
 	err := ctx.Err()
 	if err == nil {
 		return nil

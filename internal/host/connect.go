@@ -101,7 +101,7 @@ func (d *dialer) attempt(ctx context.Context, t target) (*ssh.Client, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, d.opts.ConnectTimeout, timeout)
 	defer cancel()
 	client, err := d.through(ctx, t, nil)
-	if err != nil && context.Cause(ctx) == timeout { //nolint:errorlint // This very one.
+	if err != nil && errors.Is(engine.Ended(ctx), timeout) {
 		return nil, timeout
 	}
 	return client, err
