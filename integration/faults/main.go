@@ -26,7 +26,7 @@ type suite struct {
 }
 
 func main() {
-	fakes := suite{args: []string{"test", "-tags", "faults", "-parallel", "8", "./cmd/kstep"}}
+	fakes := suite{args: []string{"test", "-tags", "faults", "-parallel", "16", "./cmd/kstep"}}
 	rig := suite{args: []string{"test", "-tags", "integration", "./integration"}}
 	flag.IntVar(&fakes.step, "step", 1, "on the fake hosts, try one of so many operations")
 	flag.IntVar(&rig.step, "rig-step", 1, "on the rig, try one of so many operations")
@@ -75,6 +75,7 @@ func (s *suite) measure(ctx context.Context, file string) error {
 	args := append(s.args, "-count=1", "-timeout", "3h", "-run", "^TestFaults_",
 		"-args", "-faults-out", file, "-faults-step", strconv.Itoa(s.step))
 	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Env = append(os.Environ(), "GOGC=400")
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("go test: %w", err)

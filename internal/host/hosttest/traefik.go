@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // traefik is a container whose image is called so: a proxy that reads its
@@ -21,6 +22,7 @@ type traefik struct {
 	c        *container
 	web, api int
 	transfer *http.Transport
+	files    sync.Map // Of *dynamicFile, by name.
 }
 
 func newTraefik(c *container) *traefik {

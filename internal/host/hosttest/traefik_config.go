@@ -86,22 +86,37 @@ func (t *traefik) readFiles(d dynamic, dir string) {
 		if err != nil {
 			continue
 		}
-		var file struct {
-			HTTP struct {
-				Routers  map[string]*tRouter  `yaml:"routers"`
-				Services map[string]*tService `yaml:"services"`
-			} `yaml:"http"`
-		}
-		if yaml.Unmarshal(data, &file) != nil {
-			continue
-		}
+		file := t.parsed(e.Name(), data)
 		for name, r := range file.HTTP.Routers {
-			d.routers[name+"@file"] = r
+			d.routers[name+"@file"] = &r
 		}
 		for name, s := range file.HTTP.Services {
-			d.services[name+"@file"] = s
+			d.services[name+"@file"] = &s
 		}
 	}
+}
+
+// dynamicFile is what a file says; nothing, if it can't be read.
+type dynamicFile struct {
+	text string
+	HTTP struct {
+		Routers  map[string]tRouter  `yaml:"routers"`
+		Services map[string]tService `yaml:"services"`
+	} `yaml:"http"`
+}
+
+// parsed is the content of a file. Every request asks, and files rarely change.
+func (t *traefik) parsed(name string, data []byte) *dynamicFile {
+	if known, ok := t.files.Load(name); ok && known.(*dynamicFile).text == string(data) {
+		return known.(*dynamicFile)
+	}
+	file := &dynamicFile{}
+	if yaml.Unmarshal(data, file) != nil {
+		file = &dynamicFile{}
+	}
+	file.text = string(data)
+	t.files.Store(name, file)
+	return file
 }
 
 // readLabels follows the containers that run and are not sick.
