@@ -147,6 +147,15 @@ func (c *checker) options(segs []string, role Role) {
 	for _, p := range role.Options.Check() {
 		c.at(entry(p.Key, p.Index), "%s", p.Message)
 	}
+	if role.Start != "after-barrier" {
+		for _, key := range role.Options.Single() {
+			message := "old and new container cannot both have this address; set start: after-barrier, or leave it out"
+			if c.cfg.Proxied(role) || role.Name == c.cfg.PrimaryRole {
+				message = "old and new container cannot both have this address; a role with traffic takes what the engine gives it"
+			}
+			c.at(append(slices.Clip(segs), key), "%s", message)
+		}
+	}
 	if i, fixed := role.Options.FixedPort(); fixed && role.Start != "after-barrier" {
 		message := "old and new container cannot both have this port of the host; set start: after-barrier, or leave out the host port"
 		if c.cfg.Proxied(role) || role.Name == c.cfg.PrimaryRole {
