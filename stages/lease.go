@@ -90,7 +90,7 @@ func (s *Session) Warm(ctx context.Context) {
 // host is changed without it.
 func (r *run) acquire(ctx context.Context) error {
 	// All hosts at once, not the lease's first and then the others.
-	r.Warm(ctx)
+	r.Hosts.Warm(ctx, plan.HostNames(r.in.Targets))
 	store, err := r.LeaseStore(ctx)
 	if err != nil {
 		return err

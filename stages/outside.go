@@ -15,9 +15,15 @@ import (
 // is surrounded by what surrounds a stage (filters, lease, guard, report), but
 // reads and leaves no state files. The lease is free when it is done.
 func Outside(ctx context.Context, s *Session, name string, work func(context.Context, Input) ([]state.Target, error)) error {
+	return OutsideOn(ctx, s, name, plan.Targets(s.Config), work)
+}
+
+// OutsideOn is Outside for other targets than those of all roles, of which the
+// filters leave some.
+func OutsideOn(ctx context.Context, s *Session, name string, all []plan.Target, work func(context.Context, Input) ([]state.Target, error)) error {
 	r := &run{Session: s, info: Info{Name: name, Hosts: true}, started: time.Now().UTC(), outside: true}
 	s.Report.Emit(report.Event{Time: r.started, Kind: report.StageStarted, Stage: name})
-	file, err := r.executeOutside(ctx, work)
+	file, err := r.executeOutside(ctx, all, work)
 	if file != nil {
 		s.Done = append(s.Done, file)
 	} else if err != nil && ctx.Err() != nil {
@@ -27,8 +33,7 @@ func Outside(ctx context.Context, s *Session, name string, work func(context.Con
 	return err
 }
 
-func (r *run) executeOutside(ctx context.Context, work func(context.Context, Input) ([]state.Target, error)) (*state.File, error) {
-	all := plan.Targets(r.Config)
+func (r *run) executeOutside(ctx context.Context, all []plan.Target, work func(context.Context, Input) ([]state.Target, error)) (*state.File, error) {
 	targets, err := plan.Filter(all, r.Roles, r.HostGlobs)
 	if err != nil {
 		return nil, err

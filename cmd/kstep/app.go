@@ -98,6 +98,7 @@ func application(p *program) (*kingpin.Application, map[string]action) {
 		configureLock,
 		configureMatrix,
 		configureProxy,
+		configureAccessory,
 		configureServer,
 		configureState,
 		configureInit,

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"slices"
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
 	"github.com/kstep/kstep/stages/envpush"
@@ -14,14 +16,14 @@ import (
 // of a release.
 func configureEnv(p *program, app *kingpin.Application, actions map[string]action) {
 	cmd := app.Command("env", "The environments on the hosts, by hand.")
-	cmd.Command("push", "Write the environment of every role to its hosts; the next deploy uses it. Needs no state, and waits for no release.")
+	cmd.Command("push", "Write the environment of every role and accessory to its hosts; the next deploy or `accessory reboot` uses it. Needs no state, and waits for no release.")
 	actions["env push"] = func(ctx context.Context) error {
 		return p.withSession(ctx, "env push", "", stages.Options{}, envPush)
 	}
 	cmd.Command("delete", "Remove this service's environments from the hosts. Containers keep what they were made with.")
 	actions["env delete"] = func(ctx context.Context) error {
 		return p.withSession(ctx, "env delete", "", stages.Options{}, func(ctx context.Context, s *stages.Session) error {
-			return stages.Outside(ctx, s, "env delete", func(ctx context.Context, in stages.Input) ([]state.Target, error) {
+			return stages.OutsideOn(ctx, s, "env delete", everything(s), func(ctx context.Context, in stages.Input) ([]state.Target, error) {
 				return envpush.Delete(ctx, in, len(s.Roles) > 0)
 			})
 		})
@@ -29,8 +31,13 @@ func configureEnv(p *program, app *kingpin.Application, actions map[string]actio
 }
 
 func envPush(ctx context.Context, s *stages.Session) error {
-	return stages.Outside(ctx, s, "env push", func(ctx context.Context, in stages.Input) ([]state.Target, error) {
+	return stages.OutsideOn(ctx, s, "env push", everything(s), func(ctx context.Context, in stages.Input) ([]state.Target, error) {
 		records, _, err := envpush.Push(ctx, in)
 		return records, err
 	})
+}
+
+// everything is all roles and accessories on all their hosts.
+func everything(s *stages.Session) []plan.Target {
+	return slices.Concat(plan.Targets(s.Config), plan.Accessories(s.Config))
 }

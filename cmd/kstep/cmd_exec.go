@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -24,7 +25,8 @@ func configureExec(p *program, server *kingpin.CmdClause, actions map[string]act
 	}
 }
 
-// execution is a host's line of `kstep server exec --output json`.
+// execution is a host's line of `kstep server exec --output json`, and of
+// `kstep accessory exec`.
 type execution struct {
 	Host string `json:"host"`
 	// Status is the program's exit status, -1 if there was none.
@@ -33,7 +35,7 @@ type execution struct {
 }
 
 func (p *program) serverExec(ctx context.Context, s *stages.Session, argv []string) error {
-	targets, err := plan.Filter(plan.Targets(s.Config), s.Roles, s.HostGlobs)
+	targets, err := plan.Filter(everything(s), s.Roles, s.HostGlobs)
 	if err != nil {
 		return err
 	}
@@ -56,16 +58,22 @@ func (p *program) serverExec(ctx context.Context, s *stages.Session, argv []stri
 		if !there || one.Host == "" {
 			continue // It was not reached.
 		}
-		if printErr := p.printExecution(one); printErr != nil {
+		if printErr := p.printExecution(one, true); printErr != nil {
 			return printErr
 		}
 	}
 	return err
 }
 
-func (p *program) printExecution(one execution) error {
+// printExecution prints what a host's program has printed; with a prefix, lines
+// of several hosts can be told apart.
+func (p *program) printExecution(one execution, prefix bool) error {
 	if p.global.output == "json" {
 		return json.NewEncoder(p.stdout).Encode(one)
+	}
+	if !prefix {
+		_, err := io.WriteString(p.stdout, one.Output)
+		return err
 	}
 	for line := range strings.Lines(one.Output) {
 		p.result("[%s] %s", one.Host, strings.TrimSuffix(line, "\n"))

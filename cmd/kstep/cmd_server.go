@@ -27,13 +27,13 @@ func configureServer(p *program, app *kingpin.Application, actions map[string]ac
 
 	configureExec(p, cmd, actions)
 
-	setup := app.Command("setup", "Make new hosts ready and deploy to them: server bootstrap, then deploy. Safe to run again.")
+	setup := app.Command("setup", "Make new hosts ready and deploy to them: server bootstrap, accessory boot, then deploy. Safe to run again.")
 	flags := &stageFlags{}
 	flags.first(setup)
 	flags.ready(setup)
 	flags.without(setup)
 	actions["setup"] = func(ctx context.Context) error {
-		return p.deploy(ctx, "setup", flags, serverBootstrap)
+		return p.deploy(ctx, "setup", flags, serverBootstrap, setupAccessories)
 	}
 }
 
@@ -44,7 +44,7 @@ func serverBootstrap(ctx context.Context, s *stages.Session) error {
 	if err != nil {
 		return err
 	}
-	return stages.Outside(ctx, s, "server bootstrap", func(ctx context.Context, in stages.Input) ([]state.Target, error) {
+	return stages.OutsideOn(ctx, s, "server bootstrap", everything(s), func(ctx context.Context, in stages.Input) ([]state.Target, error) {
 		ensure := func(ctx context.Context, w *stages.Work) (struct{}, error) {
 			info, did, err := bootstrap.Ensure(ctx, w.Host, script, func() { s.Hosts.Renew(w.Target.Host) })
 			if err != nil {

@@ -25,7 +25,7 @@ func layers() [][]string {
 		{"internal/fault", "internal/cord", "internal/probe", "internal/ledger", "internal/lease", "internal/envfile", "internal/asset", "internal/mirror", "internal/bootstrap"},
 		{"internal/plan"},
 		{"internal/barrier", "internal/traffic", "internal/ready", "internal/task"},
-		{"internal/proxy"},
+		{"internal/proxy", "internal/accessory"},
 		{"stages"},
 		{"stages/build", "stages/push", "stages/assets", "stages/envpush", "stages/boot", "stages/barrierwait", "stages/cutover", "stages/prune", "stages/abort"},
 		{"cmd/kstep"},

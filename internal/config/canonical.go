@@ -9,6 +9,7 @@ import (
 // role's health check and stop stand over the top level's.
 func (c *checker) canonical() {
 	c.canonicalServers()
+	c.canonicalAccessories()
 	c.tree.walk(func(segs []string, n *node) {
 		if isEnv(segs) && n.kind == mapping && !isStructured(n) && len(n.pairs) > 0 {
 			*n = *structured(&node{kind: mapping, at: n.at, path: n.path, pairs: n.pairs})
@@ -31,11 +32,25 @@ func (c *checker) canonicalServers() {
 		if role.kind == list {
 			*role = *wrap("hosts", &node{kind: list, at: role.at, path: role.path, items: role.items})
 		}
-		for _, key := range []string{"healthcheck", "stop"} {
-			if base, over := c.tree.get(key), role.get(key); base != nil && over != nil {
-				*over = *merge(base.clone(), over, []string{key})
-			}
-		}
+		c.inherit(role, "healthcheck")
+		c.inherit(role, "stop")
+	}
+}
+
+func (c *checker) canonicalAccessories() {
+	accessories := c.tree.get("accessories")
+	if accessories == nil {
+		return
+	}
+	for _, p := range accessories.pairs {
+		c.inherit(p.value, "stop")
+	}
+}
+
+// inherit puts a part over the top level's.
+func (c *checker) inherit(in *node, key string) {
+	if base, over := c.tree.get(key), in.get(key); base != nil && over != nil {
+		*over = *merge(base.clone(), over, []string{key})
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/kstep/kstep/internal/runopt"
 	"github.com/kstep/kstep/schema"
 )
 
@@ -24,6 +25,7 @@ func (c *checker) semantics(kstepVersion string) {
 	c.assetRules()
 	c.environments()
 	c.tasks()
+	c.accessories()
 	c.rollout()
 	c.stop([]string{"stop"}, c.cfg.Stop)
 	c.labels([]string{"labels"}, c.cfg.Labels)
@@ -134,34 +136,32 @@ func (c *checker) assetRules() {
 	}
 }
 
-// options checks what the engine would refuse, or could do only for one of the
-// two containers that a role has on a host in a deploy.
+// runOptions checks what the engine would refuse.
+func (c *checker) runOptions(segs []string, options runopt.Options) {
+	for _, p := range options.Check() {
+		c.at(c.entry(segs, p.Key, p.Index), "%s", p.Message)
+	}
+}
+
+// entry is the place of an entry of a list that may be written without one.
+func (c *checker) entry(segs []string, key string, i int) []string {
+	at := append(slices.Clip(segs), key)
+	if n := c.tree.find(at); n != nil && n.kind == list {
+		at = append(at, itoa(i))
+	}
+	return at
+}
+
+// options checks a role's, and what could be done only for one of the two
+// containers that it has on a host in a deploy.
 func (c *checker) options(segs []string, role Role) {
-	entry := func(key string, i int) []string {
-		at := append(slices.Clip(segs), key)
-		if n := c.tree.find(at); n != nil && n.kind == list {
-			at = append(at, itoa(i))
-		}
-		return at
-	}
-	for _, p := range role.Options.Check() {
-		c.at(entry(p.Key, p.Index), "%s", p.Message)
-	}
-	if role.Start != "after-barrier" {
-		for _, key := range role.Options.Single() {
-			message := "old and new container cannot both have this address; set start: after-barrier, or leave it out"
-			if c.cfg.Proxied(role) || role.Name == c.cfg.PrimaryRole {
-				message = "old and new container cannot both have this address; a role with traffic takes what the engine gives it"
-			}
-			c.at(append(slices.Clip(segs), key), "%s", message)
-		}
-	}
+	c.runOptions(segs, role.Options)
 	if i, fixed := role.Options.FixedPort(); fixed && role.Start != "after-barrier" {
 		message := "old and new container cannot both have this port of the host; set start: after-barrier, or leave out the host port"
 		if c.cfg.Proxied(role) || role.Name == c.cfg.PrimaryRole {
 			message = "old and new container cannot both have this port of the host; the proxy publishes one for them (proxy.publish)"
 		}
-		c.at(entry("publish", i), "%s", message)
+		c.at(c.entry(segs, "publish", i), "%s", message)
 	}
 }
 

@@ -58,6 +58,10 @@ type Config struct {
 	// `source:target[:ro]`.
 	Volumes []string `json:"volumes,omitempty"`
 
+	// Accessories are containers beside the application that no deploy touches,
+	// such as databases and caches, by name.
+	Accessories Accessories `json:"accessories,omitzero"`
+
 	// Tasks are commands that run once in a release, such as database
 	// migrations, by name and in the order of the file.
 	Tasks Tasks `json:"tasks,omitzero"`

@@ -78,7 +78,7 @@ func dropNulls(n *node, segs []string) {
 				p.value.kind = mapping
 			}
 		}
-	case among(freePlaces+" servers tasks", segs), isEnv(segs) && !isStructured(n),
+	case among(freePlaces+" servers tasks accessories", segs), isEnv(segs) && !isStructured(n),
 		last == "clear" && isEnv(segs[:len(segs)-1]), last == inList:
 	default:
 		n.pairs = slices.DeleteFunc(n.pairs, func(p pair) bool { return p.value.isNull() })

@@ -9,15 +9,20 @@ import (
 // Places in the tree; `*` stands for any one key or index. A test compares
 // them with the Go types.
 const (
-	envPlaces  = "env env_tags.* env.tags.* servers.*.env proxy.env"
+	envPlaces  = "env env_tags.* env.tags.* servers.*.env proxy.env accessories.*.env"
 	freePlaces = "labels logging.options proxy.args proxy.labels builder.args ssh.host_keys " +
-		"servers.*.labels servers.*.logging.options servers.*.options.annotation servers.*.options.sysctl servers.*.options.storage-opt"
+		"servers.*.labels servers.*.logging.options servers.*.options.sysctl servers.*.options.storage-opt " +
+		"accessories.*.labels accessories.*.logging.options accessories.*.options.sysctl accessories.*.options.storage-opt"
 	textPlaces = "barrier.quorum boot.limit cutover.limit minimum_version " +
 		"servers.*.options.user servers.*.options.cpuset-cpus servers.*.options.cpuset-mems servers.*.options.gpus " +
 		"servers.*.options.group-add servers.*.options.group-add.* servers.*.options.publish servers.*.options.publish.* " +
-		"servers.*.options.expose servers.*.options.expose.*"
+		"servers.*.options.expose servers.*.options.expose.* " +
+		"accessories.*.options.user accessories.*.options.cpuset-cpus accessories.*.options.cpuset-mems accessories.*.options.gpus " +
+		"accessories.*.options.group-add accessories.*.options.group-add.* accessories.*.options.publish accessories.*.options.publish.* " +
+		"accessories.*.options.expose accessories.*.options.expose.* " +
+		"accessories.*.port accessories.*.files.*.mode accessories.*.files.*.owner accessories.*.directories.*.mode accessories.*.directories.*.owner"
 
-	commandPlaces = "tasks.*.cmd servers.*.cmd secrets.commands.*"
+	commandPlaces = "tasks.*.cmd servers.*.cmd accessories.*.cmd secrets.commands.*"
 )
 
 // isEnv tells whether an Env stands at segs.

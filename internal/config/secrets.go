@@ -78,6 +78,10 @@ func (c *Config) eachEnv(visit func(segs []string, env *Env)) {
 		role := &c.Servers.Roles[i]
 		visit([]string{"servers", role.Name, "env"}, &role.Env)
 	}
+	for i := range c.Accessories.All {
+		one := &c.Accessories.All[i]
+		visit([]string{"accessories", one.Name, "env"}, &one.Env)
+	}
 	visit([]string{"proxy", "env"}, &c.Proxy.Env)
 }
 

@@ -61,9 +61,6 @@ func (c *Client) Create(ctx context.Context, s Spec) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := tooOld(s.Options, v); err != nil {
-		return "", fmt.Errorf("create container %s on %s: %w", s.Name, c.host, err)
-	}
 	answer, err := c.api.ContainerCreate(ctx, createRequest(s, v))
 	if lost(ctx, err) {
 		made, look := c.Inspect(ctx, s.Name)
@@ -142,11 +139,17 @@ func (c *Client) Kill(ctx context.Context, id, signal string) error {
 
 // Remove removes a container with its anonymous volumes, also a running one.
 // A missing one is fine.
-func (c *Client) Remove(ctx context.Context, id string) error {
+func (c *Client) Remove(ctx context.Context, id string) error { return c.remove(ctx, id, true) }
+
+// RemoveAlone is Remove for a container whose volumes stay, also those that
+// nobody gave a name.
+func (c *Client) RemoveAlone(ctx context.Context, id string) error { return c.remove(ctx, id, false) }
+
+func (c *Client) remove(ctx context.Context, id string, volumes bool) error {
 	if _, err := c.ready(ctx); err != nil {
 		return err
 	}
-	_, err := c.api.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
+	_, err := c.api.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: volumes})
 	if err == nil || cerrdefs.IsNotFound(err) {
 		return nil
 	}

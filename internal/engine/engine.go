@@ -37,6 +37,15 @@ const (
 	LabelProxy       = "kstep.proxy" // On the proxy's container only.
 )
 
+// Labels on accessories' containers. They have none of those of the service, so
+// that nothing that looks for the application finds them.
+const (
+	LabelAccessory            = "kstep.accessory"
+	LabelAccessoryService     = "kstep.accessory.service"
+	LabelAccessoryDestination = "kstep.accessory.destination"
+	LabelAccessoryParts       = "kstep.accessory.parts" // What it was made from, part by part.
+)
+
 // Spec is a wanted container. Two specs with equal fields are the same
 // container; its digest is the LabelSpec label.
 type Spec struct {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,12 +18,29 @@ import (
 // engine's clock and will write, both streams in order, until the container
 // ends.
 func (c *Client) Follow(ctx context.Context, id string, since time.Time, line func(string)) error {
+	return c.Output(ctx, id, Lines{Since: since, Follow: true}, line)
+}
+
+// Lines are some of those that a container wrote: the last ones, those since an
+// instant of the engine's clock, or both; all of them, if neither is said.
+type Lines struct {
+	Last  int
+	Since time.Time
+	// Follow also waits for those that it will write, until it ends.
+	Follow bool
+}
+
+// Output tells a container's lines, both streams in order.
+func (c *Client) Output(ctx context.Context, id string, which Lines, line func(string)) error {
 	if _, err := c.ready(ctx); err != nil {
 		return err
 	}
-	options := client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Follow: true}
-	if !since.IsZero() {
-		options.Since = timestamp(since)
+	options := client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Follow: which.Follow}
+	if !which.Since.IsZero() {
+		options.Since = timestamp(which.Since)
+	}
+	if which.Last > 0 {
+		options.Tail = strconv.Itoa(which.Last)
 	}
 	body, err := c.api.ContainerLogs(ctx, id, options)
 	if err != nil {

@@ -60,6 +60,21 @@ func Fingerprint(key, data []byte) string {
 	return "hmac-sha256:" + hex.EncodeToString(mac.Sum(nil))
 }
 
+// Left is the environment that env-push left on a host, with its fingerprint;
+// fs.ErrNotExist where it left none. key is where the host's key is.
+func Left(ctx context.Context, files host.Files, path, key string) (env map[string]string, fingerprint string, err error) {
+	data, err := files.Read(ctx, path)
+	if err != nil {
+		return nil, "", err
+	}
+	secret, err := Key(ctx, files, key)
+	if err != nil {
+		return nil, "", err
+	}
+	env, err = Decode(data)
+	return env, Fingerprint(secret, data), err
+}
+
 // Key returns the host's fingerprint key and makes one where there is none.
 // Of two jobs that make it at once, one wins and both use it.
 func Key(ctx context.Context, files host.Files, path string) ([]byte, error) {

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"path"
 	"strings"
+
+	"github.com/kstep/kstep/internal/config"
 )
 
 // Network is kstep's own Docker network on every host. Containers on it find
@@ -44,6 +46,55 @@ func (n Names) Container(role, version string) string {
 
 // Task is the name of the container of a version's task.
 func (n Names) Task(task, version string) string { return n.Container("task-"+task, version) }
+
+// Accessory is the name of an accessory's container.
+func (n Names) Accessory(a config.Accessory) string {
+	if a.Service != "" {
+		return a.Service
+	}
+	parts := []string{n.Service, a.Name}
+	if n.Destination != "" {
+		parts = append(parts, n.Destination)
+	}
+	return strings.Join(parts, "-")
+}
+
+// AccessoryDir holds what accessories have on a host. It is beside the services'
+// folders, whose every file may be looked at: a database's belong to others.
+func (n Names) AccessoryDir(accessory string) string {
+	return path.Join(n.Run, "@accessories", n.Base(), accessory)
+}
+
+// AccessoryFiles is the folder of uploaded files with this fingerprint.
+func (n Names) AccessoryFiles(accessory, fingerprint string) string {
+	_, sum, _ := strings.Cut(fingerprint, ":")
+	return n.AccessoryFilesPrefix(accessory) + Short(sum)
+}
+
+// AccessoryFilesPrefix is what the paths of all folders of uploaded files begin
+// with.
+func (n Names) AccessoryFilesPrefix(accessory string) string {
+	return path.Join(n.AccessoryDir(accessory), "files") + "@"
+}
+
+// AccessoryFolder is a folder of the host that an accessory asks for.
+func (n Names) AccessoryFolder(accessory, local string) string {
+	if path.IsAbs(local) {
+		return path.Clean(local)
+	}
+	return path.Join(n.AccessoryDir(accessory), "directories", local)
+}
+
+// AccessoryRole stands for an accessory where roles are named; no role can be
+// called so.
+func AccessoryRole(accessory string) string { return accessorySign + accessory }
+
+// AccessoryOf is the accessory that a name of AccessoryRole stands for.
+func AccessoryOf(role string) (accessory string, ok bool) {
+	return strings.CutPrefix(role, accessorySign)
+}
+
+const accessorySign = "@accessory-"
 
 // Replaced is the name an older container makes room under (S14).
 func Replaced(name, id string) string { return name + "_replaced_" + Short(id) }

@@ -17,6 +17,9 @@ import (
 type Target struct {
 	Host string
 	Role config.Role
+	// Accessory tells that it is no role but an accessory, and Role has no more
+	// than its name.
+	Accessory bool
 	// Primary tells that the role opens the barrier.
 	Primary bool
 	// Proxied tells that the role receives traffic.
@@ -44,6 +47,38 @@ func Targets(cfg *config.Config) []Target {
 		}
 	}
 	return targets
+}
+
+// Accessories are all accessories on all their hosts, in the order of the
+// config.
+func Accessories(cfg *config.Config) []Target {
+	var targets []Target
+	for _, a := range cfg.Accessories.All {
+		for _, host := range cfg.AccessoryHosts(a) {
+			targets = append(targets, Target{Host: host, Role: config.Role{Name: a.Name}, Accessory: true, Env: a.Env})
+		}
+	}
+	return targets
+}
+
+// Split parts the targets of roles from those of accessories.
+func Split(targets []Target) (roles, accessories []Target) {
+	for _, t := range targets {
+		if t.Accessory {
+			accessories = append(accessories, t)
+		} else {
+			roles = append(roles, t)
+		}
+	}
+	return roles, accessories
+}
+
+// EnvRole names the target where env files are.
+func (t Target) EnvRole() string {
+	if t.Accessory {
+		return AccessoryRole(t.Role.Name)
+	}
+	return t.Role.Name
 }
 
 // mergeEnv puts the layers of a host's environment over each other. A later

@@ -52,19 +52,11 @@ func readEnvironment(ctx context.Context, h host.Host, cfg *config.Config, n pla
 	if cfg.Proxy.Env.IsEmpty() {
 		return environment{}, nil
 	}
-	data, err := h.Files().Read(ctx, n.EnvFile(plan.ProxyRole))
+	values, fingerprint, err := envfile.Left(ctx, h.Files(), n.EnvFile(plan.ProxyRole), n.EnvKey())
 	if errors.Is(err, fs.ErrNotExist) {
 		return environment{}, exit.With(exit.BadState, fmt.Errorf("the proxy's environment is not on %s", h.Name()), "run kstep env push first")
 	}
-	if err != nil {
-		return environment{}, err
-	}
-	key, err := envfile.Key(ctx, h.Files(), n.EnvKey())
-	if err != nil {
-		return environment{}, err
-	}
-	values, err := envfile.Decode(data)
-	return environment{values, envfile.Fingerprint(key, data)}, err
+	return environment{values, fingerprint}, err
 }
 
 // spec is the proxy's container.

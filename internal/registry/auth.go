@@ -116,6 +116,16 @@ func parseRepository(repository string, cfg *config.Config) (name.Repository, er
 	return repo, nil
 }
 
+// RepositoryOf is the repository of an image by any name, such as
+// `ghcr.io/acme/db:2`.
+func RepositoryOf(image string) (string, error) {
+	ref, err := name.ParseReference(image)
+	if err != nil {
+		return "", exit.With(exit.Config, fmt.Errorf("image %s: %w", image, err))
+	}
+	return ref.Context().Name(), nil
+}
+
 // displayServer is the registry as people write it.
 func displayServer(repo name.Repository) string {
 	if repo.RegistryStr() == name.DefaultRegistry {

@@ -28,7 +28,7 @@ func configSchema() (*jsonschema.Schema, error) {
 	// Top-level x- keys are for YAML anchors and for other tools.
 	s.PatternProperties = map[string]*jsonschema.Schema{"^x-": jsonschema.TrueSchema}
 
-	for name, value := range map[string]any{"Role": config.Role{}, "Task": config.Task{}} {
+	for name, value := range map[string]any{"Role": config.Role{}, "Task": config.Task{}, "Accessory": config.Accessory{}} {
 		def := r.Reflect(value) // Behind a union, so not reached from Config.
 		maps.Copy(s.Definitions, def.Definitions)
 		def.Version, def.Definitions = "", nil
@@ -56,7 +56,7 @@ func configSchema() (*jsonschema.Schema, error) {
 func union(t reflect.Type) *jsonschema.Schema {
 	switch t {
 	case reflect.TypeFor[config.Duration](), reflect.TypeFor[config.SecretOrValue](),
-		reflect.TypeFor[config.Servers](), reflect.TypeFor[config.Tasks](), reflect.TypeFor[config.Host](), reflect.TypeFor[config.Env](),
+		reflect.TypeFor[config.Servers](), reflect.TypeFor[config.Tasks](), reflect.TypeFor[config.Accessories](), reflect.TypeFor[config.Mounted](), reflect.TypeFor[config.Host](), reflect.TypeFor[config.Env](),
 		reflect.TypeFor[config.Command](), reflect.TypeFor[config.HealthCommand](),
 		reflect.TypeFor[config.Publish](), reflect.TypeFor[config.SSHConfig](), reflect.TypeFor[config.Texts](),
 		reflect.TypeFor[runopt.Texts](), reflect.TypeFor[runopt.Size]():
@@ -90,6 +90,9 @@ func unions() map[string]*jsonschema.Schema {
 			anyOf(ref("Role"), listOf(ref("Host"))))),
 		"Tasks": mapOf(
 			text(`^[a-z0-9][a-z0-9_-]*$`, "a task's name has lower-case letters, digits, - and _"), ref("Task")),
+		"Accessories": mapOf(
+			text(`^[a-z0-9][a-z0-9_-]*$`, "an accessory's name has lower-case letters, digits, - and _"), ref("Accessory")),
+		"Mounted": mounted(),
 		"Size": anyOf(text(runopt.SizePattern, "must be a size such as 512m or 1.5g, or a number of bytes"),
 			&jsonschema.Schema{Type: "integer", Minimum: "-1"}),
 		"Host":          anyOf(ref("HostName"), hostWithTags()),
@@ -103,6 +106,33 @@ func unions() map[string]*jsonschema.Schema {
 		"SSHConfig":     anyOf(&jsonschema.Schema{Const: false}, required(text("", "")), listOf(required(text("", "")))),
 		"Texts":         anyOf(required(text("", "")), listOf(required(text("", "")))),
 	}
+}
+
+// mounted is a file or folder of an accessory, in one line or as a map.
+func mounted() *jsonschema.Schema {
+	line := text(`^[^:]+:/[^:]*(:(ro|rw))?$`, "must be local:remote or local:remote:ro; remote is an absolute path in the container")
+	s := &jsonschema.Schema{
+		Type: "object", Properties: jsonschema.NewProperties(), AdditionalProperties: jsonschema.FalseSchema,
+		Required: []string{"local", "remote"},
+	}
+	for _, p := range []struct {
+		key, description string
+		value            *jsonschema.Schema
+	}{
+		{"local", "Where it comes from: a file of this machine, or a folder of the host.", required(text(`^[^:]+$`, "must be a path without a colon"))},
+		{"remote", "Its absolute path in the container.", text(`^/[^:]*[^:/]$`, "must be an absolute path in the container")},
+		{"mode", "Its permissions, in octal digits.", octal()},
+		{"owner", "The user and group that own it, as numbers.", text(`^[0-9]{1,9}(:[0-9]{1,9})?$`, "must be numbers such as 999 or 999:999")},
+		{"options", "`ro` for one that the container may not change.", &jsonschema.Schema{Type: "string", Enum: arr{"ro", "rw"}}},
+	} {
+		p.value.Description = p.description
+		s.Properties.Set(p.key, p.value)
+	}
+	return anyOf(line, s)
+}
+
+func octal() *jsonschema.Schema {
+	return text(`^0?[0-7]{3}$`, "must be permissions in octal digits, such as 0640")
 }
 
 const secretPattern = `^[A-Za-z_][A-Za-z0-9_]*$`

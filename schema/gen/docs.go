@@ -89,6 +89,8 @@ func (d *docs) target(s *jsonschema.Schema) (name string, def *jsonschema.Schema
 		return "Role", d.defs["Role"], ".<role>"
 	case "Tasks":
 		return "Task", d.defs["Task"], ".<task>"
+	case "Accessories":
+		return "Accessory", d.defs["Accessory"], ".<accessory>"
 	case "Env":
 		return "Env", d.defs["Env"].AnyOf[0], ""
 	}
@@ -112,9 +114,6 @@ func (d *docs) section(path, title string, s *jsonschema.Schema) {
 	d.WriteString("| key | form | default | |\n|---|---|---|---|\n")
 	var example bytes.Buffer
 	for p := s.Properties.Oldest(); p != nil; p = p.Next() {
-		if p.Value.Not != nil { // Only there to tell where it belongs.
-			continue
-		}
 		d.row(s, p.Key, p.Value)
 		for i, e := range p.Value.Examples {
 			entry := blockYAML(map[string]any{p.Key: e})
@@ -132,7 +131,7 @@ func (d *docs) section(path, title string, s *jsonschema.Schema) {
 		if key == "" {
 			continue
 		}
-		text = strings.NewReplacer("<role>", "web", "<task>", "migrate", "<path>", "/app/public/assets").Replace(key) + ":\n  " + strings.ReplaceAll(text, "\n", "\n  ")
+		text = strings.NewReplacer("<role>", "web", "<task>", "migrate", "<accessory>", "db", "<path>", "/app/public/assets").Replace(key) + ":\n  " + strings.ReplaceAll(text, "\n", "\n  ")
 	}
 	fmt.Fprintf(d, "\n```yaml\n%s\n```\n", text)
 }
@@ -177,6 +176,12 @@ func (d *docs) form(s *jsonschema.Schema) string {
 		return "list of hosts, or map of [roles](#serversrole)"
 	case "Tasks":
 		return "map of [tasks](#taskstask)"
+	case "Accessories":
+		return "map of [accessories](#accessoriesaccessory)"
+	case "Mounted":
+		return "`local:remote[:ro]`, or map with `local`, `remote`, `mode`, `owner`, `options`"
+	case "HostName":
+		return "host"
 	case "Host":
 		return "host, or `host: tag`, or `host: [tags]`"
 	case "Env", "PlainEnv":

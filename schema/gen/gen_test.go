@@ -53,7 +53,7 @@ func TestConfigSchema_DescribesEveryKey(t *testing.T) {
 			continue
 		}
 		for p := def.Properties.Oldest(); p != nil; p = p.Next() {
-			if p.Value.Description == "" && p.Value.Not == nil {
+			if p.Value.Description == "" {
 				t.Errorf("%s.%s has no description; comment the field in internal/config", name, p.Key)
 			}
 		}
@@ -67,7 +67,7 @@ func minimal() obj {
 
 func TestExamples_AllLoad(t *testing.T) {
 	places := map[string][]string{
-		"Role": {"servers", "job"}, "Task": {"tasks", "migrate"}, "AssetRule": {"assets", "/app/public/assets"}, "Options": {"servers", "job", "options"}, "Registry": {"registry"}, "Healthcheck": {"healthcheck"}, "Stop": {"stop"},
+		"Role": {"servers", "job"}, "Task": {"tasks", "migrate"}, "Accessory": {"accessories", "db"}, "AssetRule": {"assets", "/app/public/assets"}, "Options": {"servers", "job", "options"}, "Registry": {"registry"}, "Healthcheck": {"healthcheck"}, "Stop": {"stop"},
 		"Logging": {"logging"}, "Barrier": {"barrier"}, "Rolling": {"boot"}, "Cutover": {"cutover"}, "Proxy": {"proxy"},
 		"Builder": {"builder"}, "Cache": {"builder", "cache"}, "Lease": {"lease"}, "SSH": {"ssh"},
 		"SecretSources": {"secrets"}, "Bootstrap": {"bootstrap"},
@@ -108,6 +108,11 @@ func TestExamples_AllLoad(t *testing.T) {
 					doc["servers"].(obj)["job"].(obj)["hosts"] = arr{"192.0.2.9"}
 				case "Task":
 					in["cmd"] = "true"
+				case "Accessory":
+					in["image"] = "mysql:8.4"
+					if key != "host" {
+						in["role"] = "web"
+					}
 				case "Registry":
 					in["username"], in["password"] = "u", arr{"P"}
 				}

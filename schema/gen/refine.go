@@ -1,14 +1,9 @@
 package main
 
 import (
-	"maps"
-	"reflect"
-	"slices"
+	"strings"
 
 	"github.com/invopop/jsonschema"
-
-	"github.com/kstep/kstep/internal/config"
-	"github.com/kstep/kstep/internal/runopt"
 )
 
 // refine adds what is true of single keys: patterns, which are too long for a
@@ -42,14 +37,15 @@ func refine(s *jsonschema.Schema) {
 	*p("SSH", "key_data") = names(p("SSH", "key_data"))
 
 	const inContainer = "must be an absolute path in the container"
+	for _, def := range []string{"", "Role", "Accessory"} {
+		pattern(p(def, "volumes").Items, `^(/[^:]*|[A-Za-z0-9][A-Za-z0-9_.-]*):/[^:]*(:(ro|rw))?$`, "must be source:target or source:target:ro; the source is an absolute path or a volume's name, the target an absolute path")
+	}
 	for _, def := range []string{"", "Role"} {
 		pattern(p(def, "asset_path"), `^/[^:]*[^:/]$`, inContainer)
 		pattern(p(def, "asset_paths").Items, `^/[^:]*[^:/]$`, inContainer)
-		pattern(p(def, "volumes").Items, `^(/[^:]*|[A-Za-z0-9][A-Za-z0-9_.-]*):/[^:]*(:(ro|rw))?$`, "must be source:target or source:target:ro; the source is an absolute path or a volume's name, the target an absolute path")
 	}
 	pattern(p("Options", "restart"), `^(no|always|unless-stopped|on-failure(:[1-9][0-9]{0,5})?)$`, "must be no, always, unless-stopped, on-failure or on-failure:3")
 	pattern(p("Options", "gpus"), `^(all|[1-9][0-9]*|device=[A-Za-z0-9,_-]+)$`, "must be all, a number, or device=0,1")
-	misplaced(s.Definitions["Options"])
 	pattern(p("Options", "workdir"), `^/`, "must be an absolute path in the container")
 	pattern(p("Healthcheck", "path"), `^/[!-~]*$`, "must be a path such as /up")
 	pattern(p("Healthcheck", "cord"), `^/[^:]*[^:/]$`, inContainer)
@@ -77,20 +73,16 @@ func refine(s *jsonschema.Schema) {
 	// Tags are declared once, for all roles.
 	replace(p("Role", "env"), []*jsonschema.Schema{{Ref: "#/$defs/PlainEnv"}})
 	replace(p("Proxy", "env"), []*jsonschema.Schema{{Ref: "#/$defs/PlainEnv"}})
-}
-
-// misplaced gives keys that people look for among a role's options a message
-// that tells where they belong.
-func misplaced(options *jsonschema.Schema) {
-	reasons := runopt.Elsewhere()
-	for key := range fields(reflect.TypeFor[config.Role]()) {
-		reasons[key] = "is no option of docker run but a key of the role; write it beside options, not below"
+	replace(p("Accessory", "env"), []*jsonschema.Schema{{Ref: "#/$defs/PlainEnv"}})
+	pattern(p("Accessory", "image"), strings.TrimSuffix(imagePattern, "$")+`(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$`,
+		"must be an image such as mysql:8.4 or ghcr.io/acme/db:2, without https://")
+	pattern(p("Accessory", "service"), `^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`, "must be a container's name: letters, digits, _, . and -")
+	pattern(p("Accessory", "port"), `^(([0-9.]+|\[[0-9a-fA-F:]+\]):)?([0-9]{1,5}:)?[0-9]{1,5}(/(tcp|udp|sctp))?$`, "must be a port such as 5432, or [address:]host port:port such as 127.0.0.1:15432:5432")
+	replace(p("Accessory", "host"), []*jsonschema.Schema{ref("HostName")})
+	for _, key := range []string{"hosts", "roles", "tags"} {
+		nonEmpty(p("Accessory", key))
 	}
-	for _, key := range slices.Sorted(maps.Keys(reasons)) {
-		options.Properties.Set(key, &jsonschema.Schema{Not: jsonschema.TrueSchema, Extras: map[string]any{
-			"patternErrorMessage": reasons[key], "doNotSuggest": true,
-		}})
-	}
+	p("Accessory", "hosts").Items = ref("HostName")
 }
 
 // imagePattern is the distribution grammar of a repository name.

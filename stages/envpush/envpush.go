@@ -72,7 +72,7 @@ func Push(ctx context.Context, in stages.Input) ([]state.Target, map[string]stat
 		return nil, nil, err
 	}
 	records, results, err := stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (state.EnvTarget, error) {
-		out, err := write(ctx, w, w.Target.Role.Name, files[w.Target.Key()])
+		out, err := write(ctx, w, w.Target.EnvRole(), files[w.Target.Key()])
 		out.Names = names[w.Target.Key()]
 		if err != nil || !first(in.Targets, w.Target) {
 			return out, err
@@ -149,7 +149,7 @@ func onHost(t plan.Target, left map[string]string, secrets *secret.Store) lookup
 	return func(variable, source string) (secret.Value, error) {
 		text, there := left[variable]
 		if !there {
-			return secret.Value{}, exit.With(exit.Config, fmt.Errorf("%s has no value of %s for role %s yet", t.Host, variable, t.Role.Name),
+			return secret.Value{}, exit.With(exit.Config, fmt.Errorf("%s has no value of %s for %s %s yet", t.Host, variable, kind(t), t.Role.Name),
 				"run kstep env push once, where the secrets are")
 		}
 		value := secret.NewValue(text)
@@ -158,9 +158,16 @@ func onHost(t plan.Target, left map[string]string, secrets *secret.Store) lookup
 	}
 }
 
+func kind(t plan.Target) string {
+	if t.Accessory {
+		return "accessory"
+	}
+	return "role"
+}
+
 // leftBehind are the variables in the target's env file.
 func leftBehind(ctx context.Context, w *stages.Work) (map[string]string, error) {
-	data, err := read(ctx, w, w.Names.EnvFile(w.Target.Role.Name))
+	data, err := read(ctx, w, w.Names.EnvFile(w.Target.EnvRole()))
 	if err != nil || data == nil {
 		return nil, err
 	}
@@ -225,6 +232,9 @@ func read(ctx context.Context, w *stages.Work, file string) ([]byte, error) {
 }
 
 func writing(role string) stages.Act {
+	if name, ok := plan.AccessoryOf(role); ok {
+		return stages.To(stages.Write, "env file of the accessory %s", name)
+	}
 	if role == plan.ProxyRole {
 		return stages.To(stages.Write, "env file of the proxy")
 	}

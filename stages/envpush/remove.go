@@ -26,15 +26,19 @@ func sweep(ctx context.Context, in stages.Input, w *stages.Work) error {
 // any more.
 func departed(ctx context.Context, in stages.Input, w *stages.Work) ([]string, error) {
 	files, _, err := list(ctx, w)
+	all := slices.Concat(in.All, plan.Accessories(in.Config))
 	return slices.DeleteFunc(files, func(role string) bool {
-		return slices.ContainsFunc(in.All, func(t plan.Target) bool {
+		return slices.ContainsFunc(all, func(t plan.Target) bool {
 			ofProxy := role == plan.ProxyRole && t.Proxied && !in.Config.Proxy.Env.IsEmpty()
-			return t.Host == w.Target.Host && (t.Role.Name == role || ofProxy)
+			return t.Host == w.Target.Host && (t.EnvRole() == role || ofProxy)
 		})
 	}), err
 }
 
 func removing(role string) stages.Act {
+	if name, ok := plan.AccessoryOf(role); ok {
+		return stages.To(stages.Remove, "the env file of the accessory %s", name)
+	}
 	if role == plan.ProxyRole {
 		return stages.To(stages.Remove, "the env file of the proxy")
 	}
@@ -61,7 +65,7 @@ func Delete(ctx context.Context, in stages.Input, filtered bool) ([]state.Target
 		}
 		return struct{}{}, remove(ctx, w, slices.DeleteFunc(files, func(role string) bool {
 			return filtered && !slices.ContainsFunc(in.Targets, func(t plan.Target) bool {
-				return t.Host == w.Target.Host && t.Role.Name == role
+				return t.Host == w.Target.Host && t.EnvRole() == role
 			})
 		}))
 	})

@@ -42,7 +42,7 @@ func (e *Engine) serveContainers(w http.ResponseWriter, r *http.Request, parts [
 	case parts[1] == "rename":
 		c.serveRename(w, r.URL.Query().Get("name"))
 	case parts[1] == "logs":
-		c.writeLogs(w, r.URL.Query().Get("tail"))
+		c.writeLogs(w, r)
 	case parts[1] == "exec":
 		e.serveExecCreate(w, r, c)
 	case parts[1] == "archive":

@@ -15,16 +15,23 @@ import (
 	"time"
 )
 
-func (c *container) writeLogs(w http.ResponseWriter, tail string) {
-	lines := c.logs
-	if n, err := strconv.Atoi(tail); err == nil && n < len(lines) {
-		lines = lines[len(lines)-n:]
-	}
+func (c *container) writeLogs(w http.ResponseWriter, r *http.Request) {
+	lines := wantedLines(r, c.logs)
 	w.Header().Set("Content-Type", "application/vnd.docker.multiplexed-stream")
 	w.WriteHeader(200)
 	for _, l := range lines {
 		w.Write(frame(l.stderr, l.text+"\n")) // The client notices.
 	}
+}
+
+// wantedLines are those that were asked for by number and time.
+func wantedLines(r *http.Request, lines []logLine) []logLine {
+	from := sinceOf(r)
+	lines = slices.DeleteFunc(slices.Clone(lines), func(l logLine) bool { return l.at.Before(from) })
+	if n, err := strconv.Atoi(r.URL.Query().Get("tail")); err == nil && n < len(lines) {
+		lines = lines[len(lines)-n:]
+	}
+	return lines
 }
 
 // followLogs writes what there is and what comes until the container ends.
@@ -38,16 +45,15 @@ func (e *Engine) followLogs(w http.ResponseWriter, r *http.Request, ref string) 
 	}
 	w.Header().Set("Content-Type", "application/vnd.docker.multiplexed-stream")
 	w.WriteHeader(200)
-	from := sinceOf(r)
-	for next := 0; ; {
+	e.mu.Lock()
+	next := len(c.logs) - len(wantedLines(r, c.logs))
+	e.mu.Unlock()
+	for {
 		e.mu.Lock()
 		fresh, changed, ended := slices.Clone(c.logs[next:]), e.changed, c.state != "running" && c.state != "restarting" || e.down
 		next = len(c.logs)
 		e.mu.Unlock()
 		for _, l := range fresh {
-			if l.at.Before(from) {
-				continue
-			}
 			w.Write(frame(l.stderr, l.text+"\n")) // The client notices.
 		}
 		flush(w)

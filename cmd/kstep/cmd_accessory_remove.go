@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/kstep/kstep/internal/accessory"
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/state"
+	"github.com/kstep/kstep/stages"
+)
+
+// configureAccessoryRemove declares `kstep accessory remove`.
+func configureAccessoryRemove(p *program, cmd *kingpin.CmdClause, actions map[string]action) {
+	remove := cmd.Command("remove", "Remove accessories: their containers, env files and uploaded files. Their data stays, unless --data is given.")
+	name := accessoryArg(remove).Required().String()
+	yes := remove.Flag("yes", "Do it; without it nothing is removed.").Short('y').Bool()
+	data := remove.Flag("data", "Also remove their directories below the run directory, and volumes that nobody gave a name. There is no way back.").Bool()
+	actions["accessory remove"] = func(ctx context.Context) error {
+		return p.withSession(ctx, "accessory remove", "", stages.Options{}, func(ctx context.Context, s *stages.Session) error {
+			if !*yes {
+				return unconfirmed(s, *name, *data)
+			}
+			return outsideAccessories(ctx, s, "accessory remove", *name, func(ctx context.Context, in stages.Input) ([]state.Target, error) {
+				return removeAccessories(ctx, in, *data)
+			})
+		})
+	}
+}
+
+// unconfirmed tells what would go.
+func unconfirmed(s *stages.Session, name string, data bool) error {
+	targets, err := accessoriesNamed(s.Config, name)
+	if err != nil {
+		return err
+	}
+	if targets, err = plan.Filter(targets, s.Roles, s.HostGlobs); err != nil {
+		return err
+	}
+	what := "their data would stay"
+	if data {
+		what = "their data too"
+	}
+	return exit.With(exit.Usage, fmt.Errorf("nothing was removed: this would remove %s; %s", strings.Join(plan.Keys(targets), ", "), what),
+		"add --yes to do it")
+}
+
+func removeAccessories(ctx context.Context, in stages.Input, data bool) ([]state.Target, error) {
+	records, _, err := stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
+		if _, err := w.Guarded(ctx); err != nil {
+			return struct{}{}, err
+		}
+		kept, err := placeOf(in, w, nil).Remove(ctx, data)
+		tellKept(w, kept)
+		return struct{}{}, err
+	})
+	return records, err
+}
+
+func tellKept(w *stages.Work, kept accessory.Kept) {
+	for _, folder := range kept.Directories {
+		w.Say("%s stays", folder)
+	}
+	for _, volume := range kept.Volumes {
+		w.Say("volume %s stays", plan.Short(volume))
+	}
+}

@@ -1,0 +1,278 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"sync"
+	"text/tabwriter"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/kstep/kstep/internal/accessory"
+	"github.com/kstep/kstep/internal/config"
+	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/stages"
+)
+
+// configureAccessoryShow declares what of `kstep accessory …` changes nothing
+// of the containers: no lease is needed.
+func configureAccessoryShow(p *program, cmd *kingpin.CmdClause, actions map[string]action) {
+	details := cmd.Command("details", "Show the accessories on every host: image, state, and whether their settings are today's.")
+	shown := accessoryArg(details).Default(config.AllAccessories).String()
+	actions["accessory details"] = func(ctx context.Context) error {
+		return p.withSession(ctx, "accessory details", "", stages.Options{}, func(ctx context.Context, s *stages.Session) error {
+			return p.accessoryDetails(ctx, s, *shown)
+		})
+	}
+
+	logs := cmd.Command("logs", "Show what accessories have written.")
+	logged := accessoryArg(logs).Required().String()
+	flags := &logFlags{}
+	flags.declare(logs)
+	actions["accessory logs"] = func(ctx context.Context) error {
+		return p.withSession(ctx, "accessory logs", "", stages.Options{}, func(ctx context.Context, s *stages.Session) error {
+			return p.accessoryLogs(ctx, s, *logged, flags)
+		})
+	}
+
+	exec := cmd.Command("exec", "Run a program in the running containers of an accessory, without a shell, and show what it prints. Put -- before it: kstep accessory exec db -- psql -l.")
+	in := accessoryArg(exec).Required().String()
+	argv := exec.Arg("program", "The program and its arguments.").Required().Strings()
+	actions["accessory exec"] = func(ctx context.Context) error {
+		return p.withSession(ctx, "accessory exec", "", stages.Options{}, func(ctx context.Context, s *stages.Session) error {
+			return p.accessoryExec(ctx, s, *in, *argv)
+		})
+	}
+}
+
+// accessoriesIn are the accessories of a name that the filters leave.
+func accessoriesIn(ctx context.Context, s *stages.Session, name string) (stages.Input, error) {
+	targets, err := accessoriesNamed(s.Config, name)
+	if err != nil {
+		return stages.Input{}, err
+	}
+	if targets, err = plan.Filter(targets, s.Roles, s.HostGlobs); err != nil {
+		return stages.Input{}, err
+	}
+	s.Hosts.Warm(ctx, plan.HostNames(targets))
+	return stages.Input{Config: s.Config, All: targets, Targets: targets, Hosts: s.Hosts, Report: s.Report, Secrets: s.Secrets}, nil
+}
+
+// accessoryStatus is a line of `kstep accessory details`.
+type accessoryStatus struct {
+	Host      string    `json:"host"`
+	Accessory string    `json:"accessory"`
+	Name      string    `json:"name,omitempty"`
+	Container string    `json:"container,omitempty"`
+	Image     string    `json:"image,omitempty"`
+	State     string    `json:"state,omitempty"` // Empty where there is none.
+	Health    string    `json:"health,omitempty"`
+	Since     time.Time `json:"since,omitzero"`
+	// Differs are the keys whose settings are not today's.
+	Differs []string `json:"differs,omitempty"`
+	Error   string   `json:"error,omitempty"`
+}
+
+func (p *program) accessoryDetails(ctx context.Context, s *stages.Session, name string) error {
+	in, err := accessoriesIn(ctx, s, name)
+	if err != nil {
+		return err
+	}
+	all, err := observeAccessories(ctx, in)
+	if p.global.output == "json" {
+		return errors.Join(err, json.NewEncoder(p.stdout).Encode(struct {
+			Accessories []accessoryStatus `json:"accessories"`
+		}{all}))
+	}
+	return errors.Join(err, p.printAccessories(all))
+}
+
+// observeAccessories looks at the accessories on all hosts and changes nothing.
+func observeAccessories(ctx context.Context, in stages.Input) ([]accessoryStatus, error) {
+	uploads, missing := uploadsFor(in.Config, in.Targets)
+	records, found, err := stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (accessoryStatus, error) {
+		return observeAccessory(ctx, placeOf(in, w, uploads), missing == nil)
+	})
+	var all []accessoryStatus
+	for i, t := range in.Targets {
+		one := found[t.Key()]
+		one.Host, one.Accessory = t.Host, t.Role.Name
+		if e := records[i].Error; e != nil {
+			one.Error = e.Message
+		}
+		all = append(all, one)
+	}
+	return all, errors.Join(err, missing)
+}
+
+func observeAccessory(ctx context.Context, at accessory.Place, comparable bool) (accessoryStatus, error) {
+	seen, err := at.Look(ctx)
+	if err != nil || !seen.There {
+		return accessoryStatus{}, err
+	}
+	c, err := at.Host.Engine().Inspect(ctx, seen.Container.ID)
+	if err != nil {
+		return accessoryStatus{}, err
+	}
+	one := accessoryStatus{Name: c.Name, Container: c.ID, Image: c.Image, State: c.State, Health: c.Health, Since: c.Started}
+	if !comparable {
+		return one, nil
+	}
+	spec, _, err := at.Wanted(ctx)
+	if err == nil {
+		one.Differs = plan.Drift(c, spec)
+	}
+	return one, err
+}
+
+func (p *program) printAccessories(all []accessoryStatus) error {
+	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "HOST\tACCESSORY\tCONTAINER\tIMAGE\tSTATE\tSINCE (UTC)\tSETTINGS")
+	for _, one := range all {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", one.Host, one.Accessory, orDash(one.Name), orDash(one.Image),
+			one.condition(), orDash(dated(one.Since)), one.settings())
+	}
+	return table.Flush()
+}
+
+func (a accessoryStatus) condition() string {
+	switch {
+	case a.Error != "":
+		return "unknown"
+	case a.State == "":
+		return "nothing"
+	case a.Health != "":
+		return a.State + ", " + a.Health
+	}
+	return a.State
+}
+
+func (a accessoryStatus) settings() string {
+	switch {
+	case a.State == "":
+		return "-"
+	case len(a.Differs) > 0:
+		return "differ: " + strings.Join(a.Differs, ", ")
+	}
+	return "as configured"
+}
+
+// logFlags choose lines of a container's log.
+type logFlags struct {
+	lines  int
+	since  time.Duration
+	follow bool
+	grep   string
+}
+
+func (f *logFlags) declare(cmd *kingpin.CmdClause) {
+	cmd.Flag("lines", "Show the last ones, so many of each container. Default: 100, or with --since all.").Short('n').IntVar(&f.lines)
+	cmd.Flag("since", "Only those of so long ago, such as 10m.").Short('s').DurationVar(&f.since)
+	cmd.Flag("follow", "Go on with what they write, until Ctrl-C.").Short('f').BoolVar(&f.follow)
+	cmd.Flag("grep", "Only lines that match the regular expression.").Short('g').StringVar(&f.grep)
+}
+
+func (f *logFlags) query() (engine.Lines, *regexp.Regexp, error) {
+	match, err := regexp.Compile(f.grep)
+	if err != nil {
+		return engine.Lines{}, nil, exit.Errorf(exit.Usage, "--grep: %w", err)
+	}
+	which := engine.Lines{Last: f.lines, Follow: f.follow}
+	if f.since > 0 {
+		which.Since = time.Now().Add(-f.since)
+	} else if which.Last == 0 {
+		which.Last = 100
+	}
+	return which, match, nil
+}
+
+// logLine is a line of `kstep accessory logs --output json`.
+type logLine struct {
+	Host string `json:"host"`
+	Line string `json:"line"`
+}
+
+func (p *program) accessoryLogs(ctx context.Context, s *stages.Session, name string, flags *logFlags) error {
+	which, match, err := flags.query()
+	if err != nil {
+		return err
+	}
+	in, err := accessoriesIn(ctx, s, name)
+	if err != nil {
+		return err
+	}
+	lines := &linePrinter{p: p, s: s, prefix: len(in.Targets) > 1, match: match}
+	_, _, err = stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
+		c, err := placeOf(in, w, nil).There(ctx)
+		if err != nil {
+			return struct{}{}, err
+		}
+		return struct{}{}, w.Host.Engine().Output(ctx, c.ID, which, func(text string) { lines.print(w.Target.Host, text) })
+	})
+	return errors.Join(err, lines.err)
+}
+
+// linePrinter prints lines of several hosts, each line as a whole.
+type linePrinter struct {
+	p      *program
+	s      *stages.Session
+	prefix bool // There is more than one place they come from.
+	match  *regexp.Regexp
+
+	mu  sync.Mutex
+	err error
+}
+
+func (l *linePrinter) print(host, text string) {
+	if !l.match.MatchString(text) {
+		return
+	}
+	text = l.s.Secrets.Redact(text)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.p.global.output == "json":
+		l.err = errors.Join(l.err, json.NewEncoder(l.p.stdout).Encode(logLine{host, text}))
+	case l.prefix:
+		l.p.result("[%s] %s", host, text)
+	default:
+		l.p.result("%s", text)
+	}
+}
+
+func (p *program) accessoryExec(ctx context.Context, s *stages.Session, name string, argv []string) error {
+	in, err := accessoriesIn(ctx, s, name)
+	if err != nil {
+		return err
+	}
+	_, ran, err := stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (execution, error) {
+		one := execution{Host: w.Target.Host, Status: -1}
+		c, err := placeOf(in, w, nil).Running(ctx)
+		if err != nil {
+			return one, err
+		}
+		status, out, err := w.Host.Engine().Exec(ctx, c.ID, argv)
+		one.Status, one.Output = status, s.Secrets.Redact(string(out))
+		if err == nil && status != 0 {
+			err = fmt.Errorf("run %s in %s on %s: exit status %d", argv[0], c.Name, w.Target.Host, status)
+		}
+		return one, err
+	})
+	for _, t := range in.Targets {
+		one, there := ran[t.Key()]
+		if !there || one.Host == "" {
+			continue // It was not reached.
+		}
+		if printErr := p.printExecution(one, len(in.Targets) > 1); printErr != nil {
+			return printErr
+		}
+	}
+	return err
+}

@@ -1,0 +1,322 @@
+package config
+
+import (
+	"encoding/json"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/kstep/kstep/internal/runopt"
+)
+
+// Accessories are containers beside the application, by name, in the order of
+// the file.
+type Accessories struct {
+	All []Accessory
+}
+
+// Accessory is a long-lived container beside the application, such as a
+// database, on hosts of its own or on those of roles. No deploy touches it; the
+// `kstep accessory` commands do.
+type Accessory struct {
+	// Name is the accessory's key under `accessories`.
+	Name string `json:"-"`
+	// Image is the image with its tag or digest, such as `mysql:8.4`. For one of
+	// `registry.server` that login is used.
+	Image string `json:"image" jsonschema:"required"`
+	// Service is the container's name. Default: `<service>-<accessory>`, with
+	// `-<destination>` behind it where one is given. The containers of a host
+	// reach each other by their names.
+	Service string `json:"service,omitempty"`
+	// Host is the one host that it runs on.
+	Host string `json:"host,omitempty"`
+	// Hosts are the hosts that it runs on, each with a container.
+	Hosts []string `json:"hosts,omitempty"`
+	// Role puts it on the hosts of a role.
+	Role string `json:"role,omitempty"`
+	// Roles put it on the hosts of several roles.
+	Roles []string `json:"roles,omitempty"`
+	// Tag puts it on the hosts that carry a tag.
+	Tag string `json:"tag,omitempty"`
+	// Tags put it on the hosts that carry one of several tags.
+	Tags []string `json:"tags,omitempty"`
+	// Cmd replaces the image's command; a string is split like a shell would,
+	// without running one.
+	Cmd Command `json:"cmd,omitempty"`
+	// Port is published on the host: a port, which is the same outside and
+	// inside, or `[address:]host port:port`. Containers on the same host need
+	// none to reach it.
+	Port string `json:"port,omitempty"`
+	// Env is its environment. The top-level one is not for accessories.
+	Env Env `json:"env,omitzero"`
+	// Files are uploaded to its hosts and mounted, as `local:remote[:ro]`: a
+	// file of this machine, relative to kstep.yml, and its path in the container.
+	Files []Mounted `json:"files,omitempty"`
+	// Directories are folders of the host that are mounted, as
+	// `local:remote[:ro]`. A relative one is made below the run directory; its
+	// content stays when the container goes.
+	Directories []Mounted `json:"directories,omitempty"`
+	// Volumes are mounts in Docker's short form `source:target[:ro]`.
+	Volumes []string `json:"volumes,omitempty"`
+	// Labels are labels of its container. The top-level ones are not for
+	// accessories.
+	Labels map[string]string `json:"labels,omitempty"`
+	// Logging replaces the top-level one.
+	Logging *Logging `json:"logging,omitempty"`
+	// Stop is merged over the top-level one, key by key.
+	Stop *Stop `json:"stop,omitempty"`
+	// Options are those of `docker run`.
+	Options runopt.Options `json:"options,omitzero"`
+}
+
+// Mounted is a file or folder that an accessory's container sees.
+type Mounted struct {
+	// Local is where it comes from.
+	Local string `json:"local"`
+	// Remote is its absolute path in the container.
+	Remote string `json:"remote"`
+	// Mode is its permissions, in octal digits.
+	Mode string `json:"mode,omitempty"`
+	// Owner is the user and group that own it, as numbers.
+	Owner string `json:"owner,omitempty"`
+	// Options is `ro` for one that the container may not change.
+	Options string `json:"options,omitempty"`
+}
+
+// ReadOnly tells that the container may not change it.
+func (m Mounted) ReadOnly() bool { return m.Options == "ro" }
+
+// UnmarshalJSON reads `local:remote[:options]`, or a map.
+func (m *Mounted) UnmarshalJSON(data []byte) error {
+	*m = Mounted{}
+	var line string
+	if json.Unmarshal(data, &line) != nil {
+		type plain Mounted
+		return json.Unmarshal(data, (*plain)(m))
+	}
+	parts := append(strings.SplitN(line, ":", 3), "", "")
+	m.Local, m.Remote, m.Options = parts[0], parts[1], parts[2]
+	return nil
+}
+
+// IsZero tells that there are no accessories.
+func (a Accessories) IsZero() bool { return len(a.All) == 0 }
+
+// MarshalJSON writes the accessories as an object, in their order.
+func (a Accessories) MarshalJSON() ([]byte, error) {
+	return appendObject(a.All, func(one Accessory) string { return one.Name })
+}
+
+// UnmarshalJSON reads an object of accessories and keeps their order.
+func (a *Accessories) UnmarshalJSON(data []byte) error {
+	a.All = nil
+	return eachEntry(data, func(name string, d *json.Decoder) error {
+		var one Accessory
+		if err := d.Decode(&one); err != nil {
+			return err
+		}
+		one.Name = name
+		a.All = append(a.All, one)
+		return nil
+	})
+}
+
+// UnmarshalJSON decodes over the defaults of those parts that are there.
+func (a *Accessory) UnmarshalJSON(data []byte) error {
+	var given struct{ Stop json.RawMessage }
+	if err := json.Unmarshal(data, &given); err != nil {
+		return err
+	}
+	type plain Accessory
+	var p plain
+	if given.Stop != nil {
+		p.Stop = new(defaultStop())
+	}
+	err := json.Unmarshal(data, &p)
+	*a = Accessory(p)
+	return err
+}
+
+// Accessory finds an accessory by name.
+func (c *Config) Accessory(name string) (Accessory, bool) {
+	i := slices.IndexFunc(c.Accessories.All, func(a Accessory) bool { return a.Name == name })
+	if i < 0 {
+		return Accessory{}, false
+	}
+	return c.Accessories.All[i], true
+}
+
+// AccessoryHosts are the hosts of an accessory, each once.
+func (c *Config) AccessoryHosts(a Accessory) []string {
+	hosts := with(a.Hosts, a.Host)
+	roles, tags := with(a.Roles, a.Role), with(a.Tags, a.Tag)
+	for _, role := range c.Servers.Roles {
+		for _, h := range role.Hosts {
+			tagged := slices.ContainsFunc(h.Tags, func(tag string) bool { return slices.Contains(tags, tag) })
+			if tagged || slices.Contains(roles, role.Name) {
+				hosts = append(hosts, h.Name)
+			}
+		}
+	}
+	var each []string
+	for _, h := range hosts {
+		if !slices.Contains(each, h) {
+			each = append(each, h)
+		}
+	}
+	return each
+}
+
+// with are the several, or the one.
+func with(several []string, one string) []string {
+	if one == "" {
+		return slices.Clip(several)
+	}
+	return append(slices.Clip(several), one)
+}
+
+// Publish is what of the accessory is published, as an option of `docker run`.
+func (a Accessory) Publish() runopt.Texts {
+	port := a.Port
+	if number, protocol, _ := strings.Cut(port, "/"); port != "" && !strings.Contains(port, ":") {
+		port = strings.TrimSuffix(number+":"+number+"/"+protocol, "/")
+	}
+	if port == "" {
+		return a.Options.Publish
+	}
+	return append(runopt.Texts{port}, a.Options.Publish...)
+}
+
+// AccessoryStop is how an accessory is stopped.
+func (c *Config) AccessoryStop(a Accessory) Stop { return c.EffectiveStop(Role{Stop: a.Stop}) }
+
+// AccessoryLogging is an accessory's logging.
+func (c *Config) AccessoryLogging(a Accessory) Logging {
+	return c.EffectiveLogging(Role{Logging: a.Logging})
+}
+
+// AllAccessories stands for all of them where commands take a name.
+const AllAccessories = "all"
+
+func (c *checker) accessories() {
+	for i, a := range c.cfg.Accessories.All {
+		segs := []string{"accessories", a.Name}
+		below := func(keys ...string) []string { return append(slices.Clip(segs), keys...) }
+		if _, taken := c.cfg.Role(a.Name); taken {
+			c.atKey(segs, "is the name of a role, too; rename one")
+		}
+		if a.Name == AllAccessories {
+			c.atKey(segs, "stands for all accessories on the command line; choose another name")
+		}
+		c.placement(a)
+		c.labels(below("labels"), a.Labels)
+		c.runOptions(below("options"), a.Options)
+		if a.Stop != nil {
+			c.stop(below("stop"), *a.Stop)
+		}
+		for k, m := range a.Directories {
+			c.inside(below("directories", itoa(k)), m.Local, m.Remote)
+		}
+		for k, m := range a.Files {
+			c.inside(below("files", itoa(k)), m.Remote)
+		}
+		c.targets(a)
+		if port := (runopt.Options{Publish: a.Publish()}); a.Port != "" && len(port.Check()) > 0 {
+			c.at(below("port"), "must be a port such as 5432, or [address:]host port:port such as 127.0.0.1:15432:5432")
+		}
+		for _, other := range c.cfg.Accessories.All[:i] {
+			if a.Service != "" && a.Service == other.Service && c.share(a, other) {
+				c.at(below("service"), "is the name of the container of %s, too, on the same host", other.Name)
+			}
+		}
+	}
+}
+
+func (c *checker) inside(segs []string, paths ...string) {
+	for _, p := range paths {
+		if slices.Contains(strings.Split(p, "/"), "..") {
+			c.at(segs, "must not lead out of its folder with ..")
+		}
+	}
+}
+
+// placement checks that it is told where an accessory runs, in one way.
+func (c *checker) placement(a Accessory) {
+	segs := []string{"accessories", a.Name}
+	var given []string
+	for _, way := range []struct {
+		key string
+		set bool
+	}{
+		{"host", a.Host != ""}, {"hosts", a.Hosts != nil}, {"role", a.Role != ""}, {"roles", a.Roles != nil},
+		{"tag", a.Tag != ""}, {"tags", a.Tags != nil},
+	} {
+		if way.set {
+			given = append(given, way.key)
+		}
+	}
+	switch {
+	case len(given) == 0:
+		c.atKey(segs, "needs a place: one of host, hosts, role, roles, tag and tags")
+		return
+	case len(given) > 1:
+		c.atKey(append(slices.Clip(segs), given[1]), "is given beside %s; keep one", given[0])
+		return
+	}
+	if c.isBroken("servers") {
+		return
+	}
+	var roles, tags []string
+	for _, r := range c.cfg.Servers.Roles {
+		roles = append(roles, r.Name)
+		for _, h := range r.Hosts {
+			tags = append(tags, h.Tags...)
+		}
+	}
+	slices.Sort(tags)
+	known := len(c.problems)
+	c.places(segs, "role", a.Role, a.Roles, roles)
+	c.places(segs, "tag", a.Tag, a.Tags, slices.Compact(tags))
+	if known == len(c.problems) && len(c.cfg.AccessoryHosts(a)) == 0 {
+		c.at(append(slices.Clip(segs), given[0]), "has no hosts")
+	}
+}
+
+func (c *checker) places(segs []string, what, one string, several, known []string) {
+	check := func(name string, keys ...string) {
+		if at := append(slices.Clip(segs), keys...); !slices.Contains(known, name) {
+			c.at(at, "%s", c.unknown(at, what, name, known))
+		}
+	}
+	if one != "" {
+		check(one, what)
+	}
+	for i, name := range several {
+		check(name, what+"s", itoa(i))
+	}
+}
+
+// targets refuses two mounts at the same path of the container.
+func (c *checker) targets(a Accessory) {
+	seen := map[string]bool{}
+	check := func(target string, keys ...string) {
+		if target = path.Clean(target); seen[target] {
+			c.at(append([]string{"accessories", a.Name}, keys...), "something else is mounted at %s already", target)
+		}
+		seen[target] = true
+	}
+	for i, m := range a.Files {
+		check(m.Remote, "files", itoa(i))
+	}
+	for i, m := range a.Directories {
+		check(m.Remote, "directories", itoa(i))
+	}
+	for i, v := range a.Volumes {
+		check(volumeTarget(v), "volumes", itoa(i))
+	}
+}
+
+func (c *checker) share(a, b Accessory) bool {
+	theirs := c.cfg.AccessoryHosts(b)
+	return slices.ContainsFunc(c.cfg.AccessoryHosts(a), func(h string) bool { return slices.Contains(theirs, h) })
+}
