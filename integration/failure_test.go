@@ -11,33 +11,29 @@ import (
 
 func TestBarrier_ClosesOnABrokenImageAndTheOldVersionServesOn(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]struct{ flags, shown string }{
-		"an image that exits at once":         {"exit", "exit status 3"},
-		"an image that never becomes healthy": {"unhealthy", "503"},
+	s := settings{extra: "healthcheck: {interval: 200ms, retries: 5}\n"}
+	w := begin(t, s)
+	w.must("deploy")
+	before := map[string][]string{"vm1": w.running("vm1"), "vm2": w.running("vm2"), "vm3": w.running("vm3")}
+	load := w.traffic()
+	for _, c := range []struct{ version, flags, shown string }{
+		{"exits-at-once", "exit", "exit status 3"},
+		{"never-healthy", "unhealthy", "503"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := settings{extra: "healthcheck: {interval: 200ms, retries: 5}\n"}
-			w := begin(t, s)
-			w.must("deploy")
-			before := map[string][]string{"vm1": w.running("vm1"), "vm2": w.running("vm2"), "vm3": w.running("vm3")}
-			load := w.traffic()
-
-			w.commit(s.version("v2", c.flags))
-			result := w.exits(13, "deploy")
-			w.lostNothing(load, 300)
-			w.serves("v1")
-			for host, want := range before {
-				w.runs(host, want...)
-			}
-			if !strings.Contains(result.Stderr, c.shown) {
-				t.Errorf("the output does not tell %q:\n%s", c.shown, result.Stderr)
-			}
-			if got := w.state("barrier-wait")["exitCode"]; got != 13.0 {
-				t.Errorf("barrier-wait.json says exit code %v, want 13", got)
-			}
-		})
+		w.commit(s.version(c.version, c.flags))
+		result := w.exits(13, "deploy")
+		w.serves("v1")
+		for host, want := range before {
+			w.runs(host, want...)
+		}
+		if !strings.Contains(result.Stderr, c.shown) {
+			t.Errorf("%s: the output does not tell %q:\n%s", c.version, c.shown, result.Stderr)
+		}
+		if got := w.state("barrier-wait")["exitCode"]; got != 13.0 {
+			t.Errorf("%s: barrier-wait.json says exit code %v, want 13", c.version, got)
+		}
 	}
+	w.lostNothing(load, 600)
 }
 
 func TestState_OfAnotherWorldIsRefusedAndNothingIsTouched(t *testing.T) {

@@ -34,34 +34,48 @@ func TestFaults_KilledOrCutOffUnderLoadEveryStageConverges(t *testing.T) {
 	var mu sync.Mutex
 	var rows []*faultRow
 	t.Cleanup(func() { writeRows(t, rows) })
+	kinds := [][]string{{"kill"}, {"cut-after"}} // Side by side, as far as there are rigs.
+	if *faultsStep == 0 {
+		kinds = [][]string{{"kill", "cut-after"}}
+	}
 	for name, s := range switches() {
 		if *faultsStep == 0 && name == "cord" {
 			continue // A sample is for `make test`.
 		}
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := newBroken(t, s.with(name))
-			want := b.release("")
-			for _, kind := range []string{"kill", "cut-after"} {
-				tried := 0
-				for at, more := cmp.Or(*faultsStep, sampled), true; more; at += *faultsStep {
-					got := b.release(fmt.Sprintf("%s:%d", kind, at))
-					t.Logf("%s at operation %d of %v", kind, at, b.hit)
-					tried += len(b.hit)
-					more = *faultsStep > 0 && len(b.hit) > 0 // Else no stage has so many operations.
-					if diff := want.Diff(got); diff != "" {
-						t.Errorf("%s at operation %d of %v: the hosts differ from an undisturbed release:\n%s\n%s", kind, at, b.hit, diff, b.said.String())
-						want = b.release("") // What differs may stay until it is pruned.
-					}
+		for _, some := range kinds {
+			t.Run(name+" "+strings.Join(some, " "), func(t *testing.T) {
+				t.Parallel()
+				b := newBroken(t, s.with(name))
+				for _, kind := range some {
+					b.everywhere(kind)
 				}
-				if tried == 0 {
-					t.Errorf("no stage was hit by %s", kind)
-				}
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			rows = append(rows, b.rows...)
-		})
+				mu.Lock()
+				defer mu.Unlock()
+				rows = append(rows, b.rows...)
+			})
+		}
+	}
+}
+
+// everywhere breaks release after release, each at a later operation.
+func (b *broken) everywhere(kind string) {
+	b.t.Helper()
+	if b.want == "" {
+		b.want = b.release("")
+	}
+	tried := 0
+	for at, more := cmp.Or(*faultsStep, sampled), true; more; at += *faultsStep {
+		got := b.release(fmt.Sprintf("%s:%d", kind, at))
+		b.t.Logf("%s at operation %d of %v", kind, at, b.hit)
+		tried += len(b.hit)
+		more = *faultsStep > 0 && len(b.hit) > 0 // Else no stage has so many operations.
+		if diff := b.want.Diff(got); diff != "" {
+			b.t.Errorf("%s at operation %d of %v: the hosts differ from an undisturbed release:\n%s\n%s", kind, at, b.hit, diff, b.said.String())
+			b.want = b.release("") // What differs may stay until it is pruned.
+		}
+	}
+	if tried == 0 {
+		b.t.Errorf("no stage was hit by %s", kind)
 	}
 }
 
@@ -104,6 +118,7 @@ type broken struct {
 	images []string // The app's, in turn.
 	count  int
 	rows   []*faultRow
+	want   rig.Snapshot // What an undisturbed release leaves.
 
 	// Of the last release:
 	kind string
@@ -133,7 +148,9 @@ func newBroken(t *testing.T, s settings) *broken {
 	}
 	b.release("") // From here on each release leaves the same.
 	var err error
-	if b.load, err = b.rig.StartTraffic(t.Context(), rig.Load{Slow: 1, SlowFor: 200 * time.Millisecond, For: time.Hour, Limit: 5_000_000}); err != nil {
+	if b.load, err = b.rig.StartTraffic(t.Context(), rig.Load{
+		Pace: 20 * time.Millisecond, Slow: 1, SlowFor: 200 * time.Millisecond, For: time.Hour, Limit: 5_000_000,
+	}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { b.load.Stop() })

@@ -34,6 +34,7 @@ func TestOptions_ReachTheEngineAsDockerRunWouldSendThem(t *testing.T) {
       user: 1000
       network-alias: worker
       publish: "127.0.0.1:9321:9321"
+      link-local-ip: 169.254.10.1
       restart: on-failure:3`, 1)
 	w := beginWith(t, v)
 	for range 2 { // The second one has the port after the first one.
@@ -48,7 +49,7 @@ func TestOptions_ReachTheEngineAsDockerRunWouldSendThem(t *testing.T) {
 			`"Tmpfs":{"/scratch":"size=1m"}`, `"ReadonlyRootfs":true`, `"Init":true`, `"CapDrop":["ALL"]`, `"SecurityOpt":["no-new-privileges"]`,
 			`"Sysctls":{"net.core.somaxconn":"1024"}`, `"ExtraHosts":["db:192.0.2.5"]`, `"User":"1000"`, `"worker"`,
 			`"9321/tcp":[{"HostIp":"127.0.0.1","HostPort":"9321"}]`, `"RestartPolicy":{"Name":"on-failure","MaximumRetryCount":3}`,
-			`"StopSignal":"SIGINT"`, `"StopTimeout":3`, `"max-file":"2"`,
+			`"LinkLocalIPs":["169.254.10.1"]`, `"StopSignal":"SIGINT"`, `"StopTimeout":3`, `"max-file":"2"`,
 		} {
 			if !strings.Contains(compact, want) {
 				t.Errorf("the engine does not tell %s", want)

@@ -263,8 +263,10 @@ func (c *compiled) hint(e *jsonschema.ValidationError, otherwise string) string 
 func (c *compiled) properties(e *jsonschema.ValidationError) []string {
 	properties, _ := c.lookup(e)["properties"].(map[string]any)
 	names := make([]string, 0, len(properties))
-	for name := range properties {
-		names = append(names, name)
+	for name, of := range properties {
+		if _, refused := of.(map[string]any)["not"]; !refused {
+			names = append(names, name)
+		}
 	}
 	slices.Sort(names)
 	return names

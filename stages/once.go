@@ -10,6 +10,7 @@ import (
 
 	"github.com/kstep/kstep/internal/hook"
 	"github.com/kstep/kstep/internal/host"
+	"github.com/kstep/kstep/internal/linger"
 	"github.com/kstep/kstep/internal/report"
 )
 
@@ -39,7 +40,7 @@ func (r *run) once(ctx context.Context, name string, details hook.Details) error
 		return err
 	}
 	failed := r.hooks(ctx, details, name)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
+	ctx, cancel := linger.Context(ctx, releaseTime)
 	defer cancel()
 	if failed == nil {
 		err = m.files.Write(ctx, m.done, nil, 0o644)

@@ -31,7 +31,7 @@ func (r *run) rebuild(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	files := []*state.File{r.found(in, LastHostless, push)}
+	files, reads := []*state.File{r.found(in, LastHostless, push)}, [][]string{nil}
 	ahead, _, err := look(ctx, in)
 	if err != nil {
 		return err
@@ -47,10 +47,10 @@ func (r *run) rebuild(ctx context.Context) error {
 		if err != nil || slices.ContainsFunc(forecast.Pending, func(p Pending) bool { return len(p.Acts) > 0 }) {
 			break
 		}
-		files = append(files, r.found(in, stage.Info().Name, forecast.Outputs))
+		files, reads = append(files, r.found(in, stage.Info().Name, forecast.Outputs)), append(reads, stage.Info().Reads)
 	}
-	for _, f := range files {
-		if err := r.write(f); err != nil {
+	for i, f := range files {
+		if err := r.write(f, reads[i]); err != nil {
 			return err
 		}
 	}
@@ -98,19 +98,14 @@ func (r *run) found(in Input, stage string, outputs any) *state.File {
 	return f
 }
 
-// write puts a found file into the folder, with the chain to those before it.
-func (r *run) write(f *state.File) error {
-	for _, s := range r.Pipeline {
-		info := s.Info()
-		if info.Name != f.Stage || !info.Hosts {
-			continue
-		}
-		upstream, err := r.Dir.ReadSet(info.Reads, state.Expect{Service: f.Service, Destination: f.Destination, Release: f.Release})
-		if err != nil {
-			return err
-		}
-		f.Inputs = upstream.Inputs()
+// write puts a found file into the folder, with the chain to those that its stage
+// reads.
+func (r *run) write(f *state.File, reads []string) error {
+	upstream, err := r.Dir.ReadSet(reads, state.Expect{Service: f.Service, Destination: f.Destination, Release: f.Release})
+	if err != nil {
+		return err
 	}
-	_, err := r.Dir.Write(f)
+	f.Inputs = upstream.Inputs()
+	_, err = r.Dir.Write(f)
 	return err
 }

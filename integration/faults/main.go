@@ -27,7 +27,7 @@ type suite struct {
 
 func main() {
 	fakes := suite{args: []string{"test", "-tags", "faults", "-parallel", "16", "./cmd/kstep"}}
-	rig := suite{args: []string{"test", "-tags", "integration", "./integration"}}
+	rig := suite{args: []string{"test", "-tags", "integration", "-parallel", "3", "./integration"}}
 	flag.IntVar(&fakes.step, "step", 1, "on the fake hosts, try one of so many operations")
 	flag.IntVar(&rig.step, "rig-step", 1, "on the rig, try one of so many operations")
 	flag.StringVar(&fakes.from, "from", "", "measure nothing on the fake hosts: take the rows of this earlier measurement")
@@ -67,6 +67,7 @@ func (s *suite) get(ctx context.Context) error {
 	if err := json.Unmarshal(data, &s.rows); err != nil {
 		return fmt.Errorf("%s: %w", from, err)
 	}
+	s.rows = united(s.rows)
 	return nil
 }
 

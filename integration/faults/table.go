@@ -27,6 +27,29 @@ func (r row) points() int {
 	return n
 }
 
+// add counts what another row counted, too.
+func (r *row) add(other row) {
+	for kind, tried := range other.Tried {
+		r.Tried[kind] += tried
+	}
+	r.Converged, r.Sent, r.Lost = r.Converged+other.Converged, r.Sent+other.Sent, r.Lost+other.Lost
+}
+
+// united has one row for each stage and switch: parts of it may have been
+// measured side by side.
+func united(rows []row) []row {
+	var all []row
+	for _, r := range rows {
+		at := slices.IndexFunc(all, func(a row) bool { return a.Stage == r.Stage && a.Traffic == r.Traffic })
+		if at >= 0 {
+			all[at].add(r)
+		} else {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
 const head = `# Faults
 
 Made by ` + "`make faults`" + `; not written by hand.
@@ -97,10 +120,7 @@ func table(text *strings.Builder, rows []row, kinds []fault.Kind) {
 	sum := row{Tried: map[string]int{}}
 	for _, r := range rows {
 		line(text, r.cells(r.Stage, r.Traffic, kinds))
-		for kind, tried := range r.Tried {
-			sum.Tried[kind] += tried
-		}
-		sum.Converged, sum.Sent, sum.Lost = sum.Converged+r.Converged, sum.Sent+r.Sent, sum.Lost+r.Lost
+		sum.add(r)
 	}
 	line(text, sum.cells("all", "", kinds))
 }

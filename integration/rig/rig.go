@@ -65,9 +65,9 @@ func Up(ctx context.Context) (*Rig, error) {
 	return rigs.all[0], nil
 }
 
-// Several is how many rigs tests share by Take. Two keep two processors busy:
-// a deploy waits as long as it works.
-const Several = 2
+// Several is how many rigs tests share by Take. Three keep two processors busy:
+// a deploy waits about as long as it works.
+const Several = 3
 
 // Take waits for one of several rigs that nobody else in this process works
 // with. The function it comes with gives it back.

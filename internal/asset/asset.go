@@ -257,19 +257,6 @@ func (b Bridge) settle(ctx context.Context, o other) error {
 	return b.write(ctx, dir, *theirs)
 }
 
-// overlay puts copies of all that "$1" has over what "$2" has. A link and a
-// rename exchange each file, so that one that is being served is never half
-// there.
-const overlay = `stage=$2.overlay
-rm -rf -- "$stage" && cp -a -- "$1" "$stage" && cp -a -l -f -- "$stage/." "$2/" && rm -rf -- "$stage"`
-
-// addMissing copies what "$2" lacks of "$1". The exit status of cp -n for a
-// file it left alone differs between coreutils 9.1, 9.2 and 9.5 and BusyBox, so
-// the outcome is asked for instead.
-const addMissing = `cp -a -n -- "$1/." "$2/" 2>/dev/null || :
-missing=$(cd "$1" && find . \( -type f -o -type l \) -exec sh -c 'for f; do [ -e "$0/$f" ] || [ -L "$0/$f" ] || echo "$f"; done' "$2" {} + | head -n 3)
-[ -z "$missing" ] || { echo "not copied: $missing" >&2; df -k "$2" >&2; exit 1; }`
-
 func (b Bridge) run(ctx context.Context, what, script, from, to string) error {
 	argv := []string{"sh", "-c", script, "kstep", from, to}
 	if b.Sudo {

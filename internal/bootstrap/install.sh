@@ -27,7 +27,7 @@ install_engine() {
 	elif command -v zypper >/dev/null; then
 		zypper -q --non-interactive install docker
 	elif command -v apk >/dev/null; then
-		apk add -q docker
+		apk add -q -U docker
 	elif command -v pacman >/dev/null; then
 		pacman -S --noconfirm --needed docker
 	else
@@ -49,6 +49,8 @@ start_engine() {
 }
 
 command -v dockerd >/dev/null || install_engine
+# On RHEL and its kin the package is a stand-in for Podman.
+command -v dockerd >/dev/null || die "the distribution's package brought no dockerd; name a script under bootstrap.script that installs Docker's own"
 start_engine
 if [ -n "${SUDO_USER:-}" ] && [ "$SUDO_USER" != root ]; then
 	usermod -aG docker "$SUDO_USER" 2>/dev/null || addgroup "$SUDO_USER" docker

@@ -156,6 +156,15 @@ func (c *checker) entry(segs []string, key string, i int) []string {
 // containers that it has on a host in a deploy.
 func (c *checker) options(segs []string, role Role) {
 	c.runOptions(segs, role.Options)
+	if role.Start != "after-barrier" {
+		for _, key := range role.Options.Single() {
+			message := "old and new container cannot both have this address; set start: after-barrier, or leave it out"
+			if c.cfg.Proxied(role) || role.Name == c.cfg.PrimaryRole {
+				message = "old and new container cannot both have this address; a role with traffic takes what the engine gives it"
+			}
+			c.at(append(slices.Clip(segs), key), "%s", message)
+		}
+	}
 	if i, fixed := role.Options.FixedPort(); fixed && role.Start != "after-barrier" {
 		message := "old and new container cannot both have this port of the host; set start: after-barrier, or leave out the host port"
 		if c.cfg.Proxied(role) || role.Name == c.cfg.PrimaryRole {

@@ -11,8 +11,8 @@ import (
 const (
 	envPlaces  = "env env_tags.* env.tags.* servers.*.env proxy.env accessories.*.env"
 	freePlaces = "labels logging.options proxy.args proxy.labels builder.args ssh.host_keys " +
-		"servers.*.labels servers.*.logging.options servers.*.options.sysctl servers.*.options.storage-opt " +
-		"accessories.*.labels accessories.*.logging.options accessories.*.options.sysctl accessories.*.options.storage-opt"
+		"servers.*.labels servers.*.logging.options servers.*.options.annotation servers.*.options.sysctl servers.*.options.storage-opt " +
+		"accessories.*.labels accessories.*.logging.options accessories.*.options.annotation accessories.*.options.sysctl accessories.*.options.storage-opt"
 	textPlaces = "barrier.quorum boot.limit cutover.limit minimum_version " +
 		"servers.*.options.user servers.*.options.cpuset-cpus servers.*.options.cpuset-mems servers.*.options.gpus " +
 		"servers.*.options.group-add servers.*.options.group-add.* servers.*.options.publish servers.*.options.publish.* " +

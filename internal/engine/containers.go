@@ -61,6 +61,9 @@ func (c *Client) Create(ctx context.Context, s Spec) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := tooOld(s.Options, v); err != nil {
+		return "", fmt.Errorf("create container %s on %s: %w", s.Name, c.host, err)
+	}
 	answer, err := c.api.ContainerCreate(ctx, createRequest(s, v))
 	if lost(ctx, err) {
 		made, look := c.Inspect(ctx, s.Name)

@@ -1,13 +1,17 @@
 package engine
 
 import (
+	"fmt"
 	"math"
+	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/docker/go-connections/nat"
 	"github.com/docker/go-units"
+	"github.com/moby/moby/api/types/blkiodev"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
 
@@ -28,6 +32,7 @@ func apply(o runopt.Options, config *container.Config, host *container.HostConfi
 	host.UTSMode, host.UsernsMode = container.UTSMode(o.UTS), container.UsernsMode(o.Userns)
 	host.OomScoreAdj, host.Privileged, host.ReadonlyRootfs = o.OOMScoreAdj, o.Privileged, o.ReadOnly
 	host.Runtime, host.SecurityOpt, host.ShmSize = o.Runtime, o.SecurityOpt, int64(o.ShmSize)
+	host.CgroupnsMode, host.Annotations, host.PublishAllPorts = container.CgroupnsMode(o.Cgroupns), o.Annotation, o.PublishAll
 	host.StorageOpt, host.Sysctls, host.VolumesFrom = o.StorageOpt, o.Sysctl, o.VolumesFrom
 	for _, text := range o.DNS {
 		if addr, err := netip.ParseAddr(text); err == nil {
@@ -54,6 +59,9 @@ func resources(o runopt.Options) container.Resources {
 	r := container.Resources{
 		BlkioWeight: o.BlkioWeight, CgroupParent: o.CgroupParent,
 		CPUPeriod: o.CPUPeriod, CPUQuota: o.CPUQuota, CPUShares: o.CPUShares,
+		CPURealtimePeriod: o.CPURtPeriod, CPURealtimeRuntime: o.CPURtRuntime,
+		BlkioDeviceReadBps: limits(o.DeviceReadBps, units.RAMInBytes), BlkioDeviceWriteBps: limits(o.DeviceWriteBps, units.RAMInBytes),
+		BlkioDeviceReadIOps: limits(o.DeviceReadIops, runopt.Number), BlkioDeviceWriteIOps: limits(o.DeviceWriteIops, runopt.Number),
 		NanoCPUs: int64(math.Round(o.CPUs * 1e9)), CpusetCpus: o.CpusetCPUs, CpusetMems: o.CpusetMems,
 		DeviceCgroupRules: o.DeviceCgroupRule,
 		Memory:            int64(o.Memory), MemoryReservation: int64(o.MemoryReservation), MemorySwap: int64(o.MemorySwap),
@@ -75,10 +83,70 @@ func resources(o runopt.Options) container.Resources {
 			r.Ulimits = append(r.Ulimits, limit)
 		}
 	}
+	for _, text := range o.BlkioWeightDevice {
+		if device, weight, err := runopt.PerDevice(text, runopt.Number); err == nil {
+			r.BlkioWeightDevice = append(r.BlkioWeightDevice, &blkiodev.WeightDevice{Path: device, Weight: uint16(weight)})
+		}
+	}
 	if o.GPUs != "" {
 		r.DeviceRequests = []container.DeviceRequest{gpus(o.GPUs)}
 	}
 	return r
+}
+
+// limits are rates of single devices.
+func limits(texts []string, read func(string) (int64, error)) []*blkiodev.ThrottleDevice {
+	var all []*blkiodev.ThrottleDevice
+	for _, text := range texts {
+		if device, rate, err := runopt.PerDevice(text, read); err == nil {
+			all = append(all, &blkiodev.ThrottleDevice{Path: device, Rate: uint64(rate)})
+		}
+	}
+	return all
+}
+
+// endpoint is the container's place on its network.
+func endpoint(s Spec) *network.EndpointSettings {
+	o := s.Options
+	at := &network.EndpointSettings{Aliases: slices.Concat(s.Aliases, o.NetworkAlias)}
+	at.MacAddress = hardware(o.MacAddress)
+	if o.IP == "" && o.IP6 == "" && len(o.LinkLocalIP) == 0 {
+		return at
+	}
+	at.IPAMConfig = &network.EndpointIPAMConfig{IPv4Address: address(o.IP), IPv6Address: address(o.IP6)}
+	for _, text := range o.LinkLocalIP {
+		at.IPAMConfig.LinkLocalIPs = append(at.IPAMConfig.LinkLocalIPs, address(text))
+	}
+	return at
+}
+
+// address and hardware read what has been checked; nothing is none.
+func address(text string) netip.Addr {
+	addr, _ := netip.ParseAddr(text)
+	return addr
+}
+
+func hardware(text string) network.HardwareAddr {
+	addr, _ := net.ParseMAC(text)
+	return network.HardwareAddr(addr)
+}
+
+// tooOld tells of the first option that this engine would silently ignore.
+func tooOld(o runopt.Options, api version) error {
+	for _, option := range []struct {
+		key   string
+		set   bool
+		needs capability
+	}{
+		{"annotation", len(o.Annotation) > 0, annotations},
+		{"cgroupns", o.Cgroupns != "", cgroupNamespace},
+		{"mac-address", o.MacAddress != "", macAddress},
+	} {
+		if option.set && !api.can(option.needs) {
+			return fmt.Errorf("options.%s: the engine knows the API up to %s, and this option is in it since %s", option.key, api, option.needs.since())
+		}
+	}
+	return nil
 }
 
 func gpus(text string) container.DeviceRequest {

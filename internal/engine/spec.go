@@ -56,7 +56,7 @@ func createRequest(s Spec, api version) client.ContainerCreateOptions {
 	if s.Network != "" {
 		hostConfig.NetworkMode = container.NetworkMode(s.Network)
 		options.NetworkingConfig = &network.NetworkingConfig{
-			EndpointsConfig: map[string]*network.EndpointSettings{s.Network: {Aliases: slices.Concat(s.Aliases, s.Options.NetworkAlias)}},
+			EndpointsConfig: map[string]*network.EndpointSettings{s.Network: endpoint(s)},
 		}
 	}
 	return options

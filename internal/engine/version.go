@@ -33,6 +33,9 @@ const (
 	stopSignal        capability = iota // Signal of a stop request.
 	readOnlyRecursive                   // Read-only mounts are recursive, with options to choose.
 	listHealth                          // Health as a field of container lists.
+	cgroupNamespace                     // A container's own cgroup namespace, or the host's.
+	annotations                         // Annotations for the runtime.
+	macAddress                          // A hardware address on a network.
 )
 
 // since is the first API version with each capability:
@@ -45,6 +48,12 @@ func (c capability) since() version {
 		return version{1, 44}
 	case listHealth:
 		return version{1, 52}
+	case cgroupNamespace:
+		return version{1, 41}
+	case annotations:
+		return version{1, 43}
+	case macAddress:
+		return version{1, 44}
 	default:
 		panic(fmt.Sprintf("capability %d has no version", c)) //nolint:forbidigo // A mistake in this file.
 	}

@@ -4,35 +4,42 @@ package runopt
 
 import (
 	"encoding/json"
-	"errors"
-	"net/netip"
-	"slices"
-	"strings"
 
-	"github.com/docker/go-connections/nat"
 	"github.com/docker/go-units"
 )
 
 // Options are the options of `docker run` that a role may set, under their long
-// names. What kstep decides itself (name, network, environment, health check),
-// or has a key of its own for (labels, volumes, logging, stop), is not among
-// them.
+// names. What kstep decides itself, such as the name, or has another key for,
+// such as the volumes, is not among them, and an error tells why.
 type Options struct {
 	// AddHost adds lines to /etc/hosts, as `name:address`; the address may be
 	// host-gateway.
 	AddHost Texts `json:"add-host,omitempty"`
+	// Annotation is passed on to the engine's runtime. Engines from 24.0 on
+	// (API 1.43) know it.
+	Annotation map[string]string `json:"annotation,omitempty"`
 	// BlkioWeight is the weight of its block IO, 10 to 1000.
 	BlkioWeight uint16 `json:"blkio-weight,omitempty" jsonschema:"minimum=10,maximum=1000"`
+	// BlkioWeightDevice is the weight of its IO on single devices, as
+	// `/dev/sda:200`, 10 to 1000.
+	BlkioWeightDevice Texts `json:"blkio-weight-device,omitempty"`
 	// CapAdd adds Linux capabilities.
 	CapAdd Texts `json:"cap-add,omitempty"`
 	// CapDrop takes Linux capabilities away.
 	CapDrop Texts `json:"cap-drop,omitempty"`
 	// CgroupParent is the cgroup that the container's is below.
 	CgroupParent string `json:"cgroup-parent,omitempty"`
+	// Cgroupns is its cgroup namespace: private, or the host's. Engines from
+	// 20.10 on (API 1.41) know it.
+	Cgroupns string `json:"cgroupns,omitempty" jsonschema:"enum=private,enum=host"`
 	// CPUPeriod is the scheduler's period in microseconds.
 	CPUPeriod int64 `json:"cpu-period,omitempty" jsonschema:"minimum=1000,maximum=1000000"`
 	// CPUQuota is the time in microseconds that it may use in a period.
 	CPUQuota int64 `json:"cpu-quota,omitempty" jsonschema:"minimum=1000"`
+	// CPURtPeriod is the real-time scheduler's period in microseconds.
+	CPURtPeriod int64 `json:"cpu-rt-period,omitempty" jsonschema:"minimum=1,maximum=1000000"`
+	// CPURtRuntime is the real-time microseconds that it may use in a period.
+	CPURtRuntime int64 `json:"cpu-rt-runtime,omitempty" jsonschema:"minimum=1,maximum=1000000"`
 	// CPUShares is the weight of its processor time beside others'.
 	CPUShares int64 `json:"cpu-shares,omitempty" jsonschema:"minimum=2,maximum=262144"`
 	// CPUs is how many processors' time it may use at most.
@@ -45,6 +52,16 @@ type Options struct {
 	Device Texts `json:"device,omitempty"`
 	// DeviceCgroupRule adds rules to the list of allowed devices.
 	DeviceCgroupRule Texts `json:"device-cgroup-rule,omitempty"`
+	// DeviceReadBps limits the bytes a second that it reads from single devices,
+	// as `/dev/sda:10mb`.
+	DeviceReadBps Texts `json:"device-read-bps,omitempty"`
+	// DeviceReadIops limits the reads a second from single devices, as
+	// `/dev/sda:1000`.
+	DeviceReadIops Texts `json:"device-read-iops,omitempty"`
+	// DeviceWriteBps limits the bytes a second that it writes to single devices.
+	DeviceWriteBps Texts `json:"device-write-bps,omitempty"`
+	// DeviceWriteIops limits the writes a second to single devices.
+	DeviceWriteIops Texts `json:"device-write-iops,omitempty"`
 	// DNS are the addresses of its DNS servers.
 	DNS Texts `json:"dns,omitempty"`
 	// DNSOption are options of its DNS resolver.
@@ -68,8 +85,19 @@ type Options struct {
 	Init *bool `json:"init,omitempty"`
 	// Interactive keeps its standard input open.
 	Interactive bool `json:"interactive,omitempty"`
+	// IP is its IPv4 address on kstep's network, which must have been made with
+	// one to choose from: `docker network create --subnet 172.30.0.0/16 kstep`.
+	// Needs `start: after-barrier`, as all that only one container can have.
+	IP string `json:"ip,omitempty"`
+	// IP6 is its IPv6 address on kstep's network, in the same way.
+	IP6 string `json:"ip6,omitempty"`
 	// IPC is its IPC namespace.
 	IPC string `json:"ipc,omitempty"`
+	// LinkLocalIP are its link-local addresses. Needs `start: after-barrier`.
+	LinkLocalIP Texts `json:"link-local-ip,omitempty"`
+	// MacAddress is its hardware address on kstep's network. Engines from 25.0
+	// on (API 1.44) know it. Needs `start: after-barrier`.
+	MacAddress string `json:"mac-address,omitempty"`
 	// Memory is the most memory that it may use.
 	Memory Size `json:"memory,omitempty"`
 	// MemoryReservation is what it is held to when the host is short of memory.
@@ -94,6 +122,8 @@ type Options struct {
 	// `[address:][host port:]port[/protocol]`. A host port that is named needs
 	// `start: after-barrier`: old and new container cannot both have it.
 	Publish Texts `json:"publish,omitempty"`
+	// PublishAll publishes every exposed port on a free port of the host.
+	PublishAll bool `json:"publish-all,omitempty"`
 	// ReadOnly makes its root file system read-only.
 	ReadOnly bool `json:"read-only,omitempty"`
 	// Restart is what happens when it ends by itself. Default:
@@ -125,69 +155,6 @@ type Options struct {
 	VolumesFrom Texts `json:"volumes-from,omitempty"`
 	// Workdir is the folder that it runs in.
 	Workdir string `json:"workdir,omitempty"`
-}
-
-// Alone are the options for a container that nobody reaches: those of a
-// server are left out, and its restart policy.
-func (o Options) Alone() Options {
-	o.Expose, o.Publish, o.NetworkAlias, o.Hostname, o.Restart = nil, nil, nil, "", ""
-	return o
-}
-
-// Problem is what is wrong with an option; Index is the entry of a list.
-type Problem struct {
-	Key     string
-	Index   int
-	Message string
-}
-
-// Check tells what the engine would refuse as malformed.
-func (o Options) Check() []Problem {
-	var all []Problem
-	each := func(key string, list Texts, form string, parse func(string) error) {
-		for i, text := range list {
-			if parse(text) != nil {
-				all = append(all, Problem{key, i, "must be " + form})
-			}
-		}
-	}
-	each("ulimit", o.Ulimit, "name=soft or name=soft:hard, such as nofile=65536", func(s string) error { _, err := units.ParseUlimit(s); return err })
-	each("publish", o.Publish, "[address:][host port:]port[/protocol], such as 8080:80", func(s string) error { _, err := nat.ParsePortSpec(s); return err })
-	each("expose", o.Expose, "port[/protocol], such as 9090/tcp", func(s string) error { _, err := nat.ParsePortSpec(s); return err })
-	each("dns", o.DNS, "an address, such as 192.0.2.53", func(s string) error { _, err := netip.ParseAddr(s); return err })
-	each("device", o.Device, "/dev/host[:/dev/inside[:rwm]]", func(s string) error {
-		parts := strings.Split(s, ":")
-		if len(parts) > 3 || slices.ContainsFunc(parts[:min(2, len(parts))], func(p string) bool { return !strings.HasPrefix(p, "/") }) ||
-			len(parts) == 3 && strings.Trim(parts[2], "rwm") != "" {
-			return errForm
-		}
-		return nil
-	})
-	each("tmpfs", o.Tmpfs, "/folder or /folder:options", func(s string) error {
-		if !strings.HasPrefix(s, "/") {
-			return errForm
-		}
-		return nil
-	})
-	each("add-host", o.AddHost, "name:address, such as db:192.0.2.5", func(s string) error {
-		if name, address, ok := strings.Cut(s, ":"); !ok || name == "" || address == "" {
-			return errForm
-		}
-		return nil
-	})
-	return all
-}
-
-var errForm = errors.New("malformed")
-
-// FixedPort tells whether a host port is named among those to publish, which
-// only one container can have.
-func (o Options) FixedPort() (index int, fixed bool) {
-	index = slices.IndexFunc(o.Publish, func(s string) bool {
-		ports, err := nat.ParsePortSpec(s)
-		return err == nil && slices.ContainsFunc(ports, func(p nat.PortMapping) bool { return p.Binding.HostPort != "" })
-	})
-	return index, index >= 0
 }
 
 // Size is a number of bytes: `512m`, `1.5g`, or a plain number.

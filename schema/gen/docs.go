@@ -114,6 +114,9 @@ func (d *docs) section(path, title string, s *jsonschema.Schema) {
 	d.WriteString("| key | form | default | |\n|---|---|---|---|\n")
 	var example bytes.Buffer
 	for p := s.Properties.Oldest(); p != nil; p = p.Next() {
+		if p.Value.Not != nil { // Only there to tell where it belongs.
+			continue
+		}
 		d.row(s, p.Key, p.Value)
 		for i, e := range p.Value.Examples {
 			entry := blockYAML(map[string]any{p.Key: e})

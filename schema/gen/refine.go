@@ -1,9 +1,15 @@
 package main
 
 import (
+	"maps"
+	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/invopop/jsonschema"
+
+	"github.com/kstep/kstep/internal/config"
+	"github.com/kstep/kstep/internal/runopt"
 )
 
 // refine adds what is true of single keys: patterns, which are too long for a
@@ -46,6 +52,7 @@ func refine(s *jsonschema.Schema) {
 	}
 	pattern(p("Options", "restart"), `^(no|always|unless-stopped|on-failure(:[1-9][0-9]{0,5})?)$`, "must be no, always, unless-stopped, on-failure or on-failure:3")
 	pattern(p("Options", "gpus"), `^(all|[1-9][0-9]*|device=[A-Za-z0-9,_-]+)$`, "must be all, a number, or device=0,1")
+	misplaced(s.Definitions["Options"])
 	pattern(p("Options", "workdir"), `^/`, "must be an absolute path in the container")
 	pattern(p("Healthcheck", "path"), `^/[!-~]*$`, "must be a path such as /up")
 	pattern(p("Healthcheck", "cord"), `^/[^:]*[^:/]$`, inContainer)
@@ -83,6 +90,20 @@ func refine(s *jsonschema.Schema) {
 		nonEmpty(p("Accessory", key))
 	}
 	p("Accessory", "hosts").Items = ref("HostName")
+}
+
+// misplaced gives keys that people look for among a role's options a message
+// that tells where they belong.
+func misplaced(options *jsonschema.Schema) {
+	reasons := runopt.Elsewhere()
+	for key := range fields(reflect.TypeFor[config.Role]()) {
+		reasons[key] = "is no option of docker run but a key of the role; write it beside options, not below"
+	}
+	for _, key := range slices.Sorted(maps.Keys(reasons)) {
+		options.Properties.Set(key, &jsonschema.Schema{Not: jsonschema.TrueSchema, Extras: map[string]any{
+			"patternErrorMessage": reasons[key], "doNotSuggest": true,
+		}})
+	}
 }
 
 // imagePattern is the distribution grammar of a repository name.

@@ -1,0 +1,154 @@
+package asset
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/kstep/kstep/internal/hook/hooktest"
+)
+
+// tools are what hosts have for cp.
+func tools(t *testing.T) map[string]string {
+	t.Helper()
+	cp, err := exec.LookPath("cp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string]string{
+		"coreutils": "exec " + cp + ` "$@"`,
+		// As BusyBox 1.35: links nothing with -n, nothing over another file without -f.
+		"BusyBox": `case "$*" in
+			--help) echo 'BusyBox v1.35.0' >&2; exit 1 ;;
+			*' -l -n '*) exit 0 ;;
+			*' -l -f '*) exec ` + cp + ` "$@" ;;
+			*' -l '*) shift 2; ` + cp + ` -a -l -n "$@"; exit 1 ;;
+			esac
+			exec ` + cp + ` "$@"`,
+		"no links of root's files": `case "$*" in
+			*' -l '*.lent/.*|*' -l '*.overlay/.*) ;;
+			*' -l '*) echo 'Operation not permitted' >&2; exit 1 ;;
+			esac
+			exec ` + cp + ` "$@"`,
+	}
+}
+
+// trees are a folder with the files of one generation, and one with those of
+// another.
+func trees(t *testing.T) (own, all string) {
+	t.Helper()
+	dir := t.TempDir()
+	own, all = filepath.Join(dir, "own"), filepath.Join(dir, "all")
+	for name, text := range map[string]string{
+		"own/app-1.css": "one", "own/.keys/a b": "hidden", "own/manifest": "mine",
+		"all/app-2.css": "two", "all/manifest": "theirs",
+	} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("app-1.css", filepath.Join(own, "app.css")); err != nil {
+		t.Fatal(err)
+	}
+	return own, all
+}
+
+func run(t *testing.T, cp, script, from, to string) {
+	t.Helper()
+	bin := t.TempDir()
+	hooktest.Program(t, filepath.Join(bin, "cp"), "#!/bin/sh\n"+cp+"\n")
+	for range 2 { // As a run after one that was killed.
+		cmd := exec.CommandContext(t.Context(), "sh", "-c", script, "kstep", from, to)
+		cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+}
+
+// holds expects files in a folder, and no others.
+func holds(t *testing.T, dir string, want map[string]string) {
+	t.Helper()
+	got := map[string]string{}
+	err := filepath.WalkDir(filepath.Dir(dir), func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		name, below := strings.CutPrefix(path, dir+"/")
+		if !below {
+			if strings.HasPrefix(path, dir) {
+				t.Errorf("%s was left", path)
+			}
+			return nil
+		}
+		data, err := os.ReadFile(path)
+		got[name] = string(data)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range want {
+		if got[name] != text {
+			t.Errorf("%s: got %q, want %q", name, got[name], text)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("got %d files, want %d: %v", len(got), len(want), got)
+	}
+}
+
+func TestAddMissing_LendsWhatIsMissingWhateverTheHostsTools(t *testing.T) {
+	for name, cp := range tools(t) {
+		t.Run(name, func(t *testing.T) {
+			own, all := trees(t)
+			run(t, cp, addMissing, own, all)
+			holds(t, all, map[string]string{
+				"app-1.css": "one", "app.css": "one", ".keys/a b": "hidden", "app-2.css": "two", "manifest": "theirs",
+			})
+		})
+	}
+}
+
+func TestAddMissing_CopiesNoBytes(t *testing.T) {
+	own, all := trees(t)
+	run(t, tools(t)["coreutils"], addMissing, own, all)
+	one, err := os.Stat(filepath.Join(own, "app-1.css"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, err := os.Stat(filepath.Join(all, "app-1.css"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !os.SameFile(one, two) {
+		t.Error("the file was copied, want it linked")
+	}
+}
+
+func TestOverlay_ExchangesWhatBothHaveWhateverTheHostsTools(t *testing.T) {
+	for name, cp := range tools(t) {
+		t.Run(name, func(t *testing.T) {
+			own, all := trees(t)
+			served, err := os.Open(filepath.Join(all, "manifest"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer served.Close()
+			run(t, cp, overlay, own, all)
+			holds(t, all, map[string]string{
+				"app-1.css": "one", "app.css": "one", ".keys/a b": "hidden", "app-2.css": "two", "manifest": "mine",
+			})
+			text := make([]byte, 6)
+			if _, err := served.Read(text); err != nil || string(text) != "theirs" {
+				t.Errorf("who reads it meanwhile got %q (%v), want it whole", text, err)
+			}
+		})
+	}
+}
