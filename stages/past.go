@@ -146,7 +146,7 @@ func (p Past) Why() string {
 func (p Past) Pushed(ctx context.Context, in Input) (state.PushOutputs, error) {
 	in.Version = p.Version
 	out, err := pushed(ctx, in, p.host, p.image)
-	out.Retained = true
+	out.Retained, out.GoesBack = true, true
 	return out, err
 }
 

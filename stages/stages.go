@@ -110,8 +110,9 @@ type Options struct {
 	// HostSecrets has env-push take secrets from the env files that are on the
 	// hosts.
 	HostSecrets bool
-	// SkipTasks runs no tasks: the version had its own when it was new.
-	SkipTasks bool
+	// GoesBack tells that the version had been in service before: push records
+	// it.
+	GoesBack bool
 }
 
 // Warn tells people of something to mend.

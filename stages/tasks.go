@@ -33,7 +33,7 @@ func TasksBeforeBoot(ctx context.Context, in Input, from TaskInputs) ([]state.Ta
 	for _, t := range in.Config.Tasks.All {
 		place, ours := in.place(t)
 		if !ours {
-			if t.Run == config.BeforeBoot && !in.Options.SkipTasks {
+			if t.Run == config.BeforeBoot && !from.Push.GoesBack {
 				if err := await(ctx, in, t, place); err != nil {
 					return nil, err
 				}
@@ -42,7 +42,7 @@ func TasksBeforeBoot(ctx context.Context, in Input, from TaskInputs) ([]state.Ta
 		}
 		done, err := onHost(ctx, in, place, func(ctx context.Context, w *Work) error {
 			one := in.task(w, t)
-			if in.Options.SkipTasks {
+			if from.Push.GoesBack {
 				return one.Skip(ctx)
 			}
 			one.Spec = func(ctx context.Context) (engine.Spec, error) { return spec(ctx, in, w, t, place, from) }
@@ -126,9 +126,9 @@ func ForeseeTasks(ctx context.Context, in Input, w *Work, moment string) error {
 	return nil
 }
 
-// tasks are the release's; going back runs none.
+// tasks are the release's; going back runs none, whichever command runs the stage.
 func (in Input) tasks() []config.Task {
-	if in.Options.SkipTasks {
+	if push, err := state.Outputs[state.PushOutputs](in.Upstream, "push"); err != nil || push.GoesBack {
 		return nil
 	}
 	return slices.Clone(in.Config.Tasks.All)

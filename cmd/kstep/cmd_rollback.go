@@ -17,7 +17,7 @@ import (
 // the containers and the image that the hosts retained.
 func configureRollback(p *program, app *kingpin.Application, actions map[string]action) {
 	cmd := app.Command("rollback", "Go back to a version that served before: its own containers start again, as they were.")
-	flags := &stageFlags{newRelease: true, skipTasks: true}
+	flags := &stageFlags{newRelease: true, goesBack: true}
 	cmd.Arg("version", "The version to go back to; default: the latest before this one that all hosts are ready for (kstep releases).").StringVar(&flags.version)
 	fresh := cmd.Flag("fresh", "Make new containers of the version's image, with the configuration of now.").Bool()
 	actions["rollback"] = func(ctx context.Context) error {

@@ -14,7 +14,7 @@ type stageFlags struct {
 	version    string
 	image      string
 	newRelease bool
-	skipTasks  bool
+	goesBack   bool
 	plan       string
 	secrets    string
 }
@@ -42,7 +42,7 @@ func (f *stageFlags) follow(cmd *kingpin.CmdClause) {
 }
 
 func (f *stageFlags) options() stages.Options {
-	return stages.Options{Image: f.image, NewRelease: f.newRelease, SkipTasks: f.skipTasks, HostSecrets: f.secrets == "hosts"}
+	return stages.Options{Image: f.image, NewRelease: f.newRelease, GoesBack: f.goesBack, HostSecrets: f.secrets == "hosts"}
 }
 
 // sentence makes one of a summary.

@@ -88,6 +88,36 @@ func TestTasks_RunOnceInAReleaseOnOneHost(t *testing.T) {
 	}
 }
 
+// TestTasks_OfARollbackThatEndedBeforeBootAreNotRunByItsStages: what the release
+// is stands in its state, and not only in the command that began it.
+func TestTasks_OfARollbackThatEndedBeforeBootAreNotRunByItsStages(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"rollback", "v1"}, {"rollback", "--fresh", "v1"}} {
+		t.Run(strings.Join(args, " "), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.task("migrate", "echo migrating", "")
+			w.task("report", "echo reported", ", run: after-cutover, role: job")
+			w.deploy("v1")
+			w.deploy("v2")
+			w.hook("pre-boot", "exit 1")
+			w.exits(exit.Failed, args...)
+			if err := os.Remove(filepath.Join(w.dir, ".kstep", "hooks", "pre-boot")); err != nil {
+				t.Fatal(err)
+			}
+			if out := w.state("push")["outputs"].(map[string]any); out["goesBack"] != true {
+				t.Errorf("push tells %v, want that the release goes back", out)
+			}
+			for _, stage := range []string{"boot", "barrier-wait", "cutover"} {
+				w.exits(exit.OK, stage)
+			}
+			w.serves("v1")
+			w.ranOnly("migrate", "v1 web@vm1", "v2 web@vm1")
+			w.ranOnly("report", "v1 job@vm3", "v2 job@vm3")
+		})
+	}
+}
+
 func TestTasks_OneThatFailsBootsNothingAndMayBeTriedAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

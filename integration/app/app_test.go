@@ -1,9 +1,11 @@
 package main
 
 import (
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -46,6 +48,48 @@ func TestHandler_Answers(t *testing.T) {
 			newHandler(c.flags).ServeHTTP(w, httptest.NewRequest(http.MethodGet, c.path, nil))
 			if w.Code != c.status || w.Body.String() != c.body {
 				t.Errorf("got %d %q, want %d %q", w.Code, w.Body, c.status, c.body)
+			}
+		})
+	}
+}
+
+// pipes are connections without a network, so that time can be virtual.
+type pipes chan net.Conn
+
+func (p pipes) Accept() (net.Conn, error) {
+	c, ok := <-p
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return c, nil
+}
+
+func (p pipes) Close() error   { close(p); return nil }
+func (p pipes) Addr() net.Addr { return &net.UnixAddr{} }
+
+// TestServer_StopsSoonBesideAConnectionThatWasNeverUsed: Go's own Shutdown waits
+// until such a connection is 5 s old, which some deploys then took longer.
+func TestServer_StopsSoonBesideAConnectionThatWasNeverUsed(t *testing.T) {
+	for name, c := range map[string]struct {
+		server   *http.Server
+		min, max time.Duration
+	}{
+		"Go's server": {&http.Server{}, 5 * time.Second, 10 * time.Second}, //nolint:gosec // Talks to this test only.
+		"the app's":   {newServer(http.NewServeMux()), unusedGrace, 2 * unusedGrace},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			listener := make(pipes)
+			go c.server.Serve(listener)
+			server, client := net.Pipe()
+			defer client.Close()
+			listener <- server
+			synctest.Wait()
+			began := time.Now()
+			if err := c.server.Shutdown(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(began); took < c.min || took > c.max {
+				t.Errorf("%s: stopped after %s, want %s to %s", name, took, c.min, c.max)
 			}
 		})
 	}

@@ -16,9 +16,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -89,7 +91,8 @@ func stopSignal(f flags) <-chan os.Signal {
 }
 
 func serve(f flags, addr string) error {
-	server := &http.Server{Addr: addr, Handler: newHandler(f), ReadHeaderTimeout: 10 * time.Second}
+	server := newServer(newHandler(f))
+	server.Addr = addr
 	stopped := make(chan error, 1)
 	go func() {
 		<-stopSignal(f)
@@ -103,6 +106,31 @@ func serve(f flags, addr string) error {
 		return err
 	}
 	return <-stopped
+}
+
+// unusedGrace is how long a stop waits for the first request of a connection. A
+// proxy may hold one that it opened for a request which then went another way;
+// Go's server waits 5 s for those.
+const unusedGrace = time.Second
+
+func newServer(handler http.Handler) *http.Server {
+	var unused sync.Map
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	server.ConnState = func(c net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			unused.Store(c, nil)
+		} else {
+			unused.Delete(c)
+		}
+	}
+	server.RegisterOnShutdown(func() {
+		time.Sleep(unusedGrace)
+		unused.Range(func(c, _ any) bool {
+			c.(net.Conn).Close()
+			return true
+		})
+	})
+	return server
 }
 
 func check(url string) error {

@@ -108,6 +108,7 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 		Version: answer.Info.ServerVersion, APIVersion: v.String(),
 		Name: answer.Info.Name, Storage: answer.Info.Driver,
 	}
+	info.Now, _ = time.Parse(time.RFC3339Nano, answer.Info.SystemTime)
 	for _, pair := range answer.Info.DriverStatus {
 		if pair[0] == "driver-type" && strings.Contains(pair[1], "containerd") {
 			info.Containerd = true

@@ -164,6 +164,8 @@ type Info struct {
 	Containerd bool
 	// Insecure are the registries the engine speaks plain HTTP to.
 	Insecure []string
+	// Now is its clock, by which containers were started; zero if it tells none.
+	Now time.Time
 }
 
 // Network is an observed network.

@@ -98,12 +98,19 @@ func (k Check) http(ctx context.Context, c engine.Container) error {
 	})
 }
 
+// running gives a container its time to settle, which counts from its start by
+// the host's clock.
 func (k Check) running(ctx context.Context, c engine.Container) error {
+	info, err := k.Host.Engine().Info(ctx)
+	if err != nil {
+		return err
+	}
+	left := unsettled(info.Now, c.Started)
 	return k.whileUp(ctx, c, func(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-time.After(settle):
+		case <-time.After(left):
 			return nil
 		}
 	})
@@ -122,6 +129,12 @@ func (k Check) health(ctx context.Context, c engine.Container, how string) error
 		}
 		return now.Health == "healthy", nil
 	})
+}
+
+// unsettled is how long a container must stay up yet; all of it where the clock
+// is not known.
+func unsettled(now, started time.Time) time.Duration {
+	return max(0, settle-max(0, now.Sub(started)))
 }
 
 // whileUp runs wait, and ends it as soon as the engine tells that the container

@@ -74,6 +74,8 @@ type PushOutputs struct {
 	// Retained tells of a rollback: the hosts start the containers again that
 	// they retained of the version, as they were, and make nothing new.
 	Retained bool `json:"retained,omitempty"`
+	// GoesBack tells of any rollback: its release runs no tasks.
+	GoesBack bool `json:"goesBack,omitempty"`
 	// Uploaded are the bytes that went over the wire, 0 if all was there.
 	Uploaded int64 `json:"uploaded"`
 }

@@ -94,6 +94,7 @@ func ready(ctx context.Context, in stages.Input) (stages.Result, error) {
 func resolve(ctx context.Context, in stages.Input) (out state.PushOutputs, same bool, err error) {
 	out, err = registry.Resolve(ctx, in.Config, in.Options.Image, in.Secrets, in.Report)
 	own := earlier(in, out.Repository)
+	out.GoesBack = in.Options.GoesBack
 	return out, own != nil && own.Digest == out.Digest && slices.Equal(own.Tags, out.Tags), err
 }
 

@@ -149,7 +149,7 @@ func (e *Engine) serve(w http.ResponseWriter, r *http.Request) {
 	case "_ping":
 		w.WriteHeader(200)
 	case "info":
-		answer(w, 200, map[string]any{"ServerVersion": "20.10.24", "Name": e.fake.Name, "Driver": "overlay2", "DriverStatus": [][2]string{}})
+		answer(w, 200, map[string]any{"ServerVersion": "20.10.24", "Name": e.fake.Name, "Driver": "overlay2", "DriverStatus": [][2]string{}, "SystemTime": time.Now().Format(time.RFC3339Nano)})
 	case "containers":
 		e.serveContainers(w, r, parts[1:])
 	case "exec":
