@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/host"
 	"github.com/kstep/kstep/internal/lease"
@@ -27,8 +28,8 @@ type Work struct {
 	Host   host.Host
 	Target plan.Target
 	Names  plan.Names
-	// Container is the target's container, once known.
-	Container string
+	// Containers are the ids of the target's containers, once known.
+	Containers []string
 
 	in      Input
 	changed []string
@@ -89,6 +90,18 @@ func one[T any](ctx context.Context, w *Work, do func(context.Context, *Work) (T
 	return do(ctx, w)
 }
 
+// AtOnce does something with all of a target's containers at once, waits for
+// all, and joins the errors.
+func AtOnce(all []engine.Container, do func(engine.Container) error) error {
+	errs := make([]error, len(all))
+	var wg sync.WaitGroup
+	for i, c := range all {
+		wg.Go(func() { errs[i] = do(c) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
 // connect opens the host, and refuses it when a newer release has been there.
 func (w *Work) connect(ctx context.Context) error {
 	h, err := w.in.Hosts.Get(ctx, w.Target.Host)
@@ -118,7 +131,7 @@ func Names(ctx context.Context, in Input, h host.Host) (plan.Names, error) {
 func record(w *Work, started time.Time, err error) (state.Target, error) {
 	t := state.Target{
 		Host: w.Target.Host, Role: w.Target.Role.Name,
-		Status: state.Unchanged, Changed: w.changed, Container: w.Container,
+		Status: state.Unchanged, Changed: w.changed, Containers: w.Containers,
 		Started: started, Finished: time.Now().UTC(),
 	}
 	switch {

@@ -53,27 +53,32 @@ func Observe(ctx context.Context, in Input, w *Work) (Seen, error) {
 	return seen, nil
 }
 
-// Find is the role's container of this id.
-func (s Seen) Find(id string) (engine.Container, bool) {
-	at := slices.IndexFunc(s.Containers, func(c engine.Container) bool { return id != "" && c.ID == id })
-	if at < 0 {
-		return engine.Container{}, false
-	}
-	return s.Containers[at], true
-}
-
-// Live is the container in service: the one that gets traffic or, for a role
-// without proxy, the one that the ledger names.
-func (s Seen) Live(role string, proxied bool) (engine.Container, bool) {
-	if !proxied {
-		return s.Find(s.Book.Live(role))
-	}
-	for _, c := range s.Containers {
-		if slices.Contains(s.Routed, c.ID) {
-			return c, true
+// Find are the role's containers that have these ids, in their order, as far as
+// they are there.
+func (s Seen) Find(ids []string) []engine.Container {
+	var found []engine.Container
+	for _, id := range ids {
+		if at := slices.IndexFunc(s.Containers, func(c engine.Container) bool { return c.ID == id }); at >= 0 {
+			found = append(found, s.Containers[at])
 		}
 	}
-	return engine.Container{}, false
+	return found
+}
+
+// Live are the containers in service, newest first: those that get traffic or,
+// for a role without proxy, those that the ledger names.
+func (s Seen) Live(role string, proxied bool) []engine.Container {
+	ids := s.Routed
+	if !proxied {
+		ids = s.Book.Live(role)
+	}
+	return slices.DeleteFunc(slices.Clone(s.Containers), func(c engine.Container) bool { return !slices.Contains(ids, c.ID) })
+}
+
+// RoutedTo tells whether these containers, and no others, get traffic.
+func (s Seen) RoutedTo(all []engine.Container) bool {
+	return len(all) == len(s.Routed) &&
+		!slices.ContainsFunc(all, func(c engine.Container) bool { return !slices.Contains(s.Routed, c.ID) })
 }
 
 // Up tells whether a container works, or would by itself.

@@ -170,13 +170,18 @@ func (o *Outlook) becomes(verb Verb, key, fact, value string) {
 	o.facts[key][fact] = f
 }
 
-// Route expects the target's traffic to go to the container: first perhaps to
-// both it and the old ones, then to it alone.
-func (o *Outlook) Route(t plan.Target, to engine.Container, old []engine.Container) {
+// Route expects the target's traffic, which goes to those that are live, to go
+// to others: they may come one by one, and then those that are not among them
+// go one by one, in this order.
+func (o *Outlook) Route(t plan.Target, to, live []engine.Container) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.becomes(Move, t.Key(), trafficFact, takers(o.release, append(slices.Clone(old), to)))
-	o.becomes(Move, t.Key(), trafficFact, takers(o.release, []engine.Container{to}))
+	for i := range to {
+		o.becomes(Move, t.Key(), trafficFact, takers(o.release, slices.Concat(live, to[:i+1])))
+	}
+	for i := range live {
+		o.becomes(Move, t.Key(), trafficFact, takers(o.release, slices.Concat(live[i+1:], to)))
+	}
 }
 
 // Env expects the target's env file to have this fingerprint; an empty one is

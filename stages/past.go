@@ -101,15 +101,15 @@ func traces(ctx context.Context, in Input, w *Work) (map[string]trace, error) {
 		return nil, err
 	}
 	role := w.Target.Role.Name
-	live, serves := seen.Live(role, w.Target.Proxied)
+	live := seen.Live(role, w.Target.Proxied)
 	all := map[string]trace{}
 	for _, entry := range seen.Book.Releases { // The newest comes last, and counts.
-		if entry.Live[role] == "" {
+		if len(entry.Live[role]) == 0 {
 			continue
 		}
 		all[entry.Version] = trace{
 			entry:   entry,
-			live:    serves && live.Labels[engine.LabelVersion] == entry.Version,
+			live:    len(live) > 0 && live[0].Labels[engine.LabelVersion] == entry.Version,
 			missing: missing(in, w, seen, images, entry),
 		}
 	}
@@ -118,15 +118,21 @@ func traces(ctx context.Context, in Input, w *Work) (map[string]trace, error) {
 
 // missing says what a version lacks to serve again as it was, if anything.
 func missing(in Input, w *Work, seen Seen, images []engine.Image, entry ledger.Release) string {
-	name := w.Names.Container(w.Target.Role.Name, entry.Version)
-	at := slices.IndexFunc(seen.Containers, func(c engine.Container) bool { return c.Name == name })
+	role := w.Target.Role.Name
+	for i := range entry.Live[role] {
+		name := w.Names.Replica(role, entry.Version, i+1)
+		at := slices.IndexFunc(seen.Containers, func(c engine.Container) bool { return c.Name == name })
+		switch {
+		case at < 0 && i == 0:
+			return "its container was removed"
+		case at < 0:
+			return fmt.Sprintf("its container %s was removed", name)
+		case w.Target.Proxied && SwitchKind(w, seen.Containers[at]) != in.Config.Proxy.Switch:
+			return fmt.Sprintf("its container was made for the switch %s", SwitchKind(w, seen.Containers[at]))
+		}
+	}
 	has := func(i engine.Image) bool { return i.Named(entry.Image) || i.Named(entry.Tag) }
-	switch {
-	case at < 0:
-		return "its container was removed"
-	case w.Target.Proxied && SwitchKind(w, seen.Containers[at]) != in.Config.Proxy.Switch:
-		return fmt.Sprintf("its container was made for the switch %s", SwitchKind(w, seen.Containers[at]))
-	case !slices.ContainsFunc(images, has):
+	if !slices.ContainsFunc(images, has) {
 		return "its image was removed"
 	}
 	return ""

@@ -35,7 +35,7 @@ func Switch(in Input, w *Work, word traffic.Word) traffic.Switch {
 	})
 }
 
-// Serving tells whether the container is the one in service: it gets traffic
+// Serving tells whether the container is one in service: it gets traffic
 // or, for a role without proxy, the ledger names it. A stage that cleans up
 // never stops it.
 func Serving(ctx context.Context, in Input, w *Work, c engine.Container) (bool, error) {
@@ -43,7 +43,7 @@ func Serving(ctx context.Context, in Input, w *Work, c engine.Container) (bool, 
 	if err != nil {
 		return false, err
 	}
-	if book.Live(w.Target.Role.Name) == c.ID {
+	if slices.Contains(book.Live(w.Target.Role.Name), c.ID) {
 		return true, nil
 	}
 	if !w.Target.Proxied {

@@ -204,6 +204,6 @@ func serves(ctx context.Context, in Input) (bool, error) {
 	}
 	return !slices.ContainsFunc(in.All, func(t plan.Target) bool {
 		r, _ := books[t.Host].Find(in.Release)
-		return r.Live[t.Role.Name] == ""
+		return len(r.Live[t.Role.Name]) == 0
 	}), nil
 }

@@ -145,7 +145,9 @@ func made(ctx context.Context, in stages.Input, do func(context.Context, accesso
 	}
 	records, _, err := stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
 		c, err := do(ctx, placeOf(in, w, uploads))
-		w.Container = c.ID
+		if c.ID != "" {
+			w.Containers = []string{c.ID}
+		}
 		if err == nil && len(w.Changes()) == 0 {
 			w.Say("%s runs", c.Name)
 		}

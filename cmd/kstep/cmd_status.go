@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -46,12 +48,9 @@ type targetStatus struct {
 	// Version and Release are those in service; empty where nothing is.
 	Version string `json:"version,omitempty"`
 	Release string `json:"release,omitempty"`
-	// Container is in service, Name and State are its.
-	Container string `json:"container,omitempty"`
-	Name      string `json:"name,omitempty"`
-	State     string `json:"state,omitempty"`
-	Health    string `json:"health,omitempty"`
-	// Routed tells that it gets traffic; absent for a role without proxy.
+	// Containers are in service: one, or as many as there are replicas.
+	Containers []containerStatus `json:"containers"`
+	// Routed tells that they get traffic; absent for a role without proxy.
 	Routed *bool     `json:"routed,omitempty"`
 	Since  time.Time `json:"since,omitzero"`
 	// Others run beside it: a release that is under way, or was left.
@@ -59,6 +58,13 @@ type targetStatus struct {
 	// Retained are the versions that can be rolled back to without a pull.
 	Retained []string `json:"retained"`
 	Error    string   `json:"error,omitempty"`
+}
+
+type containerStatus struct {
+	ID     string `json:"id"`
+	Name   string `json:"name"`
+	State  string `json:"state"`
+	Health string `json:"health,omitempty"`
 }
 
 func (p *program) status(ctx context.Context, s *stages.Session) error {
@@ -95,29 +101,34 @@ func (p *program) status(ctx context.Context, s *stages.Session) error {
 
 // describe sums up one target.
 func describe(t plan.Target, seen stages.Seen) targetStatus {
-	one := targetStatus{Retained: []string{}}
-	live, ok := seen.Live(t.Role.Name, t.Proxied)
-	if ok {
-		one.Version, one.Release = live.Labels[engine.LabelVersion], live.Labels[engine.LabelRelease]
-		one.Container, one.Name, one.State, one.Health = live.ID, live.Name, live.State, live.Health
-		if noted := seen.Book.Live(t.Role.Name); noted == live.ID {
+	one := targetStatus{Containers: []containerStatus{}, Retained: []string{}}
+	live := seen.Live(t.Role.Name, t.Proxied)
+	ids := engine.IDs(live)
+	if len(live) > 0 {
+		one.Version, one.Release = live[0].Labels[engine.LabelVersion], live[0].Labels[engine.LabelRelease]
+		if noted := seen.Book.Live(t.Role.Name); slices.Contains(noted, live[0].ID) {
 			for _, r := range seen.Book.Releases {
-				if r.Live[t.Role.Name] == live.ID { // One that an older release made may serve again.
+				if slices.Contains(r.Live[t.Role.Name], live[0].ID) { // One that an older release made may serve again.
 					one.Release, one.Since = r.ID, r.At
 				}
 			}
 		}
 	}
+	for _, c := range live {
+		one.Containers = append(one.Containers, containerStatus{c.ID, c.Name, c.State, c.Health})
+	}
+	slices.SortFunc(one.Containers, func(a, b containerStatus) int { return cmp.Compare(a.Name, b.Name) })
 	if t.Proxied {
-		routed := ok && slices.Contains(seen.Routed, live.ID)
-		one.Routed = &routed
+		one.Routed = new(len(live) > 0)
 	}
 	for _, c := range seen.Containers {
 		version := c.Labels[engine.LabelVersion]
 		switch {
-		case c.ID == live.ID:
+		case slices.Contains(ids, c.ID):
 		case stages.Up(c):
-			one.Others = append(one.Others, version)
+			if !slices.Contains(one.Others, version) {
+				one.Others = append(one.Others, version)
+			}
 		case version != one.Version && served(seen, t.Role.Name, c.ID) && !slices.Contains(one.Retained, version):
 			one.Retained = append(one.Retained, version)
 		}
@@ -129,7 +140,7 @@ func describe(t plan.Target, seen stages.Seen) targetStatus {
 // worth going back to.
 func served(seen stages.Seen, role, id string) bool {
 	for _, r := range seen.Book.Releases {
-		if r.Live[role] == id {
+		if slices.Contains(r.Live[role], id) {
 			return true
 		}
 	}
@@ -173,12 +184,21 @@ func (t targetStatus) condition() string {
 	switch {
 	case t.Error != "":
 		return "unknown"
-	case t.Container == "":
+	case len(t.Containers) == 0:
 		return "nothing"
-	case t.Health != "":
-		return t.State + ", " + t.Health
 	}
-	return t.State
+	counts := map[string]int{}
+	for _, c := range t.Containers {
+		counts[strings.TrimSuffix(c.State+", "+c.Health, ", ")]++
+	}
+	var parts []string
+	for _, condition := range slices.Sorted(maps.Keys(counts)) {
+		if len(t.Containers) > 1 {
+			condition = fmt.Sprintf("%d %s", counts[condition], condition)
+		}
+		parts = append(parts, condition)
+	}
+	return strings.Join(parts, "; ")
 }
 
 func (t targetStatus) traffic() string {

@@ -78,7 +78,7 @@ func newGround(t *testing.T, i *images, how setting) *ground {
 image: acme/shop
 registry: {server: %q, insecure: true}
 servers:
-  web: [vm1, vm2]
+  web: {hosts: [vm1, vm2], replicas: 2}
   job:
     hosts: [vm2]
     cmd: work hard

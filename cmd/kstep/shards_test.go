@@ -118,7 +118,7 @@ func TestShards_AStageFannedOutDoesWhatItDoesAtOnce(t *testing.T) {
 			}
 			vm1 := w.hosts["vm1"]
 			book, err := ledger.Read(t.Context(), vm1.Connect(t).Files(), filepath.Join(vm1.Home, ".kstep/shop/ledger.json"))
-			if err != nil || book.Live("web") == "" || book.Live("job") == "" {
+			if err != nil || book.Live("web") == nil || book.Live("job") == nil {
 				t.Errorf("got ledger %+v, %v, want both roles of vm1 in it", book, err)
 			}
 			newest := book.Releases[len(book.Releases)-1]

@@ -38,7 +38,7 @@ func TestStatus_TellsWhatTheHostsDo(t *testing.T) {
 			}
 			for _, one := range sum.Targets {
 				routed := one.Routed != nil && *one.Routed
-				if one.Version != "v2" || one.State != "running" || routed != (one.Role == "web") {
+				if one.Version != "v2" || len(one.Containers) != 1 || one.Containers[0].State != "running" || routed != (one.Role == "web") {
 					t.Errorf("%s@%s: got %+v, want v2 in service", one.Role, one.Host, one)
 				}
 				if !slices.Equal(one.Others, []string{"v3"}) || !slices.Equal(one.Retained, []string{"v1"}) {

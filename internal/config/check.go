@@ -152,25 +152,29 @@ func (c *checker) entry(segs []string, key string, i int) []string {
 	return at
 }
 
-// options checks a role's, and what could be done only for one of the two
-// containers that it has on a host in a deploy.
+// options checks a role's, and what could be done only for one of the containers
+// that it has on a host: its replicas, and in a deploy the old ones beside the
+// new.
 func (c *checker) options(segs []string, role Role) {
 	c.runOptions(segs, role.Options)
-	if role.Start != "after-barrier" {
-		for _, key := range role.Options.Single() {
-			message := "old and new container cannot both have this address; set start: after-barrier, or leave it out"
-			if c.cfg.Proxied(role) || role.Name == c.cfg.PrimaryRole {
-				message = "old and new container cannot both have this address; a role with traffic takes what the engine gives it"
-			}
-			c.at(append(slices.Clip(segs), key), "%s", message)
-		}
+	for _, key := range role.Options.Single() {
+		c.single(append(slices.Clip(segs), key), role, "this address", "leave it out", "a role with traffic takes what the engine gives it")
 	}
-	if i, fixed := role.Options.FixedPort(); fixed && role.Start != "after-barrier" {
-		message := "old and new container cannot both have this port of the host; set start: after-barrier, or leave out the host port"
-		if c.cfg.Proxied(role) || role.Name == c.cfg.PrimaryRole {
-			message = "old and new container cannot both have this port of the host; the proxy publishes one for them (proxy.publish)"
-		}
-		c.at(c.entry(segs, "publish", i), "%s", message)
+	if i, fixed := role.Options.FixedPort(); fixed {
+		c.single(c.entry(segs, "publish", i), role, "this port of the host", "leave out the host port", "the proxy publishes one for them (proxy.publish)")
+	}
+}
+
+// single refuses what only one container can have, where a role has several.
+func (c *checker) single(segs []string, role Role, what, without, proxied string) {
+	switch {
+	case role.Start == "after-barrier" && role.Replicas == 1:
+	case c.cfg.Proxied(role) || role.Name == c.cfg.PrimaryRole:
+		c.at(segs, "old and new container cannot both have %s; %s", what, proxied)
+	case role.Replicas > 1:
+		c.at(segs, "only one of the %d replicas could have %s; %s, or replicas", role.Replicas, what, without)
+	default:
+		c.at(segs, "old and new container cannot both have %s; set start: after-barrier, or %s", what, without)
 	}
 }
 

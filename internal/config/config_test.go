@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"fmt"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -168,9 +169,11 @@ func TestDefaults_AreThoseThatTheTagsTell(t *testing.T) {
 	}
 	down("", reflect.ValueOf(defaults()))
 	role := reflect.TypeFor[Role]()
-	start, _ := role.FieldByName("Start")
-	if !strings.Contains(start.Tag.Get("jsonschema"), "default="+defaultStart) {
-		t.Error("the default of start is not the one that its tag tells")
+	for field, value := range map[string]any{"Start": defaultStart, "Replicas": defaultReplicas} {
+		f, _ := role.FieldByName(field)
+		if !strings.Contains(f.Tag.Get("jsonschema"), fmt.Sprint("default=", value)) {
+			t.Errorf("the default of %s is not the one that its tag tells", f.Name)
+		}
 	}
 }
 

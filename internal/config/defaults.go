@@ -48,6 +48,7 @@ func defaultHealthcheck() Healthcheck {
 func defaultStop() Stop { return Stop{Timeout: Duration(30e9)} }
 
 const (
-	defaultPublish Publish = 80
-	defaultStart           = "with-boot"
+	defaultPublish  Publish = 80
+	defaultStart            = "with-boot"
+	defaultReplicas         = 1
 )

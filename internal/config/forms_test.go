@@ -10,17 +10,17 @@ func TestLoad_TakesServersInEveryForm(t *testing.T) {
 		servers string
 		want    []Role
 	}{
-		"a list is the role web": {"[a, b]", []Role{{Name: "web", Hosts: []Host{{Name: "a"}, {Name: "b"}}, Start: "with-boot"}}},
+		"a list is the role web": {"[a, b]", []Role{{Name: "web", Hosts: []Host{{Name: "a"}, {Name: "b"}}, Replicas: 1, Start: "with-boot"}}},
 		"a map of lists keeps its order": {"{web: [a], job: [b], app: [c]}", []Role{
-			{Name: "web", Hosts: []Host{{Name: "a"}}, Start: "with-boot"},
-			{Name: "job", Hosts: []Host{{Name: "b"}}, Start: "with-boot"},
-			{Name: "app", Hosts: []Host{{Name: "c"}}, Start: "with-boot"},
+			{Name: "web", Hosts: []Host{{Name: "a"}}, Replicas: 1, Start: "with-boot"},
+			{Name: "job", Hosts: []Host{{Name: "b"}}, Replicas: 1, Start: "with-boot"},
+			{Name: "app", Hosts: []Host{{Name: "c"}}, Replicas: 1, Start: "with-boot"},
 		}},
 		"a map of maps": {"{web: {hosts: ['u@a:22'], cmd: \"run 'x y' z\\\\ z\", proxy: false}}", []Role{
-			{Name: "web", Hosts: []Host{{Name: "u@a:22"}}, Cmd: Command{"run", "x y", "z z"}, Proxy: new(false), Start: "with-boot"},
+			{Name: "web", Hosts: []Host{{Name: "u@a:22"}}, Cmd: Command{"run", "x y", "z z"}, Proxy: new(false), Replicas: 1, Start: "with-boot"},
 		}},
 		"hosts with tags, united when listed twice": {"[1.1.1.1, 1.1.1.2: t1, 1.1.1.2: [t2, t1], 1.1.1.3: [t1, t2]]", []Role{
-			{Name: "web", Start: "with-boot", Hosts: []Host{
+			{Name: "web", Replicas: 1, Start: "with-boot", Hosts: []Host{
 				{Name: "1.1.1.1"}, {Name: "1.1.1.2", Tags: []string{"t1", "t2"}}, {Name: "1.1.1.3", Tags: []string{"t1", "t2"}},
 			}},
 		}},

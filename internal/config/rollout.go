@@ -2,9 +2,9 @@ package config
 
 // Barrier holds the other roles back until the primary role is ready.
 type Barrier struct {
-	// Quorum is how many primary containers must be ready: a number, a
-	// percentage such as `50%`, or `all`. Hosts beyond it that are not ready
-	// keep the old version.
+	// Quorum is on how many hosts the primary containers must be ready, all
+	// replicas of them: a number, a percentage such as `50%`, or `all`. Hosts
+	// beyond it that are not ready keep the old version.
 	Quorum string `json:"quorum" jsonschema:"default=1"`
 	// Timeout closes the barrier when the quorum is not reached in time.
 	Timeout Duration `json:"timeout" jsonschema:"default=2m"`

@@ -15,6 +15,10 @@ type Role struct {
 	// Hosts are the host names or addresses, each alone or with tags:
 	// `1.1.1.1`, `1.1.1.2: tag`, `1.1.1.3: [a, b]`. `local` is this machine.
 	Hosts []Host `json:"hosts,omitempty"`
+	// Replicas is how many containers of this role each host runs. They share
+	// the host's traffic, and move as one: all new ones are ready before any
+	// old one goes.
+	Replicas int `json:"replicas" jsonschema:"default=1,minimum=1"`
 	// Cmd replaces the image's command; a string is split like a shell
 	// would, without running one.
 	Cmd Command `json:"cmd,omitempty"`

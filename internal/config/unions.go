@@ -97,7 +97,7 @@ func (r *Role) UnmarshalJSON(data []byte) error {
 		return err
 	}
 	type plain Role
-	p := plain{Start: defaultStart}
+	p := plain{Start: defaultStart, Replicas: defaultReplicas}
 	if given.Healthcheck != nil {
 		p.Healthcheck = new(defaultHealthcheck())
 	}

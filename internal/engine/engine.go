@@ -33,8 +33,9 @@ const (
 	LabelVersion     = "kstep.version"
 	LabelRelease     = "kstep.release"
 	LabelSpec        = "kstep.spec"
-	LabelTask        = "kstep.task"  // On a release's tasks, which have no role.
-	LabelProxy       = "kstep.proxy" // On the proxy's container only.
+	LabelReplica     = "kstep.replica" // 1 for the first of a role's containers on a host.
+	LabelTask        = "kstep.task"    // On a release's tasks, which have no role.
+	LabelProxy       = "kstep.proxy"   // On the proxy's container only.
 )
 
 // Labels on accessories' containers. They have none of those of the service, so
@@ -239,4 +240,22 @@ func With(all []Container, labels map[string]string) []Container {
 		}
 		return false
 	})
+}
+
+// IDs are the ids of containers.
+func IDs(all []Container) []string {
+	ids := make([]string, len(all))
+	for i, c := range all {
+		ids[i] = c.ID
+	}
+	return ids
+}
+
+// NamesOf are the names of containers, for people.
+func NamesOf(all []Container) string {
+	names := make([]string, len(all))
+	for i, c := range all {
+		names[i] = c.Name
+	}
+	return strings.Join(names, ", ")
 }

@@ -38,8 +38,9 @@ type Release struct {
 	Tag   string    `json:"tag"`
 	By    string    `json:"by,omitempty"`
 	At    time.Time `json:"at"`
-	// Live are the containers that this release put into service, by role.
-	Live map[string]string `json:"live,omitempty"`
+	// Live are the containers that this release put into service, by role and
+	// in the order of their numbers.
+	Live map[string][]string `json:"live,omitempty"`
 	// Tasks are those of the release that ran on this host, by name.
 	Tasks map[string]Task `json:"tasks,omitempty"`
 }
@@ -113,15 +114,25 @@ func (l Ledger) Guard(host, release string) error {
 		hints...)
 }
 
-// Live is the container that the newest release to serve put into service for
-// the role, or "".
-func (l Ledger) Live(role string) string {
+// Live are the containers that the newest release to serve put into service for
+// the role.
+func (l Ledger) Live(role string) []string {
 	for _, r := range slices.Backward(l.Releases) {
-		if id := r.Live[role]; id != "" {
-			return id
+		if ids := r.Live[role]; len(ids) > 0 {
+			return ids
 		}
 	}
-	return ""
+	return nil
+}
+
+// Served are the containers that served the role when the version last did.
+func (l Ledger) Served(version, role string) []string {
+	for _, r := range slices.Backward(l.Releases) {
+		if ids := r.Live[role]; r.Version == version && len(ids) > 0 {
+			return ids
+		}
+	}
+	return nil
 }
 
 // Note adds the release, or changes what is known of it. It tells whether that
@@ -142,11 +153,11 @@ func (l *Ledger) Note(r Release) bool {
 	r.At, r.By, r.Tasks = have.At, have.By, have.Tasks
 	merged := maps.Clone(have.Live)
 	if merged == nil {
-		merged = map[string]string{}
+		merged = map[string][]string{}
 	}
 	maps.Copy(merged, r.Live)
 	r.Live = merged
-	if r.Version == have.Version && r.Image == have.Image && r.Tag == have.Tag && maps.Equal(have.Live, merged) {
+	if r.Version == have.Version && r.Image == have.Image && r.Tag == have.Tag && maps.EqualFunc(have.Live, merged, slices.Equal) {
 		return false
 	}
 	l.Releases[i] = r

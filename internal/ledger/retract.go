@@ -2,15 +2,15 @@ package ledger
 
 import "slices"
 
-// Before is the container that served the role before the release did: what an
-// abort goes back to. It is "" on a first deploy.
-func (l Ledger) Before(release, role string) string {
+// Before are the containers that served the role before the release did: what
+// an abort goes back to. There are none on a first deploy.
+func (l Ledger) Before(release, role string) []string {
 	for _, r := range slices.Backward(l.Releases) {
-		if id := r.Live[role]; id != "" && r.ID < release {
-			return id
+		if ids := r.Live[role]; len(ids) > 0 && r.ID < release {
+			return ids
 		}
 	}
-	return ""
+	return nil
 }
 
 // Find is the release's trace, and false if it left none.
@@ -48,10 +48,10 @@ func (l *Ledger) Retract(release string, roles []string) bool {
 	if at < 0 {
 		return false
 	}
-	live := map[string]string{}
-	for role, id := range l.Releases[at].Live {
+	live := map[string][]string{}
+	for role, ids := range l.Releases[at].Live {
 		if !slices.Contains(roles, role) {
-			live[role] = id
+			live[role] = ids
 		}
 	}
 	if len(live) == len(l.Releases[at].Live) {

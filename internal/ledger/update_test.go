@@ -17,14 +17,14 @@ const file = "shop/ledger.json"
 func note(t *testing.T, files host.Files, role string) {
 	t.Helper()
 	_, err := ledger.Update(t.Context(), files, file, func(l *ledger.Ledger) bool {
-		return l.Note(ledger.Release{ID: "R1", Live: map[string]string{role: role}})
+		return l.Note(ledger.Release{ID: "R1", Live: map[string][]string{role: {role}}})
 	})
 	if err != nil {
 		t.Error(err)
 	}
 }
 
-func live(t *testing.T, files host.Files) map[string]string {
+func live(t *testing.T, files host.Files) map[string][]string {
 	t.Helper()
 	l, err := ledger.Read(t.Context(), files, file)
 	if err != nil || len(l.Releases) != 1 {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"path"
+	"strconv"
 	"strings"
 
 	"github.com/kstep/kstep/internal/config"
@@ -35,7 +36,17 @@ func (n Names) Base() string {
 	return n.Service + "-" + n.Destination
 }
 
-// Container is the name of a role's container of one version.
+// Replica is the name of one of a role's containers of one version on a host,
+// counted from 1. The first has no number in it. The others' is behind a dot,
+// which no role may hold: behind the version it could be one of the version.
+func (n Names) Replica(role, version string, number int) string {
+	if number > 1 {
+		role += "." + strconv.Itoa(number)
+	}
+	return n.Container(role, version)
+}
+
+// Container is the name of a role's first container of one version.
 func (n Names) Container(role, version string) string {
 	parts := []string{n.Service, role}
 	if n.Destination != "" {

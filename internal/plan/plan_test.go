@@ -129,7 +129,7 @@ func TestContainer_SpecDigestIgnoresTheReleaseButNothingElse(t *testing.T) {
 	names := Names{Service: "shop", Run: "/root/.kstep"}
 	push := state.PushOutputs{Repository: "acme/shop", Digest: "sha256:1"}
 	spec := func(release string, push state.PushOutputs, env string) string {
-		w := Container(cfg, names, Targets(cfg)[0], "v1", release, push, state.AssetsTarget{}, state.EnvTarget{Fingerprint: env})
+		w := Container(cfg, names, Targets(cfg)[0], 1, "v1", release, push, state.AssetsTarget{}, state.EnvTarget{Fingerprint: env})
 		return w.Spec.Labels["kstep.spec"]
 	}
 	base := spec("R1", push, "f1")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/kstep/kstep/internal/config"
@@ -12,7 +13,7 @@ import (
 	"github.com/kstep/kstep/internal/state"
 )
 
-// Wanted is a target's new container: what to create, and the folders that
+// Wanted is one of a target's new containers: what to create, and the folders that
 // must exist for it.
 type Wanted struct {
 	Spec engine.Spec
@@ -20,16 +21,17 @@ type Wanted struct {
 	CordDir string
 }
 
-// Container makes the spec of a target's container. The digest in its spec
-// label covers all that the user can ask for, but not the release: a new
-// release that wants the same container finds it and leaves it alone.
-func Container(cfg *config.Config, n Names, t Target, version, release string,
+// Container makes the spec of one of a target's containers; replica counts from
+// 1. The digest in its spec label covers all that the user can ask for, but not
+// the release: a new release that wants the same container finds it and leaves
+// it alone.
+func Container(cfg *config.Config, n Names, t Target, replica int, version, release string,
 	push state.PushOutputs, assets state.AssetsTarget, env state.EnvTarget,
 ) Wanted {
 	stop := cfg.EffectiveStop(t.Role)
 	logging := cfg.EffectiveLogging(t.Role)
 	spec := engine.Spec{
-		Name:           n.Container(t.Role.Name, version),
+		Name:           n.Replica(t.Role.Name, version, replica),
 		Image:          push.Reference(),
 		Cmd:            t.Role.Cmd,
 		Labels:         map[string]string{},
@@ -66,6 +68,7 @@ func Container(cfg *config.Config, n Names, t Target, version, release string,
 	maps.Copy(spec.Labels, map[string]string{
 		engine.LabelService:     n.Service,
 		engine.LabelRole:        t.Role.Name,
+		engine.LabelReplica:     strconv.Itoa(replica),
 		engine.LabelDestination: n.Destination,
 		engine.LabelVersion:     version,
 		engine.LabelRelease:     release,

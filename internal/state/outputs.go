@@ -129,8 +129,17 @@ type BootOutputs struct {
 	Targets map[string]BootTarget `json:"targets"`
 }
 
-// BootTarget is one new container, started without traffic.
+// BootTarget is one role's new containers on one host, started without traffic.
 type BootTarget struct {
+	// Replicas are the containers, in the order of their numbers.
+	Replicas []BootReplica `json:"replicas"`
+	// Waiting tells that the containers are created and are started only at
+	// cutover (`start: after-barrier`).
+	Waiting bool `json:"waiting,omitempty"`
+}
+
+// BootReplica is one new container.
+type BootReplica struct {
 	// Container is the full id, Name its name, Spec the digest of what was
 	// asked for.
 	Container string `json:"container"`
@@ -139,9 +148,15 @@ type BootTarget struct {
 	// Replaced is the name that an older container of the same name but
 	// another spec was given, if there was one.
 	Replaced string `json:"replaced,omitempty"`
-	// Waiting tells that the container is created and is started only at
-	// cutover (`start: after-barrier`).
-	Waiting bool `json:"waiting,omitempty"`
+}
+
+// IDs are the full ids of the containers.
+func (t BootTarget) IDs() []string {
+	ids := make([]string, len(t.Replicas))
+	for i, r := range t.Replicas {
+		ids[i] = r.Container
+	}
+	return ids
 }
 
 // BarrierWaitOutputs is what `barrier-wait` leaves for `cutover`.
@@ -155,7 +170,8 @@ type Verdict struct {
 	Release string `json:"release"`
 	// Open lets the other roles go on.
 	Open bool `json:"open"`
-	// Ready of Total primary containers were ready; Needed were needed.
+	// Ready of Total primary hosts had all their containers ready; Needed were
+	// needed.
 	Ready  int       `json:"ready"`
 	Total  int       `json:"total"`
 	Needed int       `json:"needed"`
@@ -163,13 +179,14 @@ type Verdict struct {
 	At     time.Time `json:"at"`
 }
 
-// BarrierTarget is one new container's readiness.
+// BarrierTarget is the readiness of one role's new containers on one host.
 type BarrierTarget struct {
-	Container string `json:"container"`
-	Ready     bool   `json:"ready"`
+	Containers []string `json:"containers"`
+	// Ready tells that all of them are.
+	Ready bool `json:"ready"`
 	// How is `http`, `health`, `cord` or `running`.
 	How string `json:"how"`
-	// Took is from the container's start to ready, in milliseconds.
+	// Took is until the last one was ready, in milliseconds.
 	Took int64 `json:"tookMs"`
 }
 
@@ -180,11 +197,11 @@ type CutoverOutputs struct {
 
 // CutoverTarget is one role's move on one host.
 type CutoverTarget struct {
-	// Container now serves if Done; Stopped are the ids that served before.
-	Container string   `json:"container"`
-	Done      bool     `json:"done"`
-	Stopped   []string `json:"stopped,omitempty"`
-	// Switched is when the proxy confirmed the new container; absent for roles
+	// Containers now serve if Done; Stopped are the ids that served before.
+	Containers []string `json:"containers"`
+	Done       bool     `json:"done"`
+	Stopped    []string `json:"stopped,omitempty"`
+	// Switched is when the proxy confirmed the new containers; absent for roles
 	// without proxy.
 	Switched time.Time `json:"switched,omitzero"`
 	// Probe counts the requests kstep itself sent through the proxy meanwhile.
@@ -225,10 +242,10 @@ type AbortOutputs struct {
 
 // AbortTarget is one role's way back on one host.
 type AbortTarget struct {
-	// Container serves as before, if there was one; Stopped are the release's.
-	Container string   `json:"container,omitempty"`
-	Stopped   []string `json:"stopped,omitempty"`
-	// Restarted tells that the old container had been stopped already.
+	// Containers serve as before, if there were any; Stopped are the release's.
+	Containers []string `json:"containers,omitempty"`
+	Stopped    []string `json:"stopped,omitempty"`
+	// Restarted tells that an old container had been stopped already.
 	Restarted bool `json:"restarted,omitempty"`
 	// Done tells that the old version serves alone here, as far as there is one.
 	Done bool `json:"done"`

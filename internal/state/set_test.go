@@ -2,6 +2,7 @@ package state
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 
@@ -13,7 +14,7 @@ func shard(name string, finished int, status Status, targets ...Target) *File {
 	outputs := BootOutputs{Switch: "routes", Targets: map[string]BootTarget{}}
 	for _, t := range targets {
 		if t.Status.Done() {
-			outputs.Targets[Key(t.Role, t.Host)] = BootTarget{Container: name + "/" + t.Host}
+			outputs.Targets[Key(t.Role, t.Host)] = BootTarget{Replicas: []BootReplica{{Container: name + "/" + t.Host}}}
 		}
 	}
 	data, _ := json.Marshal(outputs)
@@ -45,8 +46,8 @@ func TestReadSet_UnitesShardsTheLaterWinning(t *testing.T) {
 		t.Fatal(err)
 	}
 	for key, want := range map[string]string{"web@vm1": "/vm1", "web@vm2": "vm2/vm2", "web@vm3": "vm3/vm3"} {
-		if got := out.Targets[key].Container; got != want {
-			t.Errorf("%s: got container %q, want %q", key, got, want)
+		if got := out.Targets[key].IDs(); !slices.Equal(got, []string{want}) {
+			t.Errorf("%s: got containers %q, want %q", key, got, want)
 		}
 	}
 	if out.Switch != "routes" || len(set.Inputs()) != 3 {

@@ -114,14 +114,15 @@ type Input struct {
 // Target is a stage's work on one role of one host. Stages that work on a
 // whole host leave Role empty.
 type Target struct {
-	Host      string    `json:"host"`
-	Role      string    `json:"role,omitempty"`
-	Status    Status    `json:"status"`
-	Changed   []string  `json:"changed,omitempty"` // What was done, a short phrase each.
-	Error     *Error    `json:"error,omitempty"`
-	Container string    `json:"container,omitempty"` // Full container id.
-	Started   time.Time `json:"started"`
-	Finished  time.Time `json:"finished"`
+	Host    string   `json:"host"`
+	Role    string   `json:"role,omitempty"`
+	Status  Status   `json:"status"`
+	Changed []string `json:"changed,omitempty"` // What was done, a short phrase each.
+	Error   *Error   `json:"error,omitempty"`
+	// Containers are the full ids of the role's containers in question.
+	Containers []string  `json:"containers,omitempty"`
+	Started    time.Time `json:"started"`
+	Finished   time.Time `json:"finished"`
 }
 
 // Error is a target's failure, free of secrets.

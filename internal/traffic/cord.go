@@ -41,27 +41,31 @@ func (s *cordSwitch) Live(ctx context.Context, containers []engine.Container) ([
 	return live, nil
 }
 
-func (s *cordSwitch) Admit(ctx context.Context, c engine.Container) error {
-	dir := cord.Dir(c, s.Names.CordPrefix(s.Name))
-	if dir == "" {
-		return fmt.Errorf("container %s has no cord: it was made with another proxy.switch", c.Name)
+func (s *cordSwitch) Admit(ctx context.Context, replicas []engine.Container) error {
+	for _, c := range replicas {
+		dir := cord.Dir(c, s.Names.CordPrefix(s.Name))
+		if dir == "" {
+			return fmt.Errorf("container %s has no cord: it was made with another proxy.switch", c.Name)
+		}
+		if err := cord.Tie(ctx, s.Host.Files(), dir); err != nil {
+			return err
+		}
 	}
-	if err := cord.Tie(ctx, s.Host.Files(), dir); err != nil {
-		return err
-	}
-	if err := s.waitHealth(ctx, c, "healthy"); err != nil {
-		return err
-	}
-	url := s.url(c)
-	if err := s.confirm(ctx, s.service(), func(urls []string) bool { return slices.Contains(urls, url) }); err != nil {
-		return fmt.Errorf("wait for the proxy to route to %s: %w", c.Name, err)
+	for _, c := range replicas {
+		if err := s.waitHealth(ctx, c, "healthy"); err != nil {
+			return err
+		}
+		url := s.url(c)
+		if err := s.confirm(ctx, s.service(), func(urls []string) bool { return slices.Contains(urls, url) }); err != nil {
+			return fmt.Errorf("wait for the proxy to route to %s: %w", c.Name, err)
+		}
 	}
 	// The router comes last: before, it may still name the routes of a release
 	// that was deployed with the other switch.
 	return s.writeRouter(ctx)
 }
 
-func (s *cordSwitch) Dismiss(ctx context.Context, _ engine.Container, old []engine.Container) error {
+func (s *cordSwitch) Dismiss(ctx context.Context, old []engine.Container) error {
 	for _, c := range old {
 		dir := cord.Dir(c, s.Names.CordPrefix(s.Name))
 		if dir == "" {
@@ -133,7 +137,7 @@ func (s *cordSwitch) routed(ctx context.Context) (bool, error) {
 }
 
 func (s *cordSwitch) router() []byte {
-	return routeTo(s.Names.Route(s.Name), s.Config.Proxy, s.service(), "")
+	return routeTo(s.Names.Route(s.Name), s.Config.Proxy, s.service())
 }
 
 func (s *cordSwitch) service() string { return s.Names.Route(s.Name) + "@docker" }

@@ -15,7 +15,7 @@ import (
 )
 
 // routes replaces one file in the folder that the proxy watches. One rename
-// takes the traffic from the old containers and gives it to the new one, so
+// takes the traffic from the old containers and gives it to the new ones, so
 // there is no moment with both and none with neither.
 type routes struct{ Role }
 
@@ -42,22 +42,28 @@ func (s *routes) Live(ctx context.Context, containers []engine.Container) ([]str
 	return live, nil
 }
 
-func (s *routes) Admit(ctx context.Context, c engine.Container) error {
+func (s *routes) Admit(ctx context.Context, replicas []engine.Container) error {
 	route := s.Names.Route(s.Name)
-	data := routeTo(route, s.Config.Proxy, route, s.url(c))
+	var urls []string
+	for _, c := range replicas {
+		urls = append(urls, s.url(c))
+	}
+	data := routeTo(route, s.Config.Proxy, route, urls...)
 	if err := s.Host.Files().WriteVia(ctx, s.Names.ProxyDir(), s.Names.RouteFile(s.Name), data, 0o644); err != nil {
 		return err
 	}
-	only := func(urls []string) bool { return slices.Equal(urls, []string{s.url(c)}) }
+	only := func(now []string) bool {
+		return slices.Equal(slices.Sorted(slices.Values(now)), slices.Sorted(slices.Values(urls)))
+	}
 	if err := s.confirm(ctx, route+"@file", only); err != nil {
-		return fmt.Errorf("wait for the proxy to route to %s: %w", c.Name, err)
+		return fmt.Errorf("wait for the proxy to route to %s: %w", engine.NamesOf(replicas), err)
 	}
 	return nil
 }
 
 // Dismiss has nothing to do: Admit replaced the old containers and waited for
-// the proxy to name the new one alone.
-func (s *routes) Dismiss(context.Context, engine.Container, []engine.Container) error { return nil }
+// the proxy to name the new ones alone.
+func (s *routes) Dismiss(context.Context, []engine.Container) error { return nil }
 
 // url names the container by its id on kstep's network: Docker's DNS follows
 // it through restarts of container, engine and host, when addresses change.
@@ -102,14 +108,18 @@ func (f routeFile) urls(route string) []string {
 	return urls
 }
 
-// routeTo makes the file: a router, and with a url its service too.
-func routeTo(route string, cfg config.Proxy, target, url string) []byte {
+// routeTo makes the file: a router, and with urls its service too.
+func routeTo(route string, cfg config.Proxy, target string, urls ...string) []byte {
 	var file routeFile
 	file.HTTP.Routers = map[string]router{route: {
 		Rule: rule(cfg), Service: target, EntryPoints: []string{"web"},
 	}}
-	if url != "" {
-		file.HTTP.Services = map[string]service{route: {loadBalancer{[]server{{url}}}}}
+	if len(urls) > 0 {
+		var own loadBalancer
+		for _, url := range urls {
+			own.Servers = append(own.Servers, server{url})
+		}
+		file.HTTP.Services = map[string]service{route: {own}}
 	}
 	data, _ := json.MarshalIndent(file, "", "  ") // Strings and slices only: cannot fail.
 	return append(data, '\n')

@@ -1,5 +1,5 @@
-// Package traffic moves a role's traffic on one host from old containers to a
-// new one, and knows what is live. There are two ways, the same to a stage:
+// Package traffic moves a role's traffic on one host from old containers to
+// new ones, and knows what is live. There are two ways, the same to a stage:
 // routes (a file the proxy watches) and cord (Docker health that the proxy
 // follows). It starts and stops no container.
 package traffic
@@ -20,11 +20,12 @@ import (
 type Switch interface {
 	// Live are the ids, among the given containers, that get traffic now.
 	Live(ctx context.Context, containers []engine.Container) ([]string, error)
-	// Admit lets traffic reach the container.
-	Admit(ctx context.Context, c engine.Container) error
-	// Dismiss takes the traffic away from the containers that are not keep.
-	// They finish what they have.
-	Dismiss(ctx context.Context, keep engine.Container, old []engine.Container) error
+	// Admit lets traffic reach the containers, all the replicas of the role
+	// that are to have it.
+	Admit(ctx context.Context, replicas []engine.Container) error
+	// Dismiss takes the traffic away from the old containers, after Admit has
+	// given it to others. They finish what they have.
+	Dismiss(ctx context.Context, old []engine.Container) error
 }
 
 // Role is what a switch knows of its role on its host.

@@ -76,6 +76,7 @@ func refine(s *jsonschema.Schema) {
 		p("SSH", key).Maximum = "1000"
 	}
 	p("", "retain").Maximum = "1000"
+	p("Role", "replicas").Maximum = "100"
 	p("Healthcheck", "retries").Maximum = "100000"
 	// Tags are declared once, for all roles.
 	replace(p("Role", "env"), []*jsonschema.Schema{{Ref: "#/$defs/PlainEnv"}})

@@ -89,21 +89,21 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 }
 
 // booted are the containers that boot recorded, if its file is there.
-func booted(set state.Set) map[string]string {
-	ids := map[string]string{}
+func booted(set state.Set) map[string][]string {
+	ids := map[string][]string{}
 	out, err := state.Outputs[state.BootOutputs](set, "boot")
 	if err != nil {
 		return ids // Labels and ledger have to do.
 	}
 	for key, t := range out.Targets {
-		ids[key] = t.Container
+		ids[key] = t.IDs()
 	}
 	return ids
 }
 
 type abort struct {
 	in     stages.Input
-	booted map[string]string
+	booted map[string][]string
 }
 
 func (a *abort) say(format string, args ...any) {

@@ -12,9 +12,9 @@ import (
 
 // Way is what separates one target from the old version serving alone.
 type Way struct {
-	// Keep is the container that served before the release; it has no id on a
-	// first deploy.
-	Keep engine.Container
+	// Keep are the containers that served before the release; there are none on
+	// a first deploy.
+	Keep []engine.Container
 	// Down are the containers to take down.
 	Down []engine.Container
 	// Unused are those that never ran; nothing is to be learned from them.
@@ -32,62 +32,68 @@ type Way struct {
 	Over bool
 }
 
+// stopped are those to keep that do not run.
+func (w Way) stopped() []engine.Container {
+	return slices.DeleteFunc(slices.Clone(w.Keep), engine.Container.Running)
+}
+
 // Idle tells that nothing is to be done.
 func (w Way) Idle() bool {
-	return w.Over || (w.Stuck == nil && len(w.Down)+len(w.Unused) == 0 && !w.Moved && !w.Noted && (w.Keep.ID == "" || w.Keep.Running()))
+	return w.Over || (w.Stuck == nil && len(w.Down)+len(w.Unused) == 0 && !w.Moved && !w.Noted && len(w.stopped()) == 0)
 }
 
 // Ours tells whether the release has left containers that work here.
-func (w Way) Ours(release, booted string) bool {
+func (w Way) Ours(release string, booted []string) bool {
 	return !w.Over && slices.ContainsFunc(slices.Concat(w.Down, w.Unused), func(c engine.Container) bool {
-		return c.Labels[engine.LabelRelease] == release || c.ID == booted
+		return c.Labels[engine.LabelRelease] == release || slices.Contains(booted, c.ID)
 	})
 }
 
-// Decide makes the way of one target from what was observed. booted is the
-// container that boot recorded, or "". With a ledger that names the container
-// which served before, all others of the role are the release's: a role has one
-// container on a host.
-func Decide(t plan.Target, release, booted string, seen stages.Seen) Way {
+// Decide makes the way of one target from what was observed. booted are the
+// containers that boot recorded, if its file is there. With a ledger that names
+// the containers which served before, all others of the role are the release's.
+func Decide(t plan.Target, release string, booted []string, seen stages.Seen) Way {
 	if seen.Book.Newest() > release {
 		return Way{Over: true, Complete: true}
 	}
 	role := t.Role.Name
 	trace, noted := seen.Book.Find(release)
-	noted = noted && trace.Live[role] != ""
+	own := trace.Live[role]
+	noted = noted && len(own) > 0
 	before := seen.Book.Before(release, role)
-	keep, _ := seen.Find(before)
-	w := Way{Keep: keep, Noted: noted}
+	w := Way{Keep: seen.Find(before), Noted: noted}
 	routed := func(c engine.Container) bool { return slices.Contains(seen.Routed, c.ID) }
 	alone := true
 	for _, c := range seen.Containers {
-		own := c.Labels[engine.LabelRelease] == release || c.ID == booted || (noted && c.ID == trace.Live[role])
-		if c.State == "created" && own && c.ID != keep.ID {
+		ours := c.Labels[engine.LabelRelease] == release || slices.Contains(booted, c.ID) || slices.Contains(own, c.ID)
+		kept := slices.Contains(before, c.ID)
+		if c.State == "created" && ours && !kept {
 			w.Unused = append(w.Unused, c)
 		}
 		if !stages.Up(c) {
 			continue
 		}
-		alone = alone && c.ID == trace.Live[role]
-		fresh := t.Proxied && !routed(c) && before == ""
-		if c.ID != keep.ID && (before != "" || own || fresh) {
+		alone = alone && slices.Contains(own, c.ID)
+		fresh := t.Proxied && !routed(c) && len(before) == 0
+		if !kept && (len(before) > 0 || ours || fresh) {
 			w.Down = append(w.Down, c)
 		}
 	}
-	if live, ok := seen.Find(trace.Live[role]); noted && ok {
-		w.Complete = live.Running() && alone && (!t.Proxied || slices.Equal(seen.Routed, []string{live.ID}))
+	if live := seen.Find(own); noted && len(live) == len(own) {
+		w.Complete = alone && !slices.ContainsFunc(live, func(c engine.Container) bool { return !c.Running() }) &&
+			(!t.Proxied || seen.RoutedTo(live))
 	}
 	switch {
 	case !t.Proxied:
-	case keep.ID == "":
+	case len(w.Keep) == 0:
 		w.Moved = slices.ContainsFunc(w.Down, routed)
 	default:
-		w.Moved = !slices.Equal(seen.Routed, []string{keep.ID})
+		w.Moved = !seen.RoutedTo(w.Keep)
 	}
 	serves := w.Moved || (!t.Proxied && len(w.Down) > 0)
-	if before != "" && keep.ID == "" && serves && !w.Complete {
+	if len(before) > 0 && len(w.Keep) == 0 && serves && !w.Complete {
 		w.Stuck = exit.With(exit.Failed,
-			fmt.Errorf("the container %s, which served before, is gone: what runs now is left serving", plan.Short(before)),
+			fmt.Errorf("the container %s, which served before, is gone: what runs now is left serving", plan.Short(before[0])),
 			"go back with kstep rollback VERSION, or deploy again")
 	}
 	return w

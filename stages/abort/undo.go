@@ -17,8 +17,8 @@ import (
 // undo goes the way back at one target. Each step leaves a host that serves,
 // and may be the last one: a rerun goes on with what is left.
 func (a *abort) undo(ctx context.Context, w *stages.Work, way Way) (state.AbortTarget, error) {
-	out := state.AbortTarget{Container: way.Keep.ID}
-	w.Container = way.Keep.ID
+	out := state.AbortTarget{Containers: engine.IDs(way.Keep)}
+	w.Containers = out.Containers
 	if way.Over {
 		w.Say("a newer release has been here: nothing to abort")
 		return out, nil
@@ -47,13 +47,11 @@ type undo struct {
 	out *state.AbortTarget
 }
 
-// proxied gives the traffic to the old container, once it can take it, and
+// proxied gives the traffic to the old containers, once they can take it, and
 // takes the new ones down.
 func (u *undo) proxied(ctx context.Context) error {
-	if u.way.Keep.ID != "" && !u.way.Keep.Running() {
-		if err := u.start(ctx); err != nil {
-			return err
-		}
+	if err := u.start(ctx); err != nil {
+		return err
 	}
 	if u.way.Moved {
 		if err := u.move(ctx); err != nil {
@@ -73,7 +71,7 @@ func (u *undo) move(ctx context.Context) error {
 	moving, cancel := context.WithTimeoutCause(ctx, limit, exit.Errorf(exit.Deadline, "the proxy did not confirm within %s", limit))
 	defer cancel()
 	keep := u.way.Keep
-	if keep.ID == "" {
+	if len(keep) == 0 {
 		if err := u.w.Host.Files().Remove(moving, u.w.Names.RouteFile(u.w.Target.Role.Name)); err != nil {
 			return fmt.Errorf("remove route: %w", err)
 		}
@@ -84,14 +82,14 @@ func (u *undo) move(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	to := stages.SwitchOf(stages.SwitchKind(u.w, keep), u.in, u.w, stages.Word(u.w, front, runs))
+	to := stages.SwitchOf(stages.SwitchKind(u.w, keep[0]), u.in, u.w, stages.Word(u.w, front, runs))
 	if err := to.Admit(moving, keep); err != nil {
 		return fmt.Errorf("move traffic back: %w", err)
 	}
-	if err := to.Dismiss(moving, keep, u.way.Down); err != nil {
+	if err := to.Dismiss(moving, u.way.Down); err != nil {
 		return fmt.Errorf("move traffic back: %w", err)
 	}
-	u.w.Did("moved traffic back to %s", keep.Name)
+	u.w.Did("moved traffic back to %s", engine.NamesOf(keep))
 	return u.drain(ctx)
 }
 
@@ -128,10 +126,8 @@ func (u *undo) plain(ctx context.Context) error {
 			return err
 		}
 	}
-	if u.way.Keep.ID != "" && !u.way.Keep.Running() {
-		if err := u.start(ctx); err != nil {
-			return err
-		}
+	if err := u.start(ctx); err != nil {
+		return err
 	}
 	if apart {
 		return nil
@@ -139,9 +135,32 @@ func (u *undo) plain(ctx context.Context) error {
 	return u.stop(ctx)
 }
 
-// start lets the old container run again, and sees it ready.
+// start lets those of the old containers run again that do not, and sees them
+// ready.
 func (u *undo) start(ctx context.Context) error {
-	keep := u.way.Keep
+	stopped := u.way.stopped()
+	if len(stopped) == 0 {
+		return nil
+	}
+	if err := stages.AtOnce(stopped, func(c engine.Container) error { return u.again(ctx, c) }); err != nil {
+		return err
+	}
+	for _, c := range stopped {
+		u.out.Restarted = true
+		u.w.Did("started %s again", c.Name)
+	}
+	for i, c := range u.way.Keep {
+		now, err := u.w.Host.Engine().Inspect(ctx, c.ID)
+		if err != nil {
+			return err
+		}
+		u.way.Keep[i] = now // It has an address now.
+	}
+	return nil
+}
+
+// again lets one container run again, and sees it ready.
+func (u *undo) again(ctx context.Context, keep engine.Container) error {
 	if keep.State == "paused" || keep.State == "restarting" {
 		return fmt.Errorf("the old container %s is %s: what runs now is left serving", keep.Name, keep.State)
 	}
@@ -159,11 +178,6 @@ func (u *undo) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("wait for the old container %s: %w", keep.Name, err)
 	}
-	if u.way.Keep, err = u.w.Host.Engine().Inspect(ctx, keep.ID); err != nil { // It has an address now.
-		return err
-	}
-	u.out.Restarted = true
-	u.w.Did("started %s again", keep.Name)
 	return nil
 }
 
@@ -171,21 +185,13 @@ func (u *undo) start(ctx context.Context) error {
 // all at once. They stay, for those who want to know what went wrong, until
 // prune comes by.
 func (u *undo) stop(ctx context.Context) error {
-	errs := make(chan error, len(u.way.Down))
-	for _, c := range u.way.Down {
-		go func() {
-			err := u.w.Host.Engine().Stop(ctx, c.ID, engine.Stop{})
-			if err != nil {
-				err = fmt.Errorf("new container %s: %w", c.Name, err)
-			}
-			errs <- err
-		}()
-	}
-	var failed []error
-	for range u.way.Down {
-		failed = append(failed, <-errs)
-	}
-	if err := errors.Join(failed...); err != nil {
+	err := stages.AtOnce(u.way.Down, func(c engine.Container) error {
+		if err := u.w.Host.Engine().Stop(ctx, c.ID, engine.Stop{}); err != nil {
+			return fmt.Errorf("new container %s: %w", c.Name, err)
+		}
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	for _, c := range u.way.Down {

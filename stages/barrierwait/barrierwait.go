@@ -5,6 +5,7 @@
 package barrierwait
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,7 +80,8 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 	return stages.Result{Targets: records, Outputs: outputs, Changed: true}, err
 }
 
-// wait waits for one container, counts it, and then for the verdict.
+// wait waits for one target's containers, counts them as one, and then for the
+// verdict.
 func (g *gate) wait(ctx context.Context, w *stages.Work) (state.BarrierTarget, error) {
 	booted, ok := g.boot.Targets[w.Target.Key()]
 	if !ok {
@@ -89,17 +91,14 @@ func (g *gate) wait(ctx context.Context, w *stages.Work) (state.BarrierTarget, e
 	if _, err := w.Guarded(ctx); err != nil {
 		return state.BarrierTarget{}, err
 	}
-	out := state.BarrierTarget{Container: booted.Container}
-	w.Container = booted.Container
+	out := state.BarrierTarget{Containers: booted.IDs()}
+	w.Containers = booted.IDs()
 	if booted.Waiting {
 		return out, g.follow(ctx)
 	}
 	how, err := g.known(ctx, w, booted)
 	if how == "" && err == nil {
 		how, err = g.ready(ctx, w, booted, &out)
-	}
-	if err != nil && ctx.Err() == nil && !errors.Is(err, errHalted) {
-		g.show(ctx, w, booted)
 	}
 	if w.Target.Primary {
 		g.tally(ctx, w, err)
@@ -111,31 +110,31 @@ func (g *gate) wait(ctx context.Context, w *stages.Work) (state.BarrierTarget, e
 	return out, g.follow(ctx)
 }
 
-// known spares a container that an earlier run found ready the wait: it only
-// has to be running still. An empty answer means that it is to be waited for.
+// known spares containers that an earlier run found ready the wait: they only
+// have to be running still. An empty answer means that they are to be waited
+// for.
 func (g *gate) known(ctx context.Context, w *stages.Work, booted state.BootTarget) (how string, err error) {
 	before, ok := g.before.Targets[w.Target.Key()]
-	if !ok || !before.Ready || before.Container != booted.Container {
+	if !ok || !before.Ready || !slices.Equal(before.Containers, booted.IDs()) {
 		return "", nil
 	}
-	c, err := w.Host.Engine().Inspect(ctx, booted.Container)
-	if err != nil {
-		return "", err
-	}
-	if !c.Running() {
-		return "", nil
+	for _, r := range booted.Replicas {
+		c, err := w.Host.Engine().Inspect(ctx, r.Container)
+		if err != nil || !c.Running() {
+			return "", err
+		}
 	}
 	return before.How, nil
 }
 
-// ready waits for the container until it is ready, the deadline passes, or the
-// barrier closes.
+// ready waits for the containers until all are ready, one never will be, the
+// deadline passes, or the barrier closes.
 func (g *gate) ready(ctx context.Context, w *stages.Work, booted state.BootTarget, out *state.BarrierTarget) (string, error) {
 	timeout := g.in.Config.Barrier.Timeout.D()
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout,
+	timed, cancel := context.WithTimeoutCause(ctx, timeout,
 		exit.Errorf(exit.Deadline, "not ready within %s", timeout))
 	defer cancel()
-	ctx, stop := context.WithCancelCause(ctx)
+	waiting, stop := context.WithCancelCause(timed)
 	defer stop(nil)
 	go func() {
 		select {
@@ -143,31 +142,76 @@ func (g *gate) ready(ctx context.Context, w *stages.Work, booted state.BootTarge
 			if !g.verdict.Open {
 				stop(errHalted)
 			}
-		case <-ctx.Done():
+		case <-waiting.Done():
 		}
 	}()
 	began := time.Now()
+	hows, errs := make([]string, len(booted.Replicas)), make([]error, len(booted.Replicas))
+	var all sync.WaitGroup
+	for i, r := range booted.Replicas {
+		all.Go(func() {
+			if hows[i], errs[i] = g.one(waiting, w, r); errs[i] != nil {
+				stop(errHalted) // The others cannot help it any more.
+			}
+		})
+	}
+	all.Wait()
+	out.Took = time.Since(began).Milliseconds()
+	for i, err := range errs {
+		if err != nil && ctx.Err() == nil && !errors.Is(err, errHalted) {
+			g.show(ctx, w, booted.Replicas[i])
+		}
+	}
+	return hows[0], blame(booted.Replicas, errs)
+}
+
+// one waits for one container.
+func (g *gate) one(ctx context.Context, w *stages.Work, r state.BootReplica) (string, error) {
+	began := time.Now()
 	how, err := ready.Check{
-		Host: w.Host, Container: booted.Container, Target: w.Target,
+		Host: w.Host, Container: r.Container, Target: w.Target,
 		Health: g.in.Config.EffectiveHealthcheck(w.Target.Role),
 		Cord:   g.boot.Switch == "cord" && w.Target.Proxied,
 	}.Wait(ctx)
-	out.Took = time.Since(began).Milliseconds()
-	if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(err, cause) {
-		err = fmt.Errorf("%w (%w)", cause, err)
-	}
 	if err == nil {
-		w.Say("%s ready by %s after %s", booted.Name, how, time.Since(began).Round(time.Millisecond))
+		w.Say("%s ready by %s after %s", r.Name, how, time.Since(began).Round(time.Millisecond))
+		return how, nil
+	}
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+		err = fmt.Errorf("%w (%w)", cause, err)
 	}
 	return how, err
 }
 
+// blame is what the containers lack that are to blame, by name where there are
+// several: one that only stopped waiting for them is not.
+func blame(replicas []state.BootReplica, errs []error) (sick error) {
+	var halted error
+	for i, err := range errs {
+		switch {
+		case err == nil:
+			continue
+		case errors.Is(err, errHalted):
+			halted = err
+			continue
+		case len(replicas) > 1:
+			err = fmt.Errorf("%s: %w", replicas[i].Name, err)
+		}
+		if sick == nil {
+			sick = err
+		} else {
+			sick = fmt.Errorf("%w; %w", sick, err)
+		}
+	}
+	return cmp.Or(sick, halted)
+}
+
 // show lets a person read what a failed container had to say.
-func (g *gate) show(ctx context.Context, w *stages.Work, booted state.BootTarget) {
+func (g *gate) show(ctx context.Context, w *stages.Work, r state.BootReplica) {
 	g.in.Report.Emit(report.Event{
 		Kind: report.Notice, Host: w.Target.Host, Role: w.Target.Role.Name,
-		Message: fmt.Sprintf("%s is not ready on %s:", booted.Name, w.Target.Host),
-		Detail:  ready.Diagnose(ctx, w.Host, booted.Container),
+		Message: fmt.Sprintf("%s is not ready on %s:", r.Name, w.Target.Host),
+		Detail:  ready.Diagnose(ctx, w.Host, r.Container),
 	})
 }
 

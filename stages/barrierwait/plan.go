@@ -22,7 +22,7 @@ func (Stage) Plan(ctx context.Context, in stages.Input, ahead *stages.Outlook) (
 	}
 	out := state.BarrierWaitOutputs{Verdict: state.Verdict{Release: in.Release, Open: true}, Targets: map[string]state.BarrierTarget{}}
 	for key, t := range boot.Targets {
-		out.Targets[key] = state.BarrierTarget{Container: t.Container, Ready: true}
+		out.Targets[key] = state.BarrierTarget{Containers: t.IDs(), Ready: true}
 	}
 	again := g.attempt.Closed() && ahead.Started() // Who boots again wants a new verdict.
 	var p stages.Pending
@@ -36,8 +36,12 @@ func (Stage) Plan(ctx context.Context, in stages.Input, ahead *stages.Outlook) (
 }
 
 func areReady(in stages.Input) string {
-	if len(primary(in.All)) == 1 {
-		return in.Config.PrimaryRole + " container is ready"
+	all, counted := primary(in.All), "container"
+	if all[0].Role.Replicas > 1 {
+		counted = "host"
 	}
-	return in.Config.PrimaryRole + " containers are ready"
+	if len(all) == 1 {
+		return fmt.Sprintf("%s %s is ready", in.Config.PrimaryRole, counted)
+	}
+	return fmt.Sprintf("%s %ss are ready", in.Config.PrimaryRole, counted)
 }

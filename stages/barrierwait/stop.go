@@ -17,7 +17,7 @@ import (
 // container that already serves is left alone: it is the old version.
 func stopAll(ctx context.Context, in stages.Input, boot state.BootOutputs) error {
 	_, _, err := stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
-		return struct{}{}, stop(ctx, in, w, boot.Targets[w.Target.Key()].Container)
+		return struct{}{}, stop(ctx, in, w, boot.Targets[w.Target.Key()].IDs())
 	})
 	return err
 }
@@ -30,17 +30,16 @@ func stopOthers(ctx context.Context, in stages.Input, boot state.BootOutputs) {
 		return slices.ContainsFunc(in.Targets, func(own plan.Target) bool { return own.Key() == t.Key() })
 	})
 	_, _, err := stages.Each(ctx, in, others, func(ctx context.Context, w *stages.Work) (struct{}, error) {
-		id := boot.Targets[w.Target.Key()].Container
-		if id != "" {
-			return struct{}{}, stop(ctx, in, w, id)
+		if booted, ok := boot.Targets[w.Target.Key()]; ok {
+			return struct{}{}, stop(ctx, in, w, booted.IDs())
 		}
 		labels := stages.RoleLabels(in.Config, w.Target.Role.Name)
 		labels[engine.LabelRelease] = in.Release
 		made, err := w.Host.Engine().Containers(ctx, engine.Filter{Labels: labels})
-		for _, c := range made {
-			err = errors.Join(err, stop(ctx, in, w, c.ID))
+		if err != nil {
+			return struct{}{}, err
 		}
-		return struct{}{}, err
+		return struct{}{}, stop(ctx, in, w, engine.IDs(made))
 	})
 	if err != nil {
 		in.Warn("the barrier closed, but not everything that other jobs booted was stopped (their kstep barrier-wait will): %s", err)
@@ -57,30 +56,42 @@ func stopSick(ctx context.Context, in stages.Input, records []state.Target, resu
 		}
 	}
 	_, _, err := stages.Each(ctx, in, sick, func(ctx context.Context, w *stages.Work) (struct{}, error) {
-		return struct{}{}, stop(ctx, in, w, results[w.Target.Key()].Container)
+		return struct{}{}, stop(ctx, in, w, results[w.Target.Key()].Containers)
 	})
 	return err
 }
 
-func stop(ctx context.Context, in stages.Input, w *stages.Work, id string) error {
-	c, err := w.Host.Engine().Inspect(ctx, id)
-	if errors.Is(err, engine.ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	serving, err := stages.Serving(ctx, in, w, c)
-	if err != nil {
-		return err
-	}
-	if serving || c.State == "exited" || c.State == "created" {
-		return nil
+// stop takes down those of the containers that do not serve.
+func stop(ctx context.Context, in stages.Input, w *stages.Work, ids []string) error {
+	var down []engine.Container
+	for _, id := range ids {
+		c, err := w.Host.Engine().Inspect(ctx, id)
+		if errors.Is(err, engine.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		serving, err := stages.Serving(ctx, in, w, c)
+		if err != nil {
+			return err
+		}
+		if !serving && c.State != "exited" && c.State != "created" {
+			down = append(down, c)
+		}
 	}
 	grace := in.Config.EffectiveStop(w.Target.Role)
-	if err := w.Host.Engine().Stop(ctx, c.ID, engine.Stop{Signal: grace.Signal, Timeout: grace.Timeout.D()}); err != nil {
-		return fmt.Errorf("new container %s: %w", c.Name, err)
+	err := stages.AtOnce(down, func(c engine.Container) error {
+		if err := w.Host.Engine().Stop(ctx, c.ID, engine.Stop{Signal: grace.Signal, Timeout: grace.Timeout.D()}); err != nil {
+			return fmt.Errorf("new container %s: %w", c.Name, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
-	w.Did("stopped %s", c.Name)
+	for _, c := range down {
+		w.Did("stopped %s", c.Name)
+	}
 	return nil
 }

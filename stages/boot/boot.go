@@ -14,6 +14,7 @@ import (
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/envfile"
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/ledger"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/proxy"
 	"github.com/kstep/kstep/internal/state"
@@ -39,6 +40,7 @@ type inputs struct {
 	push   state.PushOutputs
 	assets state.AssetsOutputs
 	env    state.EnvPushOutputs
+	books  map[string]ledger.Ledger // By host.
 }
 
 // read takes the outputs of the stages before.
@@ -59,12 +61,17 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 	if err != nil {
 		return stages.Result{}, err
 	}
-	hosts, _, err := stages.EachHost(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
-		return struct{}{}, prepare(ctx, in, w)
+	hosts, books, err := stages.EachHost(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (ledger.Ledger, error) {
+		book, err := w.Guarded(ctx)
+		if err != nil {
+			return book, err
+		}
+		return book, prepare(ctx, in, w)
 	})
 	if err != nil {
 		return stages.Result{Targets: hosts}, err
 	}
+	from.books = books
 	tasked, err := stages.TasksBeforeBoot(ctx, in, stages.TaskInputs{Push: from.push, Env: from.env, Read: environment})
 	if err != nil {
 		return stages.Result{Targets: tasked}, err
@@ -83,9 +90,6 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 // prepare makes what all containers of a host share: the network, and the
 // proxy where a role needs it.
 func prepare(ctx context.Context, in stages.Input, w *stages.Work) error {
-	if _, err := w.Guarded(ctx); err != nil {
-		return err
-	}
 	if !proxied(in, w) {
 		made, err := w.Host.Engine().EnsureNetwork(ctx, plan.Network, map[string]string{engine.LabelProxy: "network"})
 		if err != nil {
@@ -124,30 +128,42 @@ func proxied(in stages.Input, w *stages.Work) bool {
 
 func making() stages.Act { return stages.To(stages.Make, "network %s", plan.Network) }
 
-// target makes the target's container run, or be created if it has to wait
-// for the barrier.
+// target makes the target's containers run, or be created if they have to wait
+// for the barrier. All are looked at before the first is touched.
 func target(ctx context.Context, in stages.Input, w *stages.Work, from inputs, at *attempt) (state.BootTarget, error) {
-	env := from.env.Targets[w.Target.Key()]
-	want := from.container(in, w)
-	have, err := w.Host.Engine().Inspect(ctx, want.Spec.Name)
-	found := !errors.Is(err, engine.ErrNotFound)
-	if found && err != nil {
-		return output(w, want), err
-	}
-	todo, err := decide(w, want, have, found, from.push.Retained)
-	out := todo.out
+	out, all, err := from.decide(in, w, func(name string) (engine.Container, bool, error) {
+		have, err := w.Host.Engine().Inspect(ctx, name)
+		if errors.Is(err, engine.ErrNotFound) {
+			return have, false, nil
+		}
+		return have, true, err
+	})
 	if err != nil {
 		return out, err
 	}
-	w.Container = out.Container
+	env := from.env.Targets[w.Target.Key()]
+	for i, one := range all {
+		var err error
+		out.Replicas[i], err = replica(ctx, w, one, env, at)
+		w.Containers = append(w.Containers, out.Replicas[i].Container)
+		if err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// replica does what is to be done for one container.
+func replica(ctx context.Context, w *stages.Work, todo todo, env state.EnvTarget, at *attempt) (state.BootReplica, error) {
+	out := todo.out
 	if todo.rename {
-		if err := w.Host.Engine().Rename(ctx, have.ID, out.Replaced); err != nil {
+		if err := w.Host.Engine().Rename(ctx, todo.have.ID, out.Replaced); err != nil {
 			return out, fmt.Errorf("make room for the new container: %w", err)
 		}
-		w.Made(renaming(have, out))
+		w.Made(renaming(todo.have, out))
 	}
 	if todo.create {
-		if err := create(ctx, w, want, env, at, &out); err != nil {
+		if err := create(ctx, w, todo.want, env, at, &out); err != nil {
 			return out, err
 		}
 	}
@@ -158,7 +174,7 @@ func target(ctx context.Context, in stages.Input, w *stages.Work, from inputs, a
 }
 
 // start lets the container run, at a barrier that is not closed.
-func start(ctx context.Context, w *stages.Work, at *attempt, out state.BootTarget) error {
+func start(ctx context.Context, w *stages.Work, at *attempt, out state.BootReplica) error {
 	if err := at.open(ctx); err != nil {
 		return err
 	}
@@ -171,7 +187,7 @@ func start(ctx context.Context, w *stages.Work, at *attempt, out state.BootTarge
 
 // create makes the container with the environment that env-push left on the
 // host. One that waits for the barrier must not wait for one that is closed.
-func create(ctx context.Context, w *stages.Work, want plan.Wanted, env state.EnvTarget, at *attempt, out *state.BootTarget) error {
+func create(ctx context.Context, w *stages.Work, want plan.Wanted, env state.EnvTarget, at *attempt, out *state.BootReplica) error {
 	if err := at.open(ctx); err != nil {
 		return err
 	}
@@ -193,7 +209,7 @@ func create(ctx context.Context, w *stages.Work, want plan.Wanted, env state.Env
 	if err != nil {
 		return err
 	}
-	out.Container, w.Container = id, id
+	out.Container = id
 	w.Made(creating(want.Spec.Name))
 	return nil
 }

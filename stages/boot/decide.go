@@ -10,24 +10,59 @@ import (
 	"github.com/kstep/kstep/stages"
 )
 
-// container is what the target should run.
-func (from inputs) container(in stages.Input, w *stages.Work) plan.Wanted {
+// containers are what the target should run: as many as the config says, or in
+// a rollback as many as served then.
+func (from inputs) containers(in stages.Input, w *stages.Work) []plan.Wanted {
 	key := w.Target.Key()
-	return plan.Container(in.Config, w.Names, w.Target, in.Version, in.Release, from.push, from.assets.Targets[key], from.env.Targets[key])
+	count := w.Target.Role.Replicas
+	if from.push.Retained {
+		count = max(1, len(from.books[w.Target.Host].Served(in.Version, w.Target.Role.Name)))
+	}
+	var all []plan.Wanted
+	for number := 1; number <= count; number++ {
+		all = append(all, plan.Container(in.Config, w.Names, w.Target, number, in.Version, in.Release,
+			from.push, from.assets.Targets[key], from.env.Targets[key]))
+	}
+	return all
 }
 
-// todo is what separates a target from its new container, in this order.
+// todo is what separates a target from one of its new containers, in this order.
 type todo struct {
 	rename, create, start bool
-	out                   state.BootTarget
+
+	want plan.Wanted
+	have engine.Container // If there is one of that name.
+	out  state.BootReplica
 }
 
-// output is what can be told of a container before it is there.
-func output(w *stages.Work, want plan.Wanted) state.BootTarget {
-	return state.BootTarget{
-		Name: want.Spec.Name, Spec: want.Spec.Labels[engine.LabelSpec], Waiting: w.Target.Role.Start == "after-barrier",
+// decide compares all of a target's containers, found by their names, with the
+// wanted ones. The output is what can be told of them before they are there.
+func (from inputs) decide(in stages.Input, w *stages.Work, find func(name string) (engine.Container, bool, error)) (state.BootTarget, []todo, error) {
+	wanted := from.containers(in, w)
+	out := state.BootTarget{Waiting: waits(w)}
+	for _, want := range wanted {
+		out.Replicas = append(out.Replicas, about(want))
 	}
+	var all []todo
+	for _, want := range wanted {
+		have, found, err := find(want.Spec.Name)
+		if err != nil {
+			return out, nil, err
+		}
+		one, err := decide(w, want, have, found, from.push.Retained)
+		if err != nil {
+			return out, nil, err
+		}
+		all = append(all, one)
+	}
+	return out, all, nil
 }
+
+func about(want plan.Wanted) state.BootReplica {
+	return state.BootReplica{Name: want.Spec.Name, Spec: want.Spec.Labels[engine.LabelSpec]}
+}
+
+func waits(w *stages.Work) bool { return w.Target.Role.Start == "after-barrier" }
 
 // decide compares the container of the wanted name, if there is one, with the
 // wanted one. Same name and same spec: it only has to run, or to wait for the
@@ -35,7 +70,7 @@ func output(w *stages.Work, want plan.Wanted) state.BootTarget {
 // made. A container of another service is not touched: `a-b` with role `c`
 // and `a` with role `b-c` have the same names.
 func decide(w *stages.Work, want plan.Wanted, have engine.Container, found, retained bool) (todo, error) {
-	t := todo{out: output(w, want)}
+	t := todo{want: want, have: have, out: about(want)}
 	for _, label := range []string{engine.LabelService, engine.LabelRole, engine.LabelDestination} {
 		if found && have.Labels[label] != want.Spec.Labels[label] {
 			return t, exit.With(exit.Config,
@@ -49,17 +84,17 @@ func decide(w *stages.Work, want plan.Wanted, have engine.Container, found, reta
 	}
 	if found && (retained || have.Labels[engine.LabelSpec] == t.out.Spec) {
 		t.out.Container, t.out.Spec = have.ID, have.Labels[engine.LabelSpec]
-		t.start = !have.Running() && !t.out.Waiting
+		t.start = !have.Running() && !waits(w)
 		return t, nil
 	}
 	if found {
 		t.rename, t.out.Replaced = true, plan.Replaced(have.Name, have.ID)
 	}
-	t.create, t.start = true, !t.out.Waiting
+	t.create, t.start = true, !waits(w)
 	return t, nil
 }
 
-func renaming(have engine.Container, out state.BootTarget) stages.Act {
+func renaming(have engine.Container, out state.BootReplica) stages.Act {
 	return stages.To(stages.Rename, "%s to %s", have.Name, out.Replaced)
 }
 

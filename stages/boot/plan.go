@@ -7,6 +7,7 @@ import (
 
 	"github.com/kstep/kstep/internal/config"
 	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/ledger"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/proxy"
 	"github.com/kstep/kstep/internal/state"
@@ -19,12 +20,17 @@ func (Stage) Plan(ctx context.Context, in stages.Input, ahead *stages.Outlook) (
 	if err != nil {
 		return stages.Forecast{}, err
 	}
-	hosts, _, err := stages.ForeseeHosts(ctx, in, func(ctx context.Context, w *stages.Work) (struct{}, error) {
-		if err := foreseeHost(ctx, in, w); err != nil {
-			return struct{}{}, err
+	hosts, books, err := stages.ForeseeHosts(ctx, in, func(ctx context.Context, w *stages.Work) (ledger.Ledger, error) {
+		book, err := w.Guarded(ctx)
+		if err == nil {
+			err = foreseeHost(ctx, in, w)
 		}
-		return struct{}{}, stages.ForeseeTasks(ctx, in, w, config.BeforeBoot)
+		if err != nil {
+			return book, err
+		}
+		return book, stages.ForeseeTasks(ctx, in, w, config.BeforeBoot)
 	})
+	from.books = books
 	targets, results, targetErr := stages.Foresee(ctx, in, in.Targets, func(_ context.Context, w *stages.Work) (state.BootTarget, error) {
 		return foresee(in, w, from, ahead)
 	})
@@ -36,9 +42,6 @@ func (Stage) Plan(ctx context.Context, in stages.Input, ahead *stages.Outlook) (
 
 // foreseeHost is prepare without the act.
 func foreseeHost(ctx context.Context, in stages.Input, w *stages.Work) error {
-	if _, err := w.Guarded(ctx); err != nil {
-		return err
-	}
 	if !proxied(in, w) {
 		have, err := w.Host.Engine().Networks(ctx, plan.Network)
 		if err == nil && len(have) == 0 {
@@ -64,29 +67,37 @@ func foreseeHost(ctx context.Context, in stages.Input, w *stages.Work) error {
 
 // foresee is target without the act.
 func foresee(in stages.Input, w *stages.Work, from inputs, ahead *stages.Outlook) (state.BootTarget, error) {
-	want := from.container(in, w)
-	host := w.Target.Host
-	all := ahead.Containers(host, nil)
-	at := slices.IndexFunc(all, func(c engine.Container) bool { return c.Name == want.Spec.Name })
-	var have engine.Container
-	if at >= 0 {
-		have = all[at]
-	}
-	todo, err := decide(w, want, have, at >= 0, from.push.Retained)
+	have := ahead.Containers(w.Target.Host, nil)
+	out, all, err := from.decide(in, w, func(name string) (engine.Container, bool, error) {
+		at := slices.IndexFunc(have, func(c engine.Container) bool { return c.Name == name })
+		if at < 0 {
+			return engine.Container{}, false, nil
+		}
+		return have[at], true, nil
+	})
 	if err != nil {
-		return todo.out, err
+		return out, err
 	}
+	for i, one := range all {
+		out.Replicas[i] = foreseeReplica(w, one, ahead)
+	}
+	return out, nil
+}
+
+// foreseeReplica is replica without the act.
+func foreseeReplica(w *stages.Work, todo todo, ahead *stages.Outlook) state.BootReplica {
+	host, out := w.Target.Host, todo.out
 	if todo.rename {
-		w.Intend(renaming(have, todo.out))
-		ahead.Rename(host, have.ID, todo.out.Replaced)
+		w.Intend(renaming(todo.have, out))
+		ahead.Rename(host, todo.have.ID, out.Replaced)
 	}
 	if todo.create {
-		w.Intend(creating(want.Spec.Name))
-		todo.out.Container = ahead.Create(host, want.Spec)
+		w.Intend(creating(out.Name))
+		out.Container = ahead.Create(host, todo.want.Spec)
 	}
 	if todo.start {
-		w.Intend(starting(want.Spec.Name))
-		ahead.Start(host, todo.out.Container)
+		w.Intend(starting(out.Name))
+		ahead.Start(host, out.Container)
 	}
-	return todo.out, nil
+	return out
 }

@@ -1,4 +1,4 @@
-// Package cutover is the stage that moves the traffic: to the new container,
+// Package cutover is the stage that moves the traffic: to the new containers,
 // confirmed by the proxy; away from the old ones, confirmed by the proxy;
 // drain; stop the old ones. A bounded probe through the proxy counts what users
 // would have felt.
@@ -52,16 +52,16 @@ func read(in stages.Input) (from inputs, err error) {
 	return from, err
 }
 
-// booted is the target's new container, which must have been ready.
-func (from inputs) booted(key string) (id string, err error) {
+// booted are the target's new containers, all of which must have been ready.
+func (from inputs) booted(key string) (ids []string, err error) {
 	booted, ok := from.boot.Targets[key]
 	if !ok {
-		return "", exit.With(exit.MissingState, errors.New("boot has not started it"), "run kstep boot for it")
+		return nil, exit.With(exit.MissingState, errors.New("boot has not started it"), "run kstep boot for it")
 	}
 	if !booted.Waiting && !from.waited.Targets[key].Ready {
-		return "", errors.New("was not ready at the barrier: the old version serves on here")
+		return nil, errors.New("was not ready at the barrier: the old version serves on here")
 	}
-	return booted.Container, nil
+	return booted.IDs(), nil
 }
 
 // Run implements stages.Stage.
@@ -70,11 +70,12 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 	if err != nil {
 		return stages.Result{}, err
 	}
-	guards, _, err := stages.EachHost(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
-		if _, err := w.Guarded(ctx); err != nil {
-			return struct{}{}, err
+	guards, books, err := stages.EachHost(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (ledger.Ledger, error) {
+		book, err := w.Guarded(ctx)
+		if err != nil {
+			return book, err
 		}
-		return struct{}{}, survived(ctx, in, w, from.waited)
+		return book, survived(ctx, in, w, from.waited)
 	})
 	if err != nil {
 		// Nothing has moved anywhere: only what failed is worth a record.
@@ -84,11 +85,11 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 	limits := in.Config.Cutover
 	records, results, err := stages.Waves(ctx, in, limits.Limit, limits.Wait.D(),
 		func(ctx context.Context, w *stages.Work) (state.CutoverTarget, error) {
-			id, err := from.booted(w.Target.Key())
+			ids, err := from.booted(w.Target.Key())
 			if err != nil {
 				return state.CutoverTarget{}, err
 			}
-			return target(ctx, in, w, id)
+			return target(ctx, in, w, ids, books[w.Target.Host])
 		})
 	noted, _, noteErr := stages.EachHost(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
 		return struct{}{}, note(ctx, in, w, from.push, results)
@@ -101,20 +102,20 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 }
 
 // target moves one role on one host.
-func target(ctx context.Context, in stages.Input, w *stages.Work, id string) (state.CutoverTarget, error) {
-	out := state.CutoverTarget{Container: id}
-	w.Container = id
+func target(ctx context.Context, in stages.Input, w *stages.Work, ids []string, book ledger.Ledger) (state.CutoverTarget, error) {
+	out := state.CutoverTarget{Containers: ids}
+	w.Containers = ids
 	containers, err := w.Host.Engine().Containers(ctx, engine.Filter{
 		Labels: stages.RoleLabels(in.Config, w.Target.Role.Name), All: true,
 	})
 	if err != nil {
 		return out, err
 	}
-	fresh, old, err := split(containers, id)
+	fresh, old, err := split(containers, ids)
 	if err != nil {
 		return out, err
 	}
-	m := &move{in: in, w: w, fresh: fresh, old: old, out: &out}
+	m := &move{in: in, w: w, fresh: fresh, old: old, before: book.Live(w.Target.Role.Name), out: &out}
 	if w.Target.Proxied {
 		err = m.proxied(ctx)
 	} else {
@@ -123,48 +124,45 @@ func target(ctx context.Context, in stages.Input, w *stages.Work, id string) (st
 	return out, err
 }
 
-// split finds the new container, and the old ones that are up.
-func split(containers []engine.Container, id string) (fresh engine.Container, old []engine.Container, err error) {
-	at := slices.IndexFunc(containers, func(c engine.Container) bool { return c.ID == id })
-	if at < 0 {
-		return fresh, nil, exit.With(exit.BadState, errors.New("the container that boot started is gone"), "run kstep boot again")
+// split finds the new containers, in their order, and the old ones that are up:
+// those of another version, and replicas that are too many.
+func split(containers []engine.Container, ids []string) (fresh, old []engine.Container, err error) {
+	for _, id := range ids {
+		at := slices.IndexFunc(containers, func(c engine.Container) bool { return c.ID == id })
+		if at < 0 {
+			return nil, nil, exit.With(exit.BadState, errors.New("the container that boot started is gone"), "run kstep boot again")
+		}
+		fresh = append(fresh, containers[at])
 	}
-	for i, c := range containers {
-		if i != at && stages.Up(c) {
+	for _, c := range containers {
+		if !slices.Contains(ids, c.ID) && stages.Up(c) {
 			old = append(old, c)
 		}
 	}
-	return containers[at], old, nil
+	return fresh, old, nil
 }
 
-// move is the change of one role on one host from old containers to a fresh
-// one.
+// move is the change of one role on one host from old containers to fresh ones.
+// With another number of replicas, some of the fresh ones may have served
+// before.
 type move struct {
-	in    stages.Input
-	w     *stages.Work
-	fresh engine.Container
-	old   []engine.Container
-	out   *state.CutoverTarget
+	in         stages.Input
+	w          *stages.Work
+	fresh, old []engine.Container
+	before     []string // What served when the stage began, as the ledger has it.
+	out        *state.CutoverTarget
 }
 
 // stop asks the old containers to end, with the signal and grace they were
 // made with, all at once.
 func (m *move) stop(ctx context.Context) error {
-	errs := make(chan error, len(m.old))
-	for _, c := range m.old {
-		go func() {
-			err := m.w.Host.Engine().Stop(ctx, c.ID, engine.Stop{})
-			if err != nil {
-				err = fmt.Errorf("old container %s: %w", c.Name, err)
-			}
-			errs <- err
-		}()
-	}
-	var failed []error
-	for range m.old {
-		failed = append(failed, <-errs)
-	}
-	if err := errors.Join(failed...); err != nil {
+	err := stages.AtOnce(m.old, func(c engine.Container) error {
+		if err := m.w.Host.Engine().Stop(ctx, c.ID, engine.Stop{}); err != nil {
+			return fmt.Errorf("old container %s: %w", c.Name, err)
+		}
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	for _, c := range m.old {
@@ -177,10 +175,10 @@ func (m *move) stop(ctx context.Context) error {
 // note writes into the host's ledger what is live now, and moves the tag
 // `latest` to the image.
 func note(ctx context.Context, in stages.Input, w *stages.Work, push state.PushOutputs, results map[string]state.CutoverTarget) error {
-	live := map[string]string{}
+	live := map[string][]string{}
 	for _, t := range in.Targets {
 		if r := results[t.Key()]; t.Host == w.Target.Host && r.Done {
-			live[t.Role.Name] = r.Container
+			live[t.Role.Name] = r.Containers
 		}
 	}
 	if len(live) == 0 {

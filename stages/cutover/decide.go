@@ -11,30 +11,36 @@ import (
 
 // live are the ids of the role's containers that get traffic now.
 func (m *move) live(ctx context.Context) ([]string, error) {
-	return stages.Switch(m.in, m.w, nil).Live(ctx, append(slices.Clone(m.old), m.fresh))
+	return stages.Switch(m.in, m.w, nil).Live(ctx, slices.Concat(m.old, m.fresh))
 }
 
-// settled tells that the new container alone has the traffic.
+// settled tells that the new containers alone have the traffic.
 func (m *move) settled(live []string) bool {
-	return slices.Equal(live, []string{m.fresh.ID}) && len(m.old) == 0 && m.fresh.Running()
+	return len(m.old) == 0 && len(m.waiting()) == 0 &&
+		slices.Equal(slices.Sorted(slices.Values(live)), slices.Sorted(slices.Values(engine.IDs(m.fresh))))
 }
 
-// able refuses to leave the old container for one that does not run. One that
-// waited for the barrier starts only after the old one stopped.
+// waiting are the new containers that do not run.
+func (m *move) waiting() []engine.Container {
+	return slices.DeleteFunc(slices.Clone(m.fresh), engine.Container.Running)
+}
+
+// able refuses to leave the old containers for ones that do not run. Those that
+// waited for the barrier start only after the old ones stopped.
 func (m *move) able() error {
-	switch {
-	case m.fresh.Running():
-		return nil
-	case m.w.Target.Proxied:
-		return fmt.Errorf("the new container is %s, not running: the old version serves on", m.fresh.State)
-	case m.w.Target.Role.Start != "after-barrier":
-		return fmt.Errorf("the new container is %s, not running: the old version works on", m.fresh.State)
+	for _, c := range m.waiting() {
+		switch {
+		case m.w.Target.Proxied:
+			return fmt.Errorf("the new container %s is %s, not running: the old version serves on", c.Name, c.State)
+		case m.w.Target.Role.Start != "after-barrier":
+			return fmt.Errorf("the new container %s is %s, not running: the old version works on", c.Name, c.State)
+		}
 	}
 	return nil
 }
 
-func toward(fresh engine.Container) stages.Act {
-	return stages.To(stages.Move, "traffic to %s", fresh.Name)
+func toward(fresh []engine.Container) stages.Act {
+	return stages.To(stages.Move, "traffic to %s", engine.NamesOf(fresh))
 }
 
 func stopping(c engine.Container) stages.Act { return stages.To(stages.Stop, "%s", c.Name) }

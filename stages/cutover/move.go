@@ -50,8 +50,8 @@ func (m *move) proxied(ctx context.Context) error {
 	return err
 }
 
-// admit gives the traffic to the new container and sees with one request that
-// it arrives; else the traffic goes back.
+// admit gives the traffic to the new containers and sees with a request for
+// each that it arrives; else the traffic goes back.
 func (m *move) admit(ctx context.Context, to traffic.Switch, front engine.Container, runs bool, live []string) error {
 	limit := m.in.Config.Cutover.Timeout.D()
 	moving, cancel := context.WithTimeoutCause(ctx, limit,
@@ -69,23 +69,32 @@ func (m *move) admit(ctx context.Context, to traffic.Switch, front engine.Contai
 	return m.back(ctx, to, live, err)
 }
 
-// back returns the traffic to the container that had it. It runs to its end
+// back returns the traffic to the containers that had it. It runs to its end
 // also when the user interrupts: half a way back is the worst place to stop.
 func (m *move) back(ctx context.Context, to traffic.Switch, live []string, cause error) error {
-	at := slices.IndexFunc(m.old, func(c engine.Container) bool { return slices.Contains(live, c.ID) })
-	if at < 0 {
+	served := func(c engine.Container) bool { return slices.Contains(live, c.ID) && slices.Contains(m.before, c.ID) }
+	had := slices.DeleteFunc(slices.Clone(m.old), func(c engine.Container) bool { return !slices.Contains(live, c.ID) })
+	var down []engine.Container
+	for _, c := range m.fresh {
+		if served(c) {
+			had = append(had, c)
+		} else {
+			down = append(down, c)
+		}
+	}
+	if len(had) == 0 {
 		return cause
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.in.Config.Cutover.Timeout.D())
 	defer cancel()
-	err := to.Admit(ctx, m.old[at])
+	err := to.Admit(ctx, had)
 	if err == nil {
-		err = to.Dismiss(ctx, m.old[at], []engine.Container{m.fresh})
+		err = to.Dismiss(ctx, down)
 	}
 	if err != nil {
 		return errors.Join(cause, fmt.Errorf("move traffic back: %w", err))
 	}
-	m.w.Did("moved traffic back to %s", m.old[at].Name)
+	m.w.Did("moved traffic back to %s", engine.NamesOf(had))
 	return exit.With(exit.RolledBack, fmt.Errorf("traffic moved back: %w", cause))
 }
 
@@ -96,7 +105,7 @@ func (m *move) retire(ctx context.Context, from traffic.Switch) error {
 	leaving, cancel := context.WithTimeoutCause(ctx, limit,
 		exit.Errorf(exit.Deadline, "the proxy did not let go of the old container within %s", limit))
 	defer cancel()
-	if err := from.Dismiss(leaving, m.fresh, m.old); err != nil {
+	if err := from.Dismiss(leaving, m.old); err != nil {
 		return err
 	}
 	m.out.Done = true
@@ -111,18 +120,18 @@ func (m *move) retire(ctx context.Context, from traffic.Switch) error {
 	return m.stop(ctx)
 }
 
-// arrives asks through the proxy. An answer of the application's own, even an
-// error below 500, has arrived.
+// arrives asks through the proxy, once for each of the new containers: it sends
+// them traffic in turn. An answer of the application's own, even an error below
+// 500, has arrived.
 func (m *move) arrives(ctx context.Context, front engine.Container) error {
 	client := probe.Client(m.w.Host, m.in.Config.EffectiveHealthcheck(m.w.Target.Role).Timeout.D())
 	defer client.CloseIdleConnections()
-	err := probe.Once(ctx, client, m.url(front), m.hostHeader())
-	var status *probe.StatusError
-	if errors.As(err, &status) && status.Status < 500 {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("ask the new container through the proxy: %w", err)
+	for range m.fresh {
+		err := probe.Once(ctx, client, m.url(front), m.hostHeader())
+		var status *probe.StatusError
+		if err != nil && (!errors.As(err, &status) || status.Status >= 500) {
+			return fmt.Errorf("ask the new container through the proxy: %w", err)
+		}
 	}
 	return nil
 }
@@ -158,7 +167,8 @@ func (m *move) plain(ctx context.Context) error {
 	if err := m.able(); err != nil {
 		return err
 	}
-	if !m.fresh.Running() {
+	waiting := m.waiting()
+	if len(waiting) > 0 {
 		if err := m.open(ctx); err != nil {
 			return err
 		}
@@ -168,10 +178,11 @@ func (m *move) plain(ctx context.Context) error {
 			return err
 		}
 	}
-	if !m.fresh.Running() {
-		if err := m.start(ctx); err != nil {
-			return m.restart(ctx, err)
-		}
+	if err := stages.AtOnce(waiting, func(c engine.Container) error { return m.start(ctx, c) }); err != nil {
+		return m.restart(ctx, waiting, err)
+	}
+	for _, c := range waiting {
+		m.w.Made(starting(c))
 	}
 	m.out.Done = true
 	return nil
@@ -197,31 +208,33 @@ func (m *move) open(ctx context.Context) error {
 }
 
 // start lets a container run that waited for the barrier, and sees it ready.
-func (m *move) start(ctx context.Context) error {
-	if err := m.w.Host.Engine().Start(ctx, m.fresh.ID); err != nil {
-		return fmt.Errorf("new container %s: %w", m.fresh.Name, err)
+func (m *move) start(ctx context.Context, c engine.Container) error {
+	if err := m.w.Host.Engine().Start(ctx, c.ID); err != nil {
+		return fmt.Errorf("new container %s: %w", c.Name, err)
 	}
 	limit := m.in.Config.Barrier.Timeout.D()
 	waiting, cancel := context.WithTimeoutCause(ctx, limit, exit.Errorf(exit.Deadline, "not ready within %s", limit))
 	defer cancel()
 	_, err := ready.Check{
-		Host: m.w.Host, Container: m.fresh.ID, Target: m.w.Target,
+		Host: m.w.Host, Container: c.ID, Target: m.w.Target,
 		Health: m.in.Config.EffectiveHealthcheck(m.w.Target.Role),
 	}.Wait(waiting)
 	if err != nil {
-		return fmt.Errorf("wait for %s: %w", m.fresh.Name, err)
+		return fmt.Errorf("wait for %s: %w", c.Name, err)
 	}
-	m.w.Made(starting(m.fresh))
 	return nil
 }
 
-// restart brings the old containers back when the new one cannot run.
-func (m *move) restart(ctx context.Context, cause error) error {
-	if len(m.old) == 0 {
+// restart brings the old containers back when not all of the new ones can run.
+// Of those, what worked before works on.
+func (m *move) restart(ctx context.Context, started []engine.Container, cause error) error {
+	if len(m.old) == 0 && len(started) == len(m.fresh) {
 		return cause
 	}
 	ctx = context.WithoutCancel(ctx)
-	errs := []error{m.w.Host.Engine().Stop(ctx, m.fresh.ID, engine.Stop{})}
+	errs := []error{stages.AtOnce(started, func(c engine.Container) error {
+		return m.w.Host.Engine().Stop(ctx, c.ID, engine.Stop{})
+	})}
 	for _, c := range m.old {
 		errs = append(errs, m.w.Host.Engine().Start(ctx, c.ID))
 		m.w.Did("started %s again", plan.Short(c.ID))
@@ -229,6 +242,9 @@ func (m *move) restart(ctx context.Context, cause error) error {
 	m.out.Stopped = nil
 	if err := errors.Join(errs...); err != nil {
 		return errors.Join(cause, fmt.Errorf("start the old container again: %w", err))
+	}
+	if len(m.old) == 0 {
+		return exit.With(exit.RolledBack, fmt.Errorf("the others work on: %w", cause))
 	}
 	return exit.With(exit.RolledBack, fmt.Errorf("old container runs again: %w", cause))
 }

@@ -26,17 +26,20 @@ func (Stage) Plan(ctx context.Context, in stages.Input, ahead *stages.Outlook) (
 		if _, err := w.Guarded(ctx); err != nil {
 			return state.CutoverTarget{}, err
 		}
-		id, err := from.booted(key)
+		ids, err := from.booted(key)
 		if err != nil {
 			return state.CutoverTarget{}, err
 		}
-		fresh, old, err := split(ahead.Containers(w.Target.Host, stages.RoleLabels(in.Config, w.Target.Role.Name)), id)
+		fresh, old, err := split(ahead.Containers(w.Target.Host, stages.RoleLabels(in.Config, w.Target.Role.Name)), ids)
 		if err != nil {
 			return state.CutoverTarget{}, err
 		}
 		m := &move{in: in, w: w, fresh: fresh, old: old}
-		out := state.CutoverTarget{Container: id, Done: true}
-		if from.waited.Targets[key].Ready && !done.Targets[key].Done && !ahead.Starts(w.Target.Host, id) {
+		out := state.CutoverTarget{Containers: ids, Done: true}
+		for _, id := range ids {
+			if !from.waited.Targets[key].Ready || done.Targets[key].Done || ahead.Starts(w.Target.Host, id) {
+				continue
+			}
 			_, crashed, err := look(ctx, in, w, w.Target, id)
 			if err = errors.Join(err, crashed); err != nil {
 				return out, err
@@ -67,7 +70,7 @@ func (m *move) foresee(ctx context.Context, ahead *stages.Outlook) error {
 	host := m.w.Target.Host
 	if m.w.Target.Proxied {
 		m.w.Intend(toward(m.fresh))
-		ahead.Route(m.w.Target, m.fresh, slices.DeleteFunc(slices.Clone(m.old), func(c engine.Container) bool {
+		ahead.Route(m.w.Target, m.fresh, slices.DeleteFunc(slices.Concat(m.fresh, m.old), func(c engine.Container) bool {
 			return !slices.Contains(live, c.ID)
 		}))
 	}
@@ -75,9 +78,9 @@ func (m *move) foresee(ctx context.Context, ahead *stages.Outlook) error {
 		m.w.Intend(stopping(c))
 		ahead.Stop(host, c.ID)
 	}
-	if !m.fresh.Running() {
-		m.w.Intend(starting(m.fresh))
-		ahead.Start(host, m.fresh.ID)
+	for _, c := range m.waiting() {
+		m.w.Intend(starting(c))
+		ahead.Start(host, c.ID)
 	}
 	return nil
 }

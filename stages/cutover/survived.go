@@ -25,7 +25,9 @@ func survived(ctx context.Context, in stages.Input, w *stages.Work, waited state
 	for _, t := range in.Targets {
 		ready := waited.Targets[t.Key()]
 		if t.Host == w.Target.Host && ready.Ready && !done.Targets[t.Key()].Done {
-			errs = append(errs, up(ctx, in, w, t, ready.Container))
+			for _, id := range ready.Containers {
+				errs = append(errs, up(ctx, in, w, t, id))
+			}
 		}
 	}
 	return errors.Join(errs...)

@@ -18,21 +18,31 @@ func (Stage) Plan(ctx context.Context, in stages.Input, ahead *stages.Outlook) (
 	if err != nil {
 		return stages.Forecast{}, err
 	}
+	moved, err := state.Outputs[state.CutoverOutputs](in.Upstream, "cutover")
+	if err != nil {
+		return stages.Forecast{}, err
+	}
 	hosts, _, err := stages.ForeseeHosts(ctx, in, func(ctx context.Context, w *stages.Work) (struct{}, error) {
-		return struct{}{}, foresee(ctx, in, w, push, ahead)
+		return struct{}{}, foresee(ctx, in, w, push, moved, ahead)
 	})
 	return stages.Forecast{Pending: hosts}, err
 }
 
-func foresee(ctx context.Context, in stages.Input, w *stages.Work, push state.PushOutputs, ahead *stages.Outlook) error {
+func foresee(ctx context.Context, in stages.Input, w *stages.Work, push state.PushOutputs, moved state.CutoverOutputs, ahead *stages.Outlook) error {
 	seen, err := look(ctx, in, w)
 	if err != nil {
 		return err
 	}
 	host := w.Target.Host
 	seen.all = ahead.Containers(host, nil)
-	seen.book.Note(ledger.Release{ // As assets will have done.
-		ID: in.Release, Version: in.Version, Image: push.Reference(), Tag: push.Repository + ":" + in.Version,
+	live := map[string][]string{}
+	for _, t := range in.Targets {
+		if now := moved.Targets[t.Key()]; t.Host == host && now.Done {
+			live[t.Role.Name] = now.Containers
+		}
+	}
+	seen.book.Note(ledger.Release{ // As assets and cutover will have done.
+		ID: in.Release, Version: in.Version, Image: push.Reference(), Tag: push.Repository + ":" + in.Version, Live: live,
 	})
 	todo := decide(in, seen)
 	if todo.images, err = present(ctx, w, todo.images); err != nil {

@@ -78,8 +78,8 @@ func previous(book ledger.Ledger, version string, kept []string) string {
 }
 
 // retained splits the containers of one service and destination on one host.
-// Of each role the newest versions stay, one container each, up to keep of
-// them, and whatever runs; leftovers of failed or replaced ones go.
+// Of each role the newest versions stay, up to keep of them, one container for
+// each replica, and whatever runs; leftovers of failed or replaced ones go.
 func retained(book ledger.Ledger, containers []engine.Container, release string, keep int) (kept, removed []engine.Container) {
 	byRole := map[string][]engine.Container{}
 	for _, c := range containers {
@@ -88,31 +88,32 @@ func retained(book ledger.Ledger, containers []engine.Container, release string,
 	for _, role := range slices.Sorted(maps.Keys(byRole)) {
 		own := byRole[role]
 		slices.SortFunc(own, newestFirst)
-		seen := map[string]bool{}
+		seen := map[string][]string{} // The replicas of each version.
 		for _, c := range own {
-			version := c.Labels[engine.LabelVersion]
-			switch {
-			case c.Running() || c.State == "restarting" || c.State == "paused":
-				kept = append(kept, c)
-				seen[version] = true
-			case !seen[version] && len(seen) < keep && !failed(book, c, release):
-				kept = append(kept, c)
-				seen[version] = true
-			default:
+			version, replica := c.Labels[engine.LabelVersion], c.Labels[engine.LabelReplica]
+			replicas, known := seen[version]
+			room := (known || len(seen) < keep) && !slices.Contains(replicas, replica)
+			if !stages.Up(c) && (!room || useless(book, c, release)) {
 				removed = append(removed, c)
+				continue
 			}
+			kept = append(kept, c)
+			seen[version] = append(replicas, replica)
 		}
 	}
 	return kept, removed
 }
 
-// failed tells of a container that an earlier release made, as the ledger
-// knows, and never put into service: nobody wants to go back to it.
-func failed(book ledger.Ledger, c engine.Container, release string) bool {
+// useless tells of a container that nobody can want to go back to, as the ledger
+// knows: its version served without it, or an earlier release made it and never
+// put it into service.
+func useless(book ledger.Ledger, c engine.Container, release string) bool {
+	if ids := book.Served(c.Labels[engine.LabelVersion], c.Labels[engine.LabelRole]); len(ids) > 0 {
+		return !slices.Contains(ids, c.ID)
+	}
 	made := c.Labels[engine.LabelRelease]
-	known := slices.ContainsFunc(book.Releases, func(r ledger.Release) bool { return r.ID == made })
-	served := slices.ContainsFunc(book.Releases, func(r ledger.Release) bool { return r.Live[c.Labels[engine.LabelRole]] == c.ID })
-	return made != release && known && !served
+	_, known := book.Find(made)
+	return made != release && known
 }
 
 // newestFirst puts running containers before others, so that the live version

@@ -2,6 +2,7 @@ package prune
 
 import (
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -14,6 +15,12 @@ func container(name, role, version, state string, age int) engine.Container {
 		ID: name, Name: name, State: state, Created: time.Unix(int64(1000-age), 0),
 		Labels: map[string]string{engine.LabelRole: role, engine.LabelVersion: version},
 	}
+}
+
+func replica(name, version, state string, number, age int) engine.Container {
+	c := container(name, "web", version, state, age)
+	c.Labels[engine.LabelReplica] = strconv.Itoa(number)
+	return c
 }
 
 func TestRetained_KeepsTheNewestVersionsOfEachRole(t *testing.T) {
@@ -43,6 +50,12 @@ func TestRetained_KeepsTheNewestVersionsOfEachRole(t *testing.T) {
 				container("web1", "web", "v1", "running", 9), container("web3", "web", "v3", "exited", 1), container("web2", "web", "v2", "exited", 2),
 			}, 1, []string{"web3", "web2"},
 		},
+		"all replicas of a kept version stay": {
+			[]engine.Container{
+				replica("web2", "v2", "running", 1, 1), replica("web.2-2", "v2", "running", 2, 1),
+				replica("web1", "v1", "exited", 1, 3), replica("web.2-1", "v1", "exited", 2, 3), replica("web.2-0", "v0", "exited", 2, 4),
+			}, 2, []string{"web.2-0"},
+		},
 		"after a rollback the newer version can be gone back to": {
 			[]engine.Container{
 				container("web1", "web", "v1", "running", 9), container("web2", "web", "v2", "exited", 2),
@@ -57,5 +70,23 @@ func TestRetained_KeepsTheNewestVersionsOfEachRole(t *testing.T) {
 		if !slices.Equal(got, c.removed) {
 			t.Errorf("%s: removed %v, want %v", name, got, c.removed)
 		}
+	}
+}
+
+func TestRetained_NeedsAsManyReplicasAsServedLast(t *testing.T) {
+	book := ledger.Ledger{Releases: []ledger.Release{
+		{ID: "R1", Version: "v1", Live: map[string][]string{"web": {"web1", "web.2-1", "web.3-1"}}},
+		{ID: "R2", Version: "v1", Live: map[string][]string{"web": {"web1", "web.2-1"}}},
+		{ID: "R3", Version: "v2", Live: map[string][]string{"web": {"web2"}}},
+	}}
+	kept, removed := retained(book, []engine.Container{
+		replica("web2", "v2", "running", 1, 1), replica("web1", "v1", "exited", 1, 2),
+		replica("web.2-1", "v1", "exited", 2, 2), replica("web.3-1", "v1", "exited", 3, 2),
+	}, "R3", 5)
+	if got, want := engine.NamesOf(kept), "web2, web1, web.2-1"; got != want {
+		t.Errorf("kept %s, want %s", got, want)
+	}
+	if got, want := engine.NamesOf(removed), "web.3-1"; got != want {
+		t.Errorf("removed %s, want %s", got, want)
 	}
 }

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/host/hosttest"
+)
+
+// replicas makes the web role have so many containers on each host.
+func (w *world) replicas(extra, count string) {
+	w.t.Helper()
+	w.configure(extra)
+	w.replace("web: [vm1, vm2]", "web: {hosts: [vm1, vm2], replicas: "+count+"}")
+}
+
+// works expects exactly these containers of the service to run on a host, and
+// returns them in this order.
+func (w *world) works(hostName string, want ...string) (found []engine.Container) {
+	w.t.Helper()
+	all := w.containersOf(hostName)
+	var names []string
+	for name, c := range all {
+		if c.Running() && c.Labels[engine.LabelService] != "" {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	sorted := slices.Sorted(slices.Values(want))
+	if !slices.Equal(names, sorted) {
+		w.t.Fatalf("%s runs %v, want %v", hostName, names, sorted)
+	}
+	for _, name := range want {
+		found = append(found, all[name])
+	}
+	return found
+}
+
+func TestReplicas_ComeAndGoWithoutALostRequest(t *testing.T) {
+	t.Parallel()
+	for kind, extra := range switches() {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.configure(extra)
+			w.deploy("v1")
+			one := w.works("vm1", "shop-web-v1")
+			stop := w.hammer(w.pool())
+
+			w.replicas(extra, "3") // Of the same version: what runs is right already.
+			v1 := []string{"--image", w.registry.Host() + "/acme/shop:v1", "--version", "v1", "--new-release"}
+			p := w.planned(v1...)
+			w.exits(exit.OK, append([]string{"deploy"}, v1...)...)
+			w.agrees(p, afterBuild()...)
+			three := w.works("vm1", "shop-web-v1", "shop-web.2-v1", "shop-web.3-v1")
+			if three[0].ID != one[0].ID {
+				t.Error("the first container was made anew")
+			}
+			w.exits(exit.OK, append([]string{"deploy"}, v1[:4]...)...)
+			for _, stage := range afterBuild() {
+				if got := w.state(stage)["status"]; got != "unchanged" {
+					t.Errorf("%s run again says %v, want unchanged", stage, got)
+				}
+			}
+
+			w.replicas(extra, "2")
+			v2 := []string{"--image", w.image("v2"), "--version", "v2"}
+			p = w.planned(v2...)
+			w.exits(exit.OK, append([]string{"deploy"}, v2...)...)
+			w.agrees(p, afterBuild()...)
+			two := w.works("vm2", "shop-web-v2", "shop-web.2-v2")
+			w.serves("v2")
+
+			w.exits(exit.OK, "rollback") // As many as there were.
+			if back := w.works("vm1", "shop-web-v1", "shop-web.2-v1", "shop-web.3-v1"); !slices.Equal(engine.IDs(back), engine.IDs(three)) {
+				t.Error("rollback made containers anew")
+			}
+			w.exits(exit.OK, "rollback")
+			w.replicas(extra, "1") // The first stays, the other one drains and stops.
+			p = w.planned(append(v2, "--new-release")...)
+			w.exits(exit.OK, append([]string{"deploy", "--new-release"}, v2...)...)
+			w.agrees(p, afterBuild()...)
+			if last := w.works("vm2", "shop-web-v2"); last[0].ID != two[0].ID {
+				t.Error("the container that stays was made anew")
+			}
+			if sent, failed := stop(); len(failed) > 0 {
+				t.Errorf("%d of %d requests failed, such as: %s", len(failed), sent, failed[0])
+			}
+		})
+	}
+}
+
+func TestReplicas_OneThatIsSickKeepsTheOldOnesOfItsHost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.replicas("", "2")
+	w.deploy("v1")
+	w.behave("v2", hosttest.Behaviour{Log: []string{"hello"}, Handler: func(p hosttest.Process) http.Handler {
+		if strings.Contains(p.Name, ".2-") {
+			return sick(p)
+		}
+		return http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	}})
+	_, stderr := w.exits(exit.BarrierClosed, w.deployArgs("v2")...)
+	for _, want := range []string{"shop-web.2-v2 is not ready on vm1", "shop-web.2-v2: ", "503"} {
+		if !strings.Contains(stderr, want) {
+			t.Errorf("no %q in:\n%s", want, stderr)
+		}
+	}
+	if strings.Contains(stderr, "shop-web-v2 is not ready") {
+		t.Errorf("the healthy replica is blamed:\n%s", stderr)
+	}
+	w.works("vm1", "shop-web-v1", "shop-web.2-v1")
+	w.serves("v1")
+	stdout, _ := w.exits(exit.OK, "status")
+	if !strings.Contains(stdout, "2 running") {
+		t.Errorf("status does not count the containers:\n%s", stdout)
+	}
+}
+
+func TestReplicas_OfAWorkerStartAfterAllOldOnesStopped(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.replace("    cmd: work hard\n", "    cmd: work hard\n    start: after-barrier\n    replicas: 2\n")
+	w.deploy("v1")
+	w.works("vm3", "shop-job-v1", "shop-job.2-v1")
+	w.deploy("v2")
+	w.works("vm3", "shop-job-v2", "shop-job.2-v2")
+	look := w.hosts["vm3"].Look()
+	defer look.CloseIdle()
+	seen := map[string]engine.Container{}
+	for _, name := range []string{"shop-job-v1", "shop-job.2-v1", "shop-job-v2", "shop-job.2-v2"} {
+		c, err := look.Inspect(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[name] = c
+	}
+	for _, old := range []string{"shop-job-v1", "shop-job.2-v1"} {
+		for _, fresh := range []string{"shop-job-v2", "shop-job.2-v2"} {
+			if !seen[old].Finished.Before(seen[fresh].Started) {
+				t.Errorf("%s started at %s, before %s had ended at %s", fresh, seen[fresh].Started, old, seen[old].Finished)
+			}
+		}
+	}
+}
