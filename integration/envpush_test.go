@@ -13,10 +13,11 @@ import (
 
 func TestEnv_PushedByHandReachesTheNextContainersAndGoesWhenItIsDeleted(t *testing.T) {
 	t.Parallel()
-	s := settings{extra: "env: {secret: [TOKEN]}\n"}
+	s := settings{extra: "env: {secret: [TOKEN]}\n" + accessoryYAML, shell: true}
 	v := s.version("v1", "")
 	v.Files["kstep.yml"] = strings.Replace(s.yaml(), "switch: routes", "switch: routes, env: {secret: [TOKEN]}", 1)
 	v.Files[".gitignore"] += ".env\n"
+	v.Files["db.conf"] = "first\n"
 	v.Files["vault"] = "#!/bin/sh\nprintf 'it is \"vaulted\"\\n$%s\\n' \"$1\"\n"
 	v.Files[".env.tmpl"] = `TOKEN={{ exec "./vault" "one" }}` + "\n"
 	w := beginWith(t, v)
@@ -38,6 +39,8 @@ func TestEnv_PushedByHandReachesTheNextContainersAndGoesWhenItIsDeleted(t *testi
 		t.Errorf("the proxy has %q (%v), want its environment", proxy.Config.Env, err)
 	}
 
+	accessory := w.bootAccessory("TOKEN=it is \"vaulted\"\n$one", "it is \"vaulted\"\n$one")
+
 	// Another value: the containers keep theirs until they are made anew.
 	if r := w.kstepWith([]string{"TOKEN=two\nlines"}, "env", "push"); r.Exit != 0 {
 		t.Fatalf("env push: exit status %d\n%s", r.Exit, r.Stderr)
@@ -54,6 +57,9 @@ func TestEnv_PushedByHandReachesTheNextContainersAndGoesWhenItIsDeleted(t *testi
 	if boot := fmt.Sprint(w.state("boot")["outputs"]); !strings.Contains(boot, "shop-web-"+w.head()+"_replaced_") {
 		t.Errorf("boot did not give the old container of the same version another name: %s", boot)
 	}
+
+	w.rebootAccessory(accessory, "TOKEN=two\nlines", "two\nlines")
+	w.removeAccessory()
 
 	w.must("env", "delete")
 	for _, h := range w.rig.Hosts {
