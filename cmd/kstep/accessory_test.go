@@ -162,6 +162,7 @@ func TestAccessory_NoDeployPruneOrAbortTouchesIt(t *testing.T) {
 	if w.envOf("vm3", "shop", "@accessory-db")["PASSWORD"] != certificate {
 		t.Error("its env file is gone")
 	}
+	w.says("vm3   db         shop-db", "status")
 	w.replace("/db:1", "/db:2")
 	w.env["ROOT"] = certificate
 	w.says("shop-db was made with other settings than today's: image", "setup", "--image", w.image("v3"), "--version", "v3")

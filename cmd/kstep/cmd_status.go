@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -33,6 +34,8 @@ type statusReport struct {
 	Destination string         `json:"destination,omitempty"`
 	Lease       leaseStatus    `json:"lease"`
 	Targets     []targetStatus `json:"targets"`
+	// Accessories are those on the hosts that the filters leave.
+	Accessories []accessoryStatus `json:"accessories,omitempty"`
 }
 
 type leaseStatus struct {
@@ -89,7 +92,9 @@ func (p *program) status(ctx context.Context, s *stages.Session) error {
 		}
 		sum.Targets = append(sum.Targets, one)
 	}
-	var leaseErr error
+	var besideErr, leaseErr error
+	sum.Accessories, besideErr = accessoriesBeside(ctx, s)
+	err = errors.Join(err, besideErr)
 	if sum.Lease, leaseErr = holder(ctx, s); err == nil {
 		err = leaseErr
 	}
@@ -97,6 +102,16 @@ func (p *program) status(ctx context.Context, s *stages.Session) error {
 		return printErr
 	}
 	return err
+}
+
+// accessoriesBeside are the accessories that belong into a picture of the hosts.
+func accessoriesBeside(ctx context.Context, s *stages.Session) ([]accessoryStatus, error) {
+	all := plan.Accessories(s.Config)
+	targets, err := plan.Filter(all, s.Roles, s.HostGlobs)
+	if len(all) == 0 || err != nil {
+		return nil, nil //nolint:nilerr // The filters are about roles: they leave none of these.
+	}
+	return observeAccessories(ctx, stages.Input{Config: s.Config, All: targets, Targets: targets, Hosts: s.Hosts, Report: s.Report})
 }
 
 // describe sums up one target.
@@ -171,6 +186,13 @@ func (p *program) printStatus(sum statusReport) error {
 	}
 	if err := table.Flush(); err != nil {
 		return err
+	}
+	if len(sum.Accessories) > 0 {
+		p.result("")
+		if err := p.printAccessories(sum.Accessories); err != nil {
+			return err
+		}
+		p.result("")
 	}
 	lease := "free"
 	if sum.Lease.Held {

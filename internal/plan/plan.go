@@ -61,18 +61,6 @@ func Accessories(cfg *config.Config) []Target {
 	return targets
 }
 
-// Split parts the targets of roles from those of accessories.
-func Split(targets []Target) (roles, accessories []Target) {
-	for _, t := range targets {
-		if t.Accessory {
-			accessories = append(accessories, t)
-		} else {
-			roles = append(roles, t)
-		}
-	}
-	return roles, accessories
-}
-
 // EnvRole names the target where env files are.
 func (t Target) EnvRole() string {
 	if t.Accessory {

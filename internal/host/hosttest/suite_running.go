@@ -73,6 +73,15 @@ func (s suite) follow() {
 	if len(again) != 3 {
 		s.Errorf("since the second start: got %q, want what came then", again)
 	}
+	for want, which := range map[string]engine.Lines{
+		"three": {Last: 1}, "one two three": {Since: ended}, "two three": {Since: ended, Last: 2}, "three ": {Since: ended, Last: 1, Follow: true},
+	} {
+		var lines []string
+		must(s, s.e.Output(s.Context(), id, which, func(line string) { lines = append(lines, line) }))
+		if got := strings.Join(lines, " "); got != strings.TrimSpace(want) {
+			s.Errorf("of %+v: got %q, want %q", which, got, want)
+		}
+	}
 	if err := s.e.Follow(s.Context(), "none-such", time.Time{}, func(string) {}); !errors.Is(err, engine.ErrNotFound) {
 		s.Errorf("of no container: got %v, want ErrNotFound", err)
 	}
