@@ -38,23 +38,32 @@ type settings struct {
 	service string
 	extra   string // More of kstep.yml.
 	shell   bool   // The image has a shell, as the cord needs.
+	web     int    // Replicas of the web role, if it is not one.
 
 	switchTo string // How traffic moves, if not by routes.
 }
 
 func (s settings) yaml() string {
-	service := cmp.Or(s.service, "shop")
+	service, web := cmp.Or(s.service, "shop"), "[vm1, vm2]"
+	if s.web > 1 {
+		web = fmt.Sprintf("{hosts: [vm1, vm2], replicas: %d}", s.web)
+	}
 	return fmt.Sprintf(`service: %s
 image: acme/%s
 registry: {server: "%s", insecure: true}
 servers:
-  web: [vm1, vm2]
+  web: %s
   job:
     hosts: [vm3]
     cmd: /app/bin work
 asset_path: /app/public/assets
 proxy: {image: "%s", switch: %s}
-%s`, service, service, rig.Registry, rig.TraefikImage, cmp.Or(s.switchTo, "routes"), s.extra)
+%s`, service, service, rig.Registry, web, rig.TraefikImage, cmp.Or(s.switchTo, "routes"), s.extra)
+}
+
+func (s settings) replicas(n int) settings {
+	s.web = n
+	return s
 }
 
 func (s settings) version(name, flags string) rig.AppVersion {

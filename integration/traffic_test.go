@@ -4,6 +4,8 @@ package integration
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,11 +39,14 @@ func TestDeploy_LosesNoRequestThroughDeployRedeployAndRollback(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := s.with(name)
-			w := begin(t, s)
+			w := begin(t, s.replicas(2))
+			w.ignore("/one.yml")
+			w.write("one.yml", s.replicas(1).yaml())
 			w.stagewise()
+			w.eachHostRuns(2)
 			load := w.load(rig.Load{})
 
-			w.commit(s.version("v2", ""))
+			w.commit(s.replicas(3).version("v2", ""))
 			w.must("build")
 			w.must("push")
 			w.must("assets")
@@ -55,16 +60,42 @@ func TestDeploy_LosesNoRequestThroughDeployRedeployAndRollback(t *testing.T) {
 			w.serves("v2")
 			w.probed()
 			w.must("prune")
-			w.must("redeploy")
+			w.eachHostRuns(3)
+			w.must("-c", "one.yml", "redeploy")
+			w.eachHostRuns(1)
 			began := time.Now()
 			w.must("rollback")
 			t.Logf("the rollback took %s, slow requests in flight included", time.Since(began))
 			w.serves("v1")
+			w.eachHostRuns(2)
 			sum := w.lostNothing(load, requests)
 			if sum.Kinds["slow"] == 0 || sum.Kinds["kept"] == 0 || sum.Kinds["fresh"] == 0 {
 				t.Errorf("requests by kind: %v, want some of each", sum.Kinds)
 			}
 		})
+	}
+}
+
+// eachHostRuns expects so many replicas on each web host, all of which get
+// traffic.
+func (w *world) eachHostRuns(n int) {
+	w.t.Helper()
+	for _, host := range []string{"vm1", "vm2"} {
+		all := w.running(host)
+		if len(all) != n {
+			w.t.Errorf("%s runs %v, want %d replicas", host, all, n)
+		}
+		answered := map[string]bool{}
+		w.eventually(func() error {
+			_, name := w.get(w.rig.Host(host).URL() + "/env/KSTEP_CONTAINER_NAME")
+			if answered[name] = true; len(answered) < len(all) {
+				return fmt.Errorf("of %v on %s only %v answer", all, host, answered)
+			}
+			return nil
+		})
+		if got := slices.Sorted(maps.Keys(answered)); !slices.Equal(got, all) {
+			w.t.Errorf("on %s %v answer, want %v", host, got, all)
+		}
 	}
 }
 
