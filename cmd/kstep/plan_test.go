@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -123,6 +124,19 @@ func (w *world) agrees(p state.Plan, names ...string) {
 // ready is the chain behind build.
 func afterBuild() []string { return stageNames()[1:] }
 
+// halfWritten is what a run that was killed a while ago leaves on a host.
+func (w *world) halfWritten(hostName, file string, age time.Duration) {
+	w.t.Helper()
+	file = filepath.Join(w.hosts[hostName].Home, file)
+	if err := os.WriteFile(file, []byte("hal"), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	then := time.Now().Add(-age)
+	if err := os.Chtimes(file, then, then); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 func TestPlan_TellsWhatADeployThenDoes(t *testing.T) {
 	t.Parallel()
 	secondAs := func(extra string) func(*world) []string {
@@ -161,6 +175,11 @@ func TestPlan_TellsWhatADeployThenDoes(t *testing.T) {
 			w.deploy("v2")
 			return []string{"--image", w.registry.Host() + "/acme/shop:v1", "--version", "v1", "--new-release"}
 		},
+		"a file that was left half written": again(func(w *world) {
+			w.halfWritten("vm2", ".kstep/shop/env/.web.json.kstep-abcdefghij.tmp", time.Hour)
+			w.halfWritten("vm1", ".kstep/proxy/.shop-web.yml.kstep-abcdefghij.tmp", time.Hour)
+			w.halfWritten("vm3", ".kstep/shop/.young.kstep-abcdefghij.tmp", 0) // Somebody may be writing it.
+		}),
 		"somebody stopped what serves": again(func(w *world) {
 			if err := w.hosts["vm1"].Look().Stop(w.t.Context(), "shop-web-v1", engine.Stop{}); err != nil {
 				w.t.Fatal(err)

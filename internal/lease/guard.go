@@ -111,7 +111,7 @@ func changes(op host.Op) bool {
 		}
 		return false
 	case host.KindRun:
-		return true
+		return op.Name != "find" // kstep's own finds only look.
 	case host.KindConnect, host.KindDial:
 		return false
 	}

@@ -33,6 +33,9 @@ const (
 // ready: long enough for a missing file or a wrong option to end it.
 const settle = time.Second
 
+// settleProven is for one that served before: it lacks none of these.
+const settleProven = settle / 4
+
 // Check is a container to wait for.
 type Check struct {
 	Host      host.Host
@@ -40,6 +43,8 @@ type Check struct {
 	Target    plan.Target
 	Health    config.Healthcheck
 	Cord      bool
+	// Proven tells that the container served before, as it is.
+	Proven bool
 }
 
 // How tells by what the container is judged, given what is observed of it.
@@ -105,7 +110,11 @@ func (k Check) running(ctx context.Context, c engine.Container) error {
 	if err != nil {
 		return err
 	}
-	left := unsettled(info.Now, c.Started)
+	limit := settle
+	if k.Proven {
+		limit = settleProven
+	}
+	left := unsettled(limit, info.Now, c.Started)
 	return k.whileUp(ctx, c, func(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
@@ -133,8 +142,8 @@ func (k Check) health(ctx context.Context, c engine.Container, how string) error
 
 // unsettled is how long a container must stay up yet; all of it where the clock
 // is not known.
-func unsettled(now, started time.Time) time.Duration {
-	return max(0, settle-max(0, now.Sub(started)))
+func unsettled(limit time.Duration, now, started time.Time) time.Duration {
+	return max(0, limit-max(0, now.Sub(started)))
 }
 
 // whileUp runs wait, and ends it as soon as the engine tells that the container

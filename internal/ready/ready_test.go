@@ -20,7 +20,7 @@ func TestUnsettled_CountsFromTheStartByTheHostsClock(t *testing.T) {
 		"a clock set back":      {started.Add(-time.Hour), settle},
 		"an engine without one": {time.Time{}, settle},
 	} {
-		if got := unsettled(c.now, started); got != c.want {
+		if got := unsettled(settle, c.now, started); got != c.want {
 			t.Errorf("%s: got %s, want %s", name, got, c.want)
 		}
 	}

@@ -148,6 +148,8 @@ type BootReplica struct {
 	// Replaced is the name that an older container of the same name but
 	// another spec was given, if there was one.
 	Replaced string `json:"replaced,omitempty"`
+	// Retained tells of a rollback that the container served before.
+	Retained bool `json:"retained,omitempty"`
 }
 
 // IDs are the full ids of the containers.

@@ -172,6 +172,7 @@ func (g *gate) one(ctx context.Context, w *stages.Work, r state.BootReplica) (st
 		Host: w.Host, Container: r.Container, Target: w.Target,
 		Health: g.in.Config.EffectiveHealthcheck(w.Target.Role),
 		Cord:   g.boot.Switch == "cord" && w.Target.Proxied,
+		Proven: r.Retained,
 	}.Wait(ctx)
 	if err == nil {
 		w.Say("%s ready by %s after %s", r.Name, how, time.Since(began).Round(time.Millisecond))

@@ -83,7 +83,7 @@ func decide(w *stages.Work, want plan.Wanted, have engine.Container, found, reta
 			"kstep rollback --fresh makes it anew")
 	}
 	if found && (retained || have.Labels[engine.LabelSpec] == t.out.Spec) {
-		t.out.Container, t.out.Spec = have.ID, have.Labels[engine.LabelSpec]
+		t.out.Container, t.out.Spec, t.out.Retained = have.ID, have.Labels[engine.LabelSpec], retained
 		t.start = !have.Running() && !waits(w)
 		return t, nil
 	}

@@ -11,8 +11,7 @@ import (
 	"github.com/kstep/kstep/stages"
 )
 
-// Plan implements stages.Planner. Half written files are found only by looking
-// for them with a command, which a plan does not run on hosts.
+// Plan implements stages.Planner.
 func (Stage) Plan(ctx context.Context, in stages.Input, ahead *stages.Outlook) (stages.Forecast, error) {
 	push, err := state.Outputs[state.PushOutputs](in.Upstream, "push")
 	if err != nil {
@@ -71,6 +70,9 @@ func foresee(ctx context.Context, in stages.Input, w *stages.Work, push state.Pu
 	}
 	if forget(&seen.book, todo.gone) {
 		ahead.Forget(host, seen.book)
+	}
+	if err := foreseeSweep(ctx, in, w); err != nil {
+		return err
 	}
 	if host != plan.LeaseHost(in.All) || !w.Intends() {
 		return nil

@@ -2,11 +2,15 @@ package prune
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	hosts "github.com/kstep/kstep/internal/host"
+	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/stages"
 )
 
@@ -14,24 +18,58 @@ import (
 // can be writing it any more: another shard of this release may.
 const abandoned = "+10"
 
-// sweep removes files that a run was killed over. They are hidden from all who
-// list folders, so one command looks for them.
+// sweep removes files that a run was killed over.
 func sweep(ctx context.Context, in stages.Input, w *stages.Work) error {
-	dirs := []string{w.Names.Folder()}
-	for _, t := range in.All {
-		if t.Proxied && t.Host == w.Target.Host {
-			dirs = append(dirs, w.Names.ProxyDir())
-			break
+	found, err := halfWritten(ctx, w, watched(in, w))
+	for _, file := range found {
+		if err := w.Host.Files().Remove(ctx, file); err != nil {
+			return err
+		}
+		w.Made(sweeping(file))
+	}
+	return err
+}
+
+// foreseeSweep is sweep without the act. On a new host there is no folder yet.
+func foreseeSweep(ctx context.Context, in stages.Input, w *stages.Work) error {
+	var dirs []string
+	for _, dir := range watched(in, w) {
+		_, err := w.Host.Files().Stat(ctx, dir)
+		if err == nil {
+			dirs = append(dirs, dir)
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 	}
+	found, err := halfWritten(ctx, w, dirs)
+	for _, file := range found {
+		w.Intend(sweeping(file))
+	}
+	return err
+}
+
+// watched are the folders that the service's stages write in.
+func watched(in stages.Input, w *stages.Work) []string {
+	dirs := []string{w.Names.Folder()}
+	if slices.ContainsFunc(in.All, func(t plan.Target) bool { return t.Proxied && t.Host == w.Target.Host }) {
+		dirs = append(dirs, w.Names.ProxyDir())
+	}
+	return dirs
+}
+
+// halfWritten are hidden from all who list folders, so one command looks for
+// them; it changes nothing.
+func halfWritten(ctx context.Context, w *stages.Work, dirs []string) ([]string, error) {
+	if len(dirs) == 0 {
+		return nil, nil
+	}
 	argv := append([]string{"find"}, dirs...)
-	argv = append(argv, "-name", hosts.TemporaryPattern, "-type", "f", "-mmin", abandoned, "-print", "-exec", "rm", "-f", "--", "{}", ";")
+	argv = append(argv, "-name", hosts.TemporaryPattern, "-type", "f", "-mmin", abandoned, "-print")
 	found, err := w.Host.Run(ctx, argv, nil)
 	if err != nil {
-		return fmt.Errorf("sweep half written files: %w", err)
+		return nil, fmt.Errorf("look for half written files: %w", err)
 	}
-	for file := range strings.Lines(string(found)) {
-		w.Did("removed half written %s", path.Base(strings.TrimSpace(file)))
-	}
-	return nil
+	return slices.DeleteFunc(strings.Split(string(found), "\n"), func(line string) bool { return line == "" }), nil
 }
+
+func sweeping(file string) stages.Act { return removing("half written", path.Base(file)) }
