@@ -38,6 +38,8 @@ type Act struct {
 	// Detail is more about it, a line each that begins with a mark: the names of
 	// the variables that an env file gains or loses.
 	Detail []string
+	// Unsure tells of a plan's that it depends on a build which is still to come.
+	Unsure bool
 }
 
 // To makes an Act.
@@ -46,7 +48,13 @@ func To(verb Verb, format string, args ...any) Act {
 }
 
 // String is the act as an order: `create shop-web-v2`.
-func (a Act) String() string { return string(a.Verb) + " " + a.What }
+func (a Act) String() string {
+	order := string(a.Verb) + " " + a.What
+	if a.Unsure {
+		order += " (depends on the build)"
+	}
+	return order
+}
 
 // Done is the act once it is done: `created shop-web-v2`.
 func (a Act) Done() string {
@@ -72,6 +80,9 @@ func (a Act) Done() string {
 
 // mark is how a person sees at once what kind of change it is.
 func (a Act) mark() string {
+	if a.Unsure {
+		return state.MarkUnknown
+	}
 	switch a.Verb {
 	case Remove, Stop:
 		return state.MarkRemove

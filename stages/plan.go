@@ -88,6 +88,7 @@ type planning struct {
 	in    Input
 	plan  state.Plan
 	ahead *Outlook
+	doubt doubt
 	files []*state.File // What the stages so far leave, or would leave.
 	lost  []string      // Hosts that did not answer.
 	errs  []error
@@ -150,6 +151,7 @@ func (p *planning) stage(ctx context.Context, planner Planner) error {
 		if failures, err = p.look(ctx); err != nil {
 			p.errs = append(p.errs, err)
 		}
+		p.doubt = p.doubts()
 	}
 	if info.Hosts && len(p.in.Targets) == 0 { // Each of them has told why.
 		p.note(info.Name, append(failures, Pending{Notes: []string{"not known"}}))
@@ -221,13 +223,15 @@ func (p *planning) note(stage string, all []Pending) {
 			continue
 		}
 		t := state.PlannedTarget{Host: one.Host, Role: one.Role, Notes: one.Notes}
+		unsure := p.doubt.of(stage, one, p.in.Targets)
 		for _, a := range one.Acts {
+			a.Unsure = unsure
 			t.Changes = append(t.Changes, state.PlannedChange{Mark: a.mark(), Do: a.String(), Done: a.Done(), Detail: a.Detail})
 		}
 		if one.Err != nil {
 			t.Error = &state.Error{Class: exit.CodeOf(one.Err).Class(), Message: one.Err.Error()}
 		}
-		p.plan.Changes += len(t.Changes)
+		p.plan.Changes += t.Certain()
 		planned.Targets = append(planned.Targets, t)
 	}
 	p.plan.Stages = append(p.plan.Stages, planned)

@@ -236,7 +236,8 @@ func TestPlan_ReadsHostsAndWritesNothingThere(t *testing.T) {
 				for _, op := range w.operations() {
 					read := op.Kind == "connect" || op.Kind == "dial" ||
 						(op.Kind == "engine" && (strings.HasPrefix(op.Name, "GET ") || strings.HasPrefix(op.Name, "HEAD "))) ||
-						(op.Kind == "sftp" && slices.Contains([]string{"read", "list", "stat", "home"}, op.Name))
+						(op.Kind == "sftp" && slices.Contains([]string{"read", "list", "stat", "home"}, op.Name)) ||
+						(op.Kind == "run" && op.Name == "find") // What it is told to do there: TestPlan_TellsWhatADeployThenDoes.
 					if !read {
 						t.Errorf("plan asks %s for %s %s %s", op.Host, op.Kind, op.Name, op.Path)
 					}
@@ -315,5 +316,35 @@ func TestPlan_TakesStateFromTheHostsAndLeavesTheFolderAlone(t *testing.T) {
 	other := w.planned("--image", w.image("v3"), "--version", "v3")
 	if other.Lease == nil || other.Lease.Own || !strings.Contains(planText(other, false), "lease: held by release "+p.Release) {
 		t.Errorf("got lease %+v, want that of %s", other.Lease, p.Release)
+	}
+}
+
+func TestPlan_ClaimsNoReplacementThatDependsOnTheBuild(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.write("Dockerfile", "FROM scratch\n")
+	w.append("builder: {context: .}\n")
+	w.deploy("v1")
+	if err := os.RemoveAll(filepath.Join(w.dir, "kstep-state")); err != nil {
+		t.Fatal(err)
+	}
+	p := w.planned("--version", "v1")
+	text := planText(p, false)
+	if p.Changes != 2 || !strings.Contains(text, "2 changes on 0 hosts") {
+		t.Errorf("got %d changes, want only that it is built and pushed:\n%s", p.Changes, text)
+	}
+	for _, want := range []string{"+ build ", "+ push ", "? create shop-web-v1 (depends on the build)", "? move traffic to shop-web-v1 (depends on the build)"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("got\n%s\nwant %q in it", text, want)
+		}
+	}
+	// A new environment replaces the containers whatever is built.
+	w.append("env: {clear: {LEVEL: high}}\n")
+	if text := planText(w.planned("--version", "v1"), false); !strings.Contains(text, "+ create shop-web-v1\n") || strings.Contains(text, "shop-web-v1 (depends") {
+		t.Errorf("got\n%s\nwant the new containers told", text)
+	}
+	// And so is a version that no host has.
+	if text := planText(w.planned("--version", "v2"), false); strings.Contains(text, "depends on the build") {
+		t.Errorf("got\n%s\nwant all of it told", text)
 	}
 }

@@ -80,7 +80,7 @@ func (t *planTable) foot(p state.Plan) {
 	var hosts []string
 	for _, s := range p.Stages {
 		for _, at := range s.Targets {
-			if at.Host != "" && len(at.Changes) > 0 && !slices.Contains(hosts, at.Host) {
+			if at.Host != "" && at.Certain() > 0 && !slices.Contains(hosts, at.Host) {
 				hosts = append(hosts, at.Host)
 			}
 		}

@@ -18,6 +18,9 @@ func allStages() []string {
 	return []string{"build", "push", "assets", "env-push", "boot", "barrier-wait", "cutover", "prune"}
 }
 
+// backStages are those of a rollback.
+func backStages() []string { return allStages()[1:] }
+
 // deploy is one measured deploy of a new version to both hosts.
 type deploy struct {
 	// whole is the life of the process, or of all eight one after another.
@@ -26,6 +29,9 @@ type deploy struct {
 	// files tell.
 	host   time.Duration
 	stages map[string]time.Duration
+	// back is the life of the `kstep rollback` after it, and its stages.
+	back       time.Duration
+	backStages map[string]time.Duration
 
 	// What became of the traffic during this deploy and the floor beside it.
 	requests, failed int
@@ -158,6 +164,23 @@ func (b *bench) deploy(ctx context.Context, version string) (deploy, error) {
 	}
 	d.host = ended.Sub(begun)
 	return d, nil
+}
+
+// rollback measures the way back to the version before.
+func (b *bench) rollback(ctx context.Context, d *deploy) error {
+	took, err := b.kstep(ctx, b.app, "rollback")
+	if err != nil {
+		return err
+	}
+	d.back, d.backStages = took, map[string]time.Duration{}
+	for _, stage := range backStages() {
+		file, err := readState(b.app, stage)
+		if err != nil {
+			return err
+		}
+		d.backStages[stage] = file.Finished.Sub(file.Started)
+	}
+	return nil
 }
 
 // state is the part of a state file that is looked at.

@@ -154,6 +154,7 @@ func (b *bench) pair(ctx context.Context, loaded, floorFirst bool) (d deploy, f 
 	if floorFirst {
 		steps[0], steps[1] = steps[1], steps[0]
 	}
+	steps = append(steps, func() error { return b.rollback(ctx, &d) })
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return d, f, err

@@ -47,6 +47,16 @@ func write(w io.Writer, r report) {
 	}
 	table(w, rows)
 
+	rows = [][]string{append([]string{"rollback (ms)", "whole"}, backStages()...)}
+	for _, c := range r.cases {
+		row := []string{c.name(), spread(c.runs, func(d deploy) time.Duration { return d.back }).String()}
+		for _, stage := range backStages() {
+			row = append(row, number(spread(c.runs, func(d deploy) time.Duration { return d.backStages[stage] }).median))
+		}
+		rows = append(rows, row)
+	}
+	table(w, rows)
+
 	rows = [][]string{append([]string{"floor (ms)"}, floorSteps()...)}
 	for _, c := range r.cases {
 		row := []string{c.name()}

@@ -214,7 +214,8 @@ func TestReadOnly_LetsReadsPassAndNoChange(t *testing.T) {
 		"a file":            {host.Op{Kind: host.KindSFTP, Name: "write"}, false},
 		"a list":            {host.Op{Kind: host.KindEngine, Name: "GET /containers/json"}, true},
 		"a container":       {host.Op{Kind: host.KindEngine, Name: "POST /containers/create"}, false},
-		"a command":         {host.Op{Kind: host.KindRun, Name: "find"}, false},
+		"a command":         {host.Op{Kind: host.KindRun, Name: "sh"}, false},
+		"a search":          {host.Op{Kind: host.KindRun, Name: "find"}, true},
 		"what nobody knows": {host.Op{Kind: "new"}, false},
 	} {
 		asked, done := false, false

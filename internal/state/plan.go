@@ -54,7 +54,8 @@ type Plan struct {
 	Config string `json:"config"`
 	// Made is when, in UTC.
 	Made time.Time `json:"made"`
-	// Changes is how many changes are pending.
+	// Changes is how many changes are pending, without those that depend on a
+	// build.
 	Changes int `json:"changes"`
 	// Lease is who held the lease when the plan was made, if anybody did.
 	Lease *PlanLease `json:"lease,omitempty"`
@@ -98,9 +99,20 @@ type PlannedTarget struct {
 	Error *Error `json:"error,omitempty"`
 }
 
+// Certain is how many of the changes do not depend on the build.
+func (t PlannedTarget) Certain() int {
+	n := 0
+	for _, c := range t.Changes {
+		if c.Mark != MarkUnknown {
+			n++
+		}
+	}
+	return n
+}
+
 // PlannedChange is one change.
 type PlannedChange struct {
-	// Mark is `+`, `~` or `-`.
+	// Mark is `+`, `~` or `-`, or `?` if it depends on the build.
 	Mark string `json:"mark"`
 	// Do is the change as an order, such as `create shop-web-v2`.
 	Do string `json:"do"`
@@ -165,7 +177,7 @@ func (p Plan) Only(stage string) Plan {
 	p.Changes = 0
 	for _, s := range p.Stages {
 		for _, t := range s.Targets {
-			p.Changes += len(t.Changes)
+			p.Changes += t.Certain()
 		}
 	}
 	return p
