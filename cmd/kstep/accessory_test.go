@@ -224,7 +224,7 @@ func TestAccessory_ShowsItsLogsAndRunsPrograms(t *testing.T) {
 	}
 	stdout, _ = w.exits(exit.OK, "accessory", "logs", "db", "-n", "1", "--grep", "^list", "--output", "json")
 	for _, name := range []string{"vm1", "vm3"} {
-		if !strings.Contains(stdout, `{"host":"`+name+`","line":"listening"}`) || strings.Contains(stdout, "ready") {
+		if !strings.Contains(stdout, `{"host":"`+name+`","role":"db","line":"listening"}`) || strings.Contains(stdout, "ready") {
 			t.Errorf("the lines are %s", stdout)
 		}
 	}
@@ -243,7 +243,7 @@ func TestAccessory_ShowsItsLogsAndRunsPrograms(t *testing.T) {
 		t.Errorf("got\n%sand\n%s", stdout, stderr)
 	}
 	stdout, _ = w.exits(exit.Failed, "accessory", "exec", "db", "--hosts", "vm1", "--output", "json", "--", "sh", "-c", "exit 3")
-	if !strings.Contains(stdout, `{"host":"vm1","status":3,"output":""}`) {
+	if !strings.Contains(stdout, `{"host":"vm1","role":"db","status":3,"output":""}`) {
 		t.Errorf("got %s", stdout)
 	}
 }

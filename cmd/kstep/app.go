@@ -97,6 +97,7 @@ func application(p *program) (*kingpin.Application, map[string]action) {
 
 		configureLock,
 		configureMatrix,
+		configureApp,
 		configureProxy,
 		configureAccessory,
 		configureServer,

@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
-	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -16,7 +14,6 @@ import (
 	"github.com/kstep/kstep/internal/accessory"
 	"github.com/kstep/kstep/internal/config"
 	"github.com/kstep/kstep/internal/engine"
-	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/stages"
 )
@@ -164,87 +161,15 @@ func (a accessoryStatus) settings() string {
 	return "as configured"
 }
 
-// logFlags choose lines of a container's log.
-type logFlags struct {
-	lines  int
-	since  time.Duration
-	follow bool
-	grep   string
-}
-
-func (f *logFlags) declare(cmd *kingpin.CmdClause) {
-	cmd.Flag("lines", "Show the last ones, so many of each container. Default: 100, or with --since all.").Short('n').IntVar(&f.lines)
-	cmd.Flag("since", "Only those of so long ago, such as 10m.").Short('s').DurationVar(&f.since)
-	cmd.Flag("follow", "Go on with what they write, until Ctrl-C.").Short('f').BoolVar(&f.follow)
-	cmd.Flag("grep", "Only lines that match the regular expression.").Short('g').StringVar(&f.grep)
-}
-
-func (f *logFlags) query() (engine.Lines, *regexp.Regexp, error) {
-	match, err := regexp.Compile(f.grep)
-	if err != nil {
-		return engine.Lines{}, nil, exit.Errorf(exit.Usage, "--grep: %w", err)
-	}
-	which := engine.Lines{Last: f.lines, Follow: f.follow}
-	if f.since > 0 {
-		which.Since = time.Now().Add(-f.since)
-	} else if which.Last == 0 {
-		which.Last = 100
-	}
-	return which, match, nil
-}
-
-// logLine is a line of `kstep accessory logs --output json`.
-type logLine struct {
-	Host string `json:"host"`
-	Line string `json:"line"`
-}
-
 func (p *program) accessoryLogs(ctx context.Context, s *stages.Session, name string, flags *logFlags) error {
-	which, match, err := flags.query()
-	if err != nil {
-		return err
-	}
 	in, err := accessoriesIn(ctx, s, name)
 	if err != nil {
 		return err
 	}
-	lines := &linePrinter{p: p, s: s, prefix: len(in.Targets) > 1, match: match}
-	_, _, err = stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
+	return p.showLogs(ctx, s, in, flags, func(ctx context.Context, w *stages.Work) ([]engine.Container, error) {
 		c, err := placeOf(in, w, nil).There(ctx)
-		if err != nil {
-			return struct{}{}, err
-		}
-		return struct{}{}, w.Host.Engine().Output(ctx, c.ID, which, func(text string) { lines.print(w.Target.Host, text) })
+		return []engine.Container{c}, err
 	})
-	return errors.Join(err, lines.err)
-}
-
-// linePrinter prints lines of several hosts, each line as a whole.
-type linePrinter struct {
-	p      *program
-	s      *stages.Session
-	prefix bool // There is more than one place they come from.
-	match  *regexp.Regexp
-
-	mu  sync.Mutex
-	err error
-}
-
-func (l *linePrinter) print(host, text string) {
-	if !l.match.MatchString(text) {
-		return
-	}
-	text = l.s.Secrets.Redact(text)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch {
-	case l.p.global.output == "json":
-		l.err = errors.Join(l.err, json.NewEncoder(l.p.stdout).Encode(logLine{host, text}))
-	case l.prefix:
-		l.p.result("[%s] %s", host, text)
-	default:
-		l.p.result("%s", text)
-	}
 }
 
 func (p *program) accessoryExec(ctx context.Context, s *stages.Session, name string, argv []string) error {
@@ -252,27 +177,7 @@ func (p *program) accessoryExec(ctx context.Context, s *stages.Session, name str
 	if err != nil {
 		return err
 	}
-	_, ran, err := stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (execution, error) {
-		one := execution{Host: w.Target.Host, Status: -1}
-		c, err := placeOf(in, w, nil).Running(ctx)
-		if err != nil {
-			return one, err
-		}
-		status, out, err := w.Host.Engine().Exec(ctx, c.ID, argv)
-		one.Status, one.Output = status, s.Secrets.Redact(string(out))
-		if err == nil && status != 0 {
-			err = fmt.Errorf("run %s in %s on %s: exit status %d", argv[0], c.Name, w.Target.Host, status)
-		}
-		return one, err
+	return p.execIn(ctx, s, in, argv, func(ctx context.Context, w *stages.Work) (engine.Container, error) {
+		return placeOf(in, w, nil).Running(ctx)
 	})
-	for _, t := range in.Targets {
-		one, there := ran[t.Key()]
-		if !there || one.Host == "" {
-			continue // It was not reached.
-		}
-		if printErr := p.printExecution(one, len(in.Targets) > 1); printErr != nil {
-			return printErr
-		}
-	}
-	return err
 }

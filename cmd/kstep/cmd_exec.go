@@ -29,6 +29,8 @@ func configureExec(p *program, server *kingpin.CmdClause, actions map[string]act
 // `kstep accessory exec`.
 type execution struct {
 	Host string `json:"host"`
+	// Role is the role or accessory, where it ran in a container.
+	Role string `json:"role,omitempty"`
 	// Status is the program's exit status, -1 if there was none.
 	Status int    `json:"status"`
 	Output string `json:"output"`
@@ -58,25 +60,25 @@ func (p *program) serverExec(ctx context.Context, s *stages.Session, argv []stri
 		if !there || one.Host == "" {
 			continue // It was not reached.
 		}
-		if printErr := p.printExecution(one, true); printErr != nil {
+		if printErr := p.printExecution(one, "["+one.Host+"] "); printErr != nil {
 			return printErr
 		}
 	}
 	return err
 }
 
-// printExecution prints what a host's program has printed; with a prefix, lines
-// of several hosts can be told apart.
-func (p *program) printExecution(one execution, prefix bool) error {
+// printExecution prints what a host's program has printed; with a label, lines
+// of several can be told apart.
+func (p *program) printExecution(one execution, label string) error {
 	if p.global.output == "json" {
 		return json.NewEncoder(p.stdout).Encode(one)
 	}
-	if !prefix {
+	if label == "" {
 		_, err := io.WriteString(p.stdout, one.Output)
 		return err
 	}
 	for line := range strings.Lines(one.Output) {
-		p.result("[%s] %s", one.Host, strings.TrimSuffix(line, "\n"))
+		p.result("%s%s", label, strings.TrimSuffix(line, "\n"))
 	}
 	return nil
 }

@@ -44,6 +44,14 @@ func configureProxy(p *program, app *kingpin.Application, actions map[string]act
 		}
 		return nil
 	})
+	configureProxyHands(p, cmd, actions)
+}
+
+// oneHost makes work on several hosts of work on one.
+func oneHost(do func(context.Context, *stages.Session, *stages.Work) (proxy.Booted, error)) func(context.Context, *stages.Session, []plan.Target) error {
+	return func(ctx context.Context, s *stages.Session, targets []plan.Target) error {
+		return eachProxy(ctx, s, targets, func(ctx context.Context, w *stages.Work) (proxy.Booted, error) { return do(ctx, s, w) })
+	}
 }
 
 // onProxies makes an action of work on every host that has a proxied role, each
@@ -98,7 +106,7 @@ func eachProxy(ctx context.Context, s *stages.Session, targets []plan.Target, do
 			w.Did("%s", what)
 		}
 		if err == nil && len(booted.Changed) == 0 {
-			w.Say("%s runs", plan.ProxyContainer)
+			w.Say("%s", booted.Still())
 		}
 		return struct{}{}, err
 	})

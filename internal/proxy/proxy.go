@@ -124,6 +124,17 @@ type Booted struct {
 	Differs bool
 }
 
+// Still tells in which state the proxy is that nothing was done to.
+func (b Booted) Still() string {
+	switch {
+	case b.Container.ID == "":
+		return "there is no " + plan.ProxyContainer
+	case b.Container.Running():
+		return plan.ProxyContainer + " runs"
+	}
+	return plan.ProxyContainer + " does not run"
+}
+
 // Seen is what a host has of the proxy.
 type Seen struct {
 	// Container is the proxy, if it is there.

@@ -1,0 +1,239 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/ready"
+	"github.com/kstep/kstep/internal/state"
+	"github.com/kstep/kstep/stages"
+)
+
+// configureApp declares `kstep app …`: the application's containers by hand.
+func configureApp(p *program, app *kingpin.Application, actions map[string]action) {
+	cmd := app.Command("app", "The application's containers, by hand. What is in service is observed on the hosts.")
+	for _, one := range []struct {
+		name, help string
+		act        func(context.Context, stages.Input, *stages.Work, engine.Container) error
+	}{
+		{"start", "Start the containers in service that were stopped, and wait until they are ready.", startApp},
+		{"stop", "Stop the containers in service. Nothing serves there until app start or the next deploy.", stopApp},
+	} {
+		cmd.Command(one.name, one.help)
+		command := "app " + one.name
+		actions[command] = p.inSession(command, func(ctx context.Context, s *stages.Session) error {
+			return stages.Outside(ctx, s, command, func(ctx context.Context, in stages.Input) ([]state.Target, error) {
+				return eachInService(ctx, in, one.act)
+			})
+		})
+	}
+	cmd.Command("details", "Show the containers in service.")
+	actions["app details"] = p.inSession("app details", func(ctx context.Context, s *stages.Session) error { return p.appContainers(ctx, s, false) })
+	cmd.Command("containers", "Show all containers of the application, also those that are kept for a rollback.")
+	actions["app containers"] = p.inSession("app containers", func(ctx context.Context, s *stages.Session) error { return p.appContainers(ctx, s, true) })
+	cmd.Command("version", "Print the version in service, one line for each if there are several.")
+	actions["app version"] = p.inSession("app version", p.appVersion)
+
+	logs := cmd.Command("logs", "Show what the containers in service have written.")
+	flags := &logFlags{}
+	flags.declare(logs)
+	actions["app logs"] = p.inSession("app logs", func(ctx context.Context, s *stages.Session) error {
+		in, err := looking(s)
+		if err != nil {
+			return err
+		}
+		return p.showLogs(ctx, s, in, flags, func(ctx context.Context, w *stages.Work) ([]engine.Container, error) { return serving(ctx, in, w) })
+	})
+
+	exec := cmd.Command("exec", "Run a program in a running container of each role on each host, without a shell, and show what it prints. Put -- before it: kstep app exec -- bin/console.")
+	once := exec.Flag("once", "In one container only: on the first host of the primary role that the filters leave.").Bool()
+	argv := exec.Arg("program", "The program and its arguments.").Required().Strings()
+	actions["app exec"] = p.inSession("app exec", func(ctx context.Context, s *stages.Session) error { return p.appExec(ctx, s, *once, *argv) })
+}
+
+// inSession makes an action of work that needs no more than a session.
+func (p *program) inSession(command string, work func(context.Context, *stages.Session) error) action {
+	return func(ctx context.Context) error { return p.withSession(ctx, command, "", stages.Options{}, work) }
+}
+
+// inService are the containers that serve, or would if they ran.
+func inService(t plan.Target, seen stages.Seen) []engine.Container {
+	if live := seen.Live(t.Role.Name, t.Proxied); len(live) > 0 {
+		return live
+	}
+	return seen.Find(seen.Book.Live(t.Role.Name))
+}
+
+// serving are a target's containers in service; at least one.
+func serving(ctx context.Context, in stages.Input, w *stages.Work) ([]engine.Container, error) {
+	seen, err := stages.Observe(ctx, in, w)
+	if err != nil {
+		return nil, err
+	}
+	live := inService(w.Target, seen)
+	if len(live) == 0 {
+		return nil, exit.Hint(fmt.Errorf("nothing of role %s is in service on %s", w.Target.Role.Name, w.Target.Host), "kstep status shows what is there")
+	}
+	return live, nil
+}
+
+func eachInService(ctx context.Context, in stages.Input, act func(context.Context, stages.Input, *stages.Work, engine.Container) error) ([]state.Target, error) {
+	records, _, err := stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
+		live, err := serving(ctx, in, w)
+		for _, c := range live {
+			err = errors.Join(err, act(ctx, in, w, c))
+		}
+		return struct{}{}, err
+	})
+	return records, err
+}
+
+func stopApp(ctx context.Context, _ stages.Input, w *stages.Work, c engine.Container) error {
+	if !stages.Up(c) {
+		return nil
+	}
+	if err := w.Host.Engine().Stop(ctx, c.ID, engine.Stop{}); err != nil {
+		return err
+	}
+	w.Did("stopped %s", c.Name)
+	return nil
+}
+
+func startApp(ctx context.Context, in stages.Input, w *stages.Work, c engine.Container) error {
+	if c.Running() {
+		return nil
+	}
+	if err := w.Host.Engine().Start(ctx, c.ID); err != nil {
+		return err
+	}
+	w.Did("started %s", c.Name)
+	within, cancel := context.WithTimeout(ctx, in.Config.Barrier.Timeout.D())
+	defer cancel()
+	_, err := ready.Check{
+		Host: w.Host, Container: c.ID, Target: w.Target, Health: in.Config.EffectiveHealthcheck(w.Target.Role),
+	}.Wait(within)
+	if err != nil && ctx.Err() == nil {
+		err = fmt.Errorf("%s is not ready: %w\n  %s", c.Name, err, strings.Join(ready.Diagnose(ctx, w.Host, c.ID), "\n  "))
+	}
+	return err
+}
+
+// appContainer is a line of `kstep app containers`.
+type appContainer struct {
+	Host      string `json:"host"`
+	Role      string `json:"role"`
+	Name      string `json:"name"`
+	Container string `json:"container"`
+	Version   string `json:"version"`
+	State     string `json:"state"`
+	Health    string `json:"health,omitempty"`
+	// InService tells that it serves, or would if it ran.
+	InService bool      `json:"inService"`
+	Created   time.Time `json:"created,omitzero"`
+}
+
+// observeApp looks at the containers of all targets.
+func observeApp(ctx context.Context, s *stages.Session) ([]appContainer, error) {
+	in, err := looking(s)
+	if err != nil {
+		return nil, err
+	}
+	s.Warm(ctx)
+	_, found, err := stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) ([]appContainer, error) {
+		seen, err := stages.Observe(ctx, in, w)
+		live := engine.IDs(inService(w.Target, seen))
+		var all []appContainer
+		for _, c := range seen.Containers {
+			all = append(all, appContainer{
+				Host: w.Target.Host, Role: w.Target.Role.Name, Name: c.Name, Container: c.ID, Version: c.Labels[engine.LabelVersion],
+				State: c.State, Health: c.Health, InService: slices.Contains(live, c.ID), Created: c.Created,
+			})
+		}
+		return all, err
+	})
+	all := []appContainer{}
+	for _, t := range in.Targets {
+		all = append(all, found[t.Key()]...)
+	}
+	return all, err
+}
+
+func (p *program) appContainers(ctx context.Context, s *stages.Session, whole bool) error {
+	all, err := observeApp(ctx, s)
+	if !whole {
+		all = slices.DeleteFunc(all, func(c appContainer) bool { return !c.InService })
+	}
+	if p.global.output == "json" {
+		return errors.Join(err, json.NewEncoder(p.stdout).Encode(struct {
+			Containers []appContainer `json:"containers"`
+		}{all}))
+	}
+	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "HOST\tROLE\tCONTAINER\tVERSION\tSTATE\tIN SERVICE\tCREATED (UTC)")
+	for _, c := range all {
+		serves := "-"
+		if c.InService {
+			serves = "yes"
+		}
+		like := accessoryStatus{State: c.State, Health: c.Health}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.Host, c.Role, c.Name, c.Version, like.condition(), serves, dated(c.Created))
+	}
+	return errors.Join(err, table.Flush())
+}
+
+func (p *program) appVersion(ctx context.Context, s *stages.Session) error {
+	all, err := observeApp(ctx, s)
+	versions := []string{}
+	for _, c := range all {
+		if c.InService && !slices.Contains(versions, c.Version) {
+			versions = append(versions, c.Version)
+		}
+	}
+	if p.global.output == "json" {
+		return errors.Join(err, json.NewEncoder(p.stdout).Encode(struct {
+			Versions []string `json:"versions"`
+		}{versions}))
+	}
+	for _, v := range versions {
+		p.result("%s", v)
+	}
+	if err == nil && len(versions) == 0 {
+		err = exit.Hint(errors.New("nothing is in service"), "kstep deploy")
+	}
+	return err
+}
+
+func (p *program) appExec(ctx context.Context, s *stages.Session, once bool, argv []string) error {
+	in, err := looking(s)
+	if err != nil {
+		return err
+	}
+	if once {
+		at := max(0, slices.IndexFunc(in.Targets, func(t plan.Target) bool { return t.Primary }))
+		in.Targets = in.Targets[at : at+1]
+	}
+	s.Hosts.Warm(ctx, plan.HostNames(in.Targets))
+	return p.execIn(ctx, s, in, argv, func(ctx context.Context, w *stages.Work) (engine.Container, error) {
+		live, err := serving(ctx, in, w)
+		if err != nil {
+			return engine.Container{}, err
+		}
+		for _, c := range live {
+			if c.Running() {
+				return c, nil
+			}
+		}
+		return engine.Container{}, exit.Hint(fmt.Errorf("%s on %s does not run: it is %s", live[0].Name, w.Target.Host, live[0].State), "kstep app start")
+	})
+}

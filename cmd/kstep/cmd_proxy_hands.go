@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/proxy"
+	"github.com/kstep/kstep/stages"
+)
+
+// configureProxyHands declares what of `kstep proxy …` is done by hand.
+func configureProxyHands(p *program, cmd *kingpin.CmdClause, actions map[string]action) {
+	for _, one := range []struct {
+		name, help string
+		act        func(context.Context, *stages.Session, *stages.Work) (proxy.Booted, error)
+	}{
+		{"start", "Start proxies that were stopped, as they were made.", func(ctx context.Context, s *stages.Session, w *stages.Work) (proxy.Booted, error) {
+			return proxy.Start(ctx, w.Host, s.Config)
+		}},
+		{"stop", "Stop the proxies. No service of these hosts is reached until they are started.", func(ctx context.Context, _ *stages.Session, w *stages.Work) (proxy.Booted, error) {
+			return proxy.Stop(ctx, w.Host)
+		}},
+		{"restart", "Stop the proxies and start them again, as they were made. Requests that come meanwhile fail.", func(ctx context.Context, s *stages.Session, w *stages.Work) (proxy.Booted, error) {
+			return proxy.Restart(ctx, w.Host, s.Config)
+		}},
+	} {
+		cmd.Command(one.name, one.help)
+		actions["proxy "+one.name] = p.onProxies("proxy "+one.name, oneHost(one.act))
+	}
+	remove := cmd.Command("remove", "Remove the proxies. The routes stay, and the next proxy boot serves as before; until then no service of these hosts is reached.")
+	yes := remove.Flag("yes", "Do it; without it nothing is removed.").Short('y').Bool()
+	actions["proxy remove"] = p.onProxies("proxy remove", func(ctx context.Context, s *stages.Session, targets []plan.Target) error {
+		if !*yes {
+			return exit.With(exit.Usage, fmt.Errorf("nothing was removed: this would remove %s of %s, for all services there",
+				plan.ProxyContainer, strings.Join(plan.HostNames(targets), ", ")), "add --yes to do it")
+		}
+		return oneHost(func(ctx context.Context, _ *stages.Session, w *stages.Work) (proxy.Booted, error) {
+			return proxy.Remove(ctx, w.Host)
+		})(ctx, s, targets)
+	})
+
+	cmd.Command("details", "Show the proxies: image, state, and whether their settings are today's.")
+	actions["proxy details"] = p.onProxies("proxy details", p.proxyDetails)
+	logs := cmd.Command("logs", "Show what the proxies have written.")
+	flags := &logFlags{}
+	flags.declare(logs)
+	actions["proxy logs"] = p.onProxies("proxy logs", func(ctx context.Context, s *stages.Session, targets []plan.Target) error {
+		in := stages.Input{Config: s.Config, Hosts: s.Hosts, Report: s.Report}
+		for _, host := range plan.HostNames(targets) { // Of no role: it is all of them's.
+			in.Targets = append(in.Targets, plan.Target{Host: host})
+		}
+		return p.showLogs(ctx, s, in, flags, func(ctx context.Context, w *stages.Work) ([]engine.Container, error) {
+			c, err := proxy.There(ctx, w.Host)
+			return []engine.Container{c}, err
+		})
+	})
+}
+
+// proxyStatus is a line of `kstep proxy details`.
+type proxyStatus struct {
+	Host      string    `json:"host"`
+	Container string    `json:"container,omitempty"`
+	Image     string    `json:"image,omitempty"`
+	State     string    `json:"state,omitempty"` // Empty where there is none.
+	Since     time.Time `json:"since,omitzero"`
+	// Differs tells that its settings are not today's.
+	Differs bool   `json:"differs,omitempty"`
+	Error   string `json:"error,omitempty"`
+}
+
+func (p *program) proxyDetails(ctx context.Context, s *stages.Session, targets []plan.Target) error {
+	in := stages.Input{Config: s.Config, Hosts: s.Hosts, Report: s.Report}
+	records, found, err := stages.EachHost(ctx, in, targets, func(ctx context.Context, w *stages.Work) (proxyStatus, error) {
+		c, err := w.Host.Engine().Inspect(ctx, plan.ProxyContainer)
+		if errors.Is(err, engine.ErrNotFound) {
+			return proxyStatus{}, nil
+		}
+		if err != nil {
+			return proxyStatus{}, err
+		}
+		one := proxyStatus{Container: c.ID, Image: c.Image, State: c.State, Since: c.Started}
+		one.Differs, err = proxy.Differs(ctx, w.Host, s.Config, w.Names, c)
+		return one, err
+	})
+	all := []proxyStatus{}
+	for i, name := range plan.HostNames(targets) {
+		one := found[name]
+		one.Host = name
+		if e := records[i].Error; e != nil {
+			one.Error = e.Message
+		}
+		all = append(all, one)
+	}
+	return errors.Join(err, p.printProxies(all))
+}
+
+func (p *program) printProxies(all []proxyStatus) error {
+	if p.global.output == "json" {
+		return json.NewEncoder(p.stdout).Encode(struct {
+			Proxies []proxyStatus `json:"proxies"`
+		}{all})
+	}
+	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "HOST\tIMAGE\tSTATE\tSINCE (UTC)\tSETTINGS")
+	for _, one := range all {
+		settings := "as configured"
+		switch {
+		case one.State == "":
+			settings = "-"
+		case one.Differs:
+			settings = "differ"
+		}
+		like := accessoryStatus{State: one.State, Error: one.Error}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", one.Host, orDash(one.Image), like.condition(), orDash(dated(one.Since)), settings)
+	}
+	return table.Flush()
+}

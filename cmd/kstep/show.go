@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/stages"
+)
+
+// logFlags choose lines of a container's log.
+type logFlags struct {
+	lines  int
+	since  time.Duration
+	follow bool
+	grep   string
+}
+
+func (f *logFlags) declare(cmd *kingpin.CmdClause) {
+	cmd.Flag("lines", "Show the last ones, so many of each container. Default: 100, or with --since all.").Short('n').IntVar(&f.lines)
+	cmd.Flag("since", "Only those of so long ago, such as 10m.").Short('s').DurationVar(&f.since)
+	cmd.Flag("follow", "Go on with what they write, until Ctrl-C.").Short('f').BoolVar(&f.follow)
+	cmd.Flag("grep", "Only lines that match the regular expression.").Short('g').StringVar(&f.grep)
+}
+
+func (f *logFlags) query() (engine.Lines, *regexp.Regexp, error) {
+	match, err := regexp.Compile(f.grep)
+	if err != nil {
+		return engine.Lines{}, nil, exit.Errorf(exit.Usage, "--grep: %w", err)
+	}
+	which := engine.Lines{Last: f.lines, Follow: f.follow}
+	if f.since > 0 {
+		which.Since = time.Now().Add(-f.since)
+	} else if which.Last == 0 {
+		which.Last = 100
+	}
+	return which, match, nil
+}
+
+// logLine is a line of `kstep accessory logs --output json`.
+type logLine struct {
+	Host string `json:"host"`
+	// Role is the role or accessory.
+	Role string `json:"role,omitempty"`
+	Line string `json:"line"`
+}
+
+// labels tell lines of several targets apart, by no more than it takes.
+func labels(targets []plan.Target) func(plan.Target) string {
+	several := slices.ContainsFunc(targets, func(t plan.Target) bool { return t.Role.Name != targets[0].Role.Name })
+	return func(t plan.Target) string {
+		switch {
+		case several:
+			return "[" + t.Key() + "] "
+		case len(targets) > 1:
+			return "[" + t.Host + "] "
+		}
+		return ""
+	}
+}
+
+// showLogs prints lines of the containers that are found at the targets.
+func (p *program) showLogs(ctx context.Context, s *stages.Session, in stages.Input, flags *logFlags, find func(context.Context, *stages.Work) ([]engine.Container, error)) error {
+	which, match, err := flags.query()
+	if err != nil {
+		return err
+	}
+	lines := &linePrinter{p: p, s: s, label: labels(in.Targets), match: match}
+	_, _, err = stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
+		containers, err := find(ctx, w)
+		if err != nil {
+			return struct{}{}, err
+		}
+		errs := make([]error, len(containers))
+		var wg sync.WaitGroup
+		for i, c := range containers {
+			wg.Go(func() {
+				errs[i] = w.Host.Engine().Output(ctx, c.ID, which, func(text string) { lines.print(w.Target, text) })
+			})
+		}
+		wg.Wait()
+		return struct{}{}, errors.Join(errs...)
+	})
+	return errors.Join(err, lines.err)
+}
+
+// linePrinter prints lines of several hosts, each line as a whole.
+type linePrinter struct {
+	p     *program
+	s     *stages.Session
+	label func(plan.Target) string
+	match *regexp.Regexp
+
+	mu  sync.Mutex
+	err error
+}
+
+func (l *linePrinter) print(from plan.Target, text string) {
+	if !l.match.MatchString(text) {
+		return
+	}
+	text = l.s.Secrets.Redact(text)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.p.global.output == "json":
+		l.err = errors.Join(l.err, json.NewEncoder(l.p.stdout).Encode(logLine{from.Host, from.Role.Name, text}))
+	default:
+		l.p.result("%s%s", l.label(from), text)
+	}
+}
+
+// execIn runs a program in a running container of each target.
+func (p *program) execIn(ctx context.Context, s *stages.Session, in stages.Input, argv []string, find func(context.Context, *stages.Work) (engine.Container, error)) error {
+	_, ran, err := stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (execution, error) {
+		one := execution{Host: w.Target.Host, Role: w.Target.Role.Name, Status: -1}
+		c, err := find(ctx, w)
+		if err != nil {
+			return one, err
+		}
+		status, out, err := w.Host.Engine().Exec(ctx, c.ID, argv)
+		one.Status, one.Output = status, s.Secrets.Redact(string(out))
+		if err == nil && status != 0 {
+			err = fmt.Errorf("run %s in %s on %s: exit status %d", argv[0], c.Name, w.Target.Host, status)
+		}
+		return one, err
+	})
+	label := labels(in.Targets)
+	for _, t := range in.Targets {
+		one, there := ran[t.Key()]
+		if !there || one.Host == "" {
+			continue // It was not reached.
+		}
+		if printErr := p.printExecution(one, label(t)); printErr != nil {
+			return printErr
+		}
+	}
+	return err
+}
