@@ -182,9 +182,10 @@ func TestStateFromHosts_IsMadeAgainFromLabelsAndLedgersWhenTheMirrorIsGone(t *te
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			w.configure(extra + "env: {secret: [TOKEN]}\n")
+			w.replicas(extra+"env: {secret: [TOKEN]}\n", "2")
 			w.env["TOKEN"] = "hush"
 			w.deploy("v1")
+			w.replace("replicas: 2", "replicas: 3")
 			w.pushed("v2")
 			w.exits(exit.OK, "assets")
 			w.exits(exit.OK, "env-push")

@@ -252,9 +252,10 @@ func TestPlan_TellsWhatIsLeftWhereverADeployWasKilled(t *testing.T) {
 			t.Run(fmt.Sprintf("at operation %d by %s", k, kind), func(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t)
-				w.configure(extra)
+				w.replicas(extra, "2")
 				w.append("retain: 1\n")
 				w.deploy("v1")
+				w.replace("replicas: 2", "replicas: 3")
 				args := []string{"--image", w.image("v2"), "--version", "v2"}
 				w.killed(k, append([]string{"deploy"}, args...)...)
 				w.exits(exit.OK, "lock", "release", "--force")

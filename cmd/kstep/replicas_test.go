@@ -2,12 +2,15 @@ package main
 
 import (
 	"net/http"
+	"path"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/host"
 	"github.com/kstep/kstep/internal/host/hosttest"
 )
 
@@ -60,31 +63,29 @@ func TestReplicas_ComeAndGoWithoutALostRequest(t *testing.T) {
 			if three[0].ID != one[0].ID {
 				t.Error("the first container was made anew")
 			}
-			w.exits(exit.OK, append([]string{"deploy"}, v1[:4]...)...)
-			for _, stage := range afterBuild() {
-				if got := w.state(stage)["status"]; got != "unchanged" {
-					t.Errorf("%s run again says %v, want unchanged", stage, got)
+			if kind == "routes" {
+				w.exits(exit.OK, append([]string{"deploy"}, v1[:4]...)...)
+				for _, stage := range afterBuild() {
+					if got := w.state(stage)["status"]; got != "unchanged" {
+						t.Errorf("%s run again says %v, want unchanged", stage, got)
+					}
 				}
 			}
 
 			w.replicas(extra, "2")
-			v2 := []string{"--image", w.image("v2"), "--version", "v2"}
-			p = w.planned(v2...)
-			w.exits(exit.OK, append([]string{"deploy"}, v2...)...)
-			w.agrees(p, afterBuild()...)
-			two := w.works("vm2", "shop-web-v2", "shop-web.2-v2")
+			w.deploy("v2")
+			w.works("vm2", "shop-web-v2", "shop-web.2-v2")
 			w.serves("v2")
-
 			w.exits(exit.OK, "rollback") // As many as there were.
 			if back := w.works("vm1", "shop-web-v1", "shop-web.2-v1", "shop-web.3-v1"); !slices.Equal(engine.IDs(back), engine.IDs(three)) {
 				t.Error("rollback made containers anew")
 			}
-			w.exits(exit.OK, "rollback")
-			w.replicas(extra, "1") // The first stays, the other one drains and stops.
-			p = w.planned(append(v2, "--new-release")...)
-			w.exits(exit.OK, append([]string{"deploy", "--new-release"}, v2...)...)
+
+			w.replicas(extra, "1") // The first stays, the others drain and stop.
+			p = w.planned(v1...)
+			w.exits(exit.OK, append([]string{"deploy"}, v1...)...)
 			w.agrees(p, afterBuild()...)
-			if last := w.works("vm2", "shop-web-v2"); last[0].ID != two[0].ID {
+			if last := w.works("vm1", "shop-web-v1"); last[0].ID != one[0].ID {
 				t.Error("the container that stays was made anew")
 			}
 			if sent, failed := stop(); len(failed) > 0 {
@@ -146,5 +147,78 @@ func TestReplicas_OfAWorkerStartAfterAllOldOnesStopped(t *testing.T) {
 				t.Errorf("%s started at %s, before %s had ended at %s", fresh, seen[fresh].Started, old, seen[old].Finished)
 			}
 		}
+	}
+}
+
+// TestReplicas_AbortOfAnotherNumberGoesBackToTheOldOne goes back to containers of
+// the version that is aborted: some of them are the release's, too.
+func TestReplicas_AbortOfAnotherNumberGoesBackToTheOldOne(t *testing.T) {
+	t.Parallel()
+	for kind, extra := range switches() {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.replicas(extra, "2")
+			w.deploy("v1")
+			names := []string{"shop-web-v1", "shop-web.2-v1"}
+			before := w.works("vm1", names...)
+			stop := w.hammer(w.pool())
+			for _, count := range []string{"1", "3"} {
+				w.replicas(extra, count)
+				w.exits(exit.OK, "push", "--image", w.registry.Host()+"/acme/shop:v1", "--version", "v1", "--new-release")
+				for _, stage := range []string{"assets", "env-push", "boot", "barrier-wait"} {
+					w.exits(exit.OK, stage)
+				}
+				w.exits(exit.OK, "cutover", "--hosts", "vm1")
+				var moving atomic.Bool
+				if !w.killedAt(func(op host.Op) bool { // On vm2: in the midst of it.
+					if op.Host != "vm2" || moving.Load() {
+						return moving.Load()
+					}
+					tiesOrCuts := path.Base(op.Path) == "cord" && op.Name != "stat"
+					moving.Store(tiesOrCuts || op.Name == "write" && path.Ext(op.Path) == ".yml")
+					return false
+				}, "cutover") {
+					t.Fatal("the cutover came to its end")
+				}
+				w.exits(exit.OK, "abort")
+				for _, name := range []string{"vm1", "vm2"} {
+					w.works(name, names...)
+				}
+				if now := w.works("vm1", names...); !slices.Equal(engine.IDs(now), engine.IDs(before)) {
+					t.Errorf("the abort of %s made containers anew", count)
+				}
+				w.exits(exit.OK, "abort")
+				if got := w.state("abort")["status"]; got != "unchanged" {
+					t.Errorf("abort run again says %v, want unchanged", got)
+				}
+			}
+			if sent, failed := stop(); len(failed) > 0 {
+				t.Errorf("%d of %d requests failed, such as: %s", len(failed), sent, failed[0])
+			}
+		})
+	}
+}
+
+// TestReplicas_APlanHoldsBetweenTwoCords kills a cutover when some replicas have
+// the traffic and others have not: that is no sign of somebody else.
+func TestReplicas_APlanHoldsBetweenTwoCords(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.replicas(switches()["cord"], "2")
+	w.deploy("v1")
+	for version, name := range map[string]string{"v2": "write", "v3": "remove"} {
+		plan := w.planTo(version)
+		for _, stage := range afterBuild()[:5] {
+			w.exits(exit.OK, stage, "--plan", plan)
+		}
+		var done atomic.Int64
+		if !w.killedAt(func(op host.Op) bool {
+			return op.Host == "vm1" && op.Name == name && path.Base(op.Path) == "cord" && done.Add(1) > 1
+		}, "cutover", "--plan", plan) {
+			t.Fatalf("there is no second %s of a cord", name)
+		}
+		w.exits(exit.OK, "deploy", "--plan", plan)
+		w.works("vm1", "shop-web-"+version, "shop-web.2-"+version)
 	}
 }
