@@ -39,6 +39,7 @@ func TestEnv_PushedByHandReachesTheNextContainersAndGoesWhenItIsDeleted(t *testi
 		t.Errorf("the proxy has %q (%v), want its environment", proxy.Config.Env, err)
 	}
 
+	w.byHand()
 	accessory := w.bootAccessory("TOKEN=it is \"vaulted\"\n$one", "it is \"vaulted\"\n$one")
 
 	// Another value: the containers keep theirs until they are made anew.
