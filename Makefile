@@ -20,7 +20,7 @@ ON_RIG := -tags integration -p 1 -parallel 3 -count=1 -timeout 30m ./integration
 
 # gotestsum shows the tests, and keeps what they took.
 GOTESTSUM := $(CACHE)/gotestsum-$(shell sha256sum tools/gotestsum/go.sum 2>/dev/null | cut -c1-12)
-GOTEST = mkdir -p .tested && $(if $(RACE),CGO_ENABLED=1) GOGC=400 TMPDIR=$$(.ci/memory) $(GOTESTSUM) --format-hide-empty-pkg --jsonfile .tested/$@.json
+GOTEST = mkdir -p .tested && $(if $(RACE),CGO_ENABLED=1) GOGC=400 $(GOTESTSUM) --format-hide-empty-pkg --jsonfile .tested/$@.json
 
 .PHONY: help
 help: ## List the verbs.
@@ -40,7 +40,7 @@ dist: ## Build static binaries for all platforms, with checksums, into dist/.
 
 .PHONY: unit
 unit: $(GOTESTSUM) ## Run the tests of the packages (a minute).
-	@$(GOTEST) --format pkgname -- $(UNITS)
+	@export TMPDIR=$$(.ci/memory); $(GOTEST) --format pkgname -- $(UNITS)
 
 .PHONY: integration
 integration: $(GOTESTSUM) rig ci-tools ## Run the integration tests on the rig.
