@@ -25,7 +25,7 @@ func TestGitHub_DefinitionsPassActionlint(t *testing.T) {
 	if err := os.CopyFS(filepath.Join(dir, ".github/actions"), os.DirFS(actions)); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"deploy.yml", "deploy-hosts.yml"} {
+	for _, name := range []string{"deploy.yml", "deploy-hosts.yml", "approve.yml"} {
 		// Of an action beside the workflow the inputs and outputs are checked too.
 		text := strings.ReplaceAll(readFile(t, filepath.Join(examples, "github", name)),
 			"kstep/kstep/.github/actions/kstep@main", "./.github/actions/kstep")

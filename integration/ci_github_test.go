@@ -43,6 +43,11 @@ func TestGitHub_WorkflowDeploysAndAFailedStageIsAFailedJob(t *testing.T) {
 		}
 	}
 
+	// A plan, and a deploy that does just that: of the same version, little.
+	if log, code := runner.run("workflow_dispatch", "-W", ".github/workflows/approve.yml"); code != 0 || !strings.Contains(log, "a new release") {
+		t.Errorf("a plan that was approved exits with %d, want it shown and carried out:\n%s", code, log)
+	}
+
 	w.commit(ciVersion(t, "v2", "exit"))
 	if log, code := runner.run("push"); code == 0 || !strings.Contains(log, "Job failed") {
 		t.Errorf("the workflow of a broken image exits with %d, want a failed job:\n%s", code, log)

@@ -34,6 +34,13 @@ func TestGitLab_PipelineDeploysAndAFailedStageIsAFailedJob(t *testing.T) {
 		t.Errorf("boot again changed the hosts:\n%s", diff)
 	}
 
+	// A plan, and a deploy that does just that: of the same version, little.
+	for _, job := range []string{"plan", "deploy"} {
+		if log, code := w.gitlab("--file", "approve.gitlab-ci.yml", job); code != 0 {
+			t.Errorf("the approved %s exits with %d:\n%s", job, code, log)
+		}
+	}
+
 	w.commit(ciVersion(t, "v2", "exit"))
 	if log, code := w.gitlab(); code == 0 || !strings.Contains(log, "FAIL") || !strings.Contains(log, "barrier-wait") {
 		t.Errorf("the pipeline of a broken image exits with %d, want a failed job:\n%s", code, log)

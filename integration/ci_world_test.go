@@ -56,7 +56,9 @@ healthcheck: {interval: 200ms, retries: 5}
 	for to, from := range map[string]string{
 		".github/workflows/deploy.yml":       "github/deploy.yml",
 		".github/workflows/deploy-hosts.yml": "github/deploy-hosts.yml",
+		".github/workflows/approve.yml":      "github/approve.yml",
 		".gitlab-ci.yml":                     "gitlab/.gitlab-ci.yml",
+		"approve.gitlab-ci.yml":              "gitlab/approve.gitlab-ci.yml",
 		"kstep.mk":                           "make/kstep.mk",
 	} {
 		v.Files[to] = readFile(t, filepath.Join(examples, from))

@@ -121,6 +121,58 @@ func TestGitHubExample_KeepsTheStateOfAFailedStage(t *testing.T) {
 	}
 }
 
+func TestGitHubExample_CarriesOutJustThePlanThatWasApproved(t *testing.T) {
+	t.Parallel()
+	const file = "kstep-state/plan.json"
+	jobs := document[struct{ Jobs map[string]githubJob }](t, "github/approve.yml").Jobs
+	steps := func(job, uses string) (found []githubStep) {
+		for _, step := range jobs[job].Steps {
+			if strings.HasPrefix(step.Uses, "actions/") && !regexp.MustCompile(`@[0-9a-f]{40}$`).MatchString(step.Uses) {
+				t.Errorf("%s: %s is not pinned to a commit", job, step.Uses)
+			}
+			if strings.Contains(step.Uses, uses+"@") {
+				found = append(found, step)
+			}
+		}
+		return found
+	}
+	made, kept := steps("plan", "actions/kstep"), steps("plan", "upload-artifact")
+	if len(made) != 1 || made[0].With["stage"] != "plan" || made[0].With["args"] != "--out="+file || len(kept) != 1 || kept[0].With["path"] != file {
+		t.Errorf("plan does %v and keeps %v, want a plan made and kept", made, kept)
+	}
+	for name := range made[0].Env {
+		if name != "SSH_PRIVATE_KEY" && name != "KSTEP_KNOWN_HOSTS" {
+			t.Errorf("plan has %s, which it does not need", name)
+		}
+	}
+	got, done := steps("deploy", "download-artifact"), steps("deploy", "actions/kstep")
+	if len(got) != 1 || got[0].With["pattern"] != kept[0].With["name"] || len(done) != 1 || done[0].With["stage"] != "deploy" || done[0].With["plan"] != file {
+		t.Errorf("deploy gets %v and does %v, want the plan carried out", got, done)
+	}
+	if deploy := jobs["deploy"]; !slices.Equal(deploy.Needs, needs{"plan"}) || deploy.Environment == "" || jobs["plan"].Environment != "" {
+		t.Errorf("deploy needs %v and has the environment %q, plan %q; want an approval between them", deploy.Needs, deploy.Environment, jobs["plan"].Environment)
+	}
+}
+
+func TestGitLabExample_CarriesOutJustThePlanThatWasApproved(t *testing.T) {
+	t.Parallel()
+	type job struct {
+		When, Stage string
+		Needs       []string
+		Script      []string
+		Variables   map[string]string
+		Artifacts   struct{ Paths []string }
+	}
+	jobs := document[struct{ Plan, Deploy job }](t, "gitlab/approve.gitlab-ci.yml")
+	file := jobs.Deploy.Variables["KSTEP_PLAN"]
+	if want := []string{"exec kstep plan --out=" + file}; !slices.Equal(jobs.Plan.Script, want) || !slices.Equal(jobs.Plan.Artifacts.Paths, []string{file}) {
+		t.Errorf("plan runs %v and keeps %v, want the plan that deploy takes, %s", jobs.Plan.Script, jobs.Plan.Artifacts.Paths, file)
+	}
+	if d := jobs.Deploy; d.When != "manual" || !slices.Equal(d.Needs, []string{"plan"}) || !slices.Equal(d.Script, []string{"exec kstep deploy"}) || !variables()["KSTEP_PLAN"] {
+		t.Errorf("deploy is %+v, want it to wait for somebody and to follow the plan", d)
+	}
+}
+
 func TestGitHubAction_MapsWhatTheProgramKnows(t *testing.T) {
 	t.Parallel()
 	var action struct {
@@ -175,8 +227,9 @@ func variables() map[string]bool {
 
 // githubJob and githubStep are what the tests look at.
 type githubJob struct {
-	Needs needs
-	Steps []githubStep
+	Needs       needs
+	Environment string
+	Steps       []githubStep
 }
 
 type githubStep struct {

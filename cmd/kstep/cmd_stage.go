@@ -38,7 +38,7 @@ func (f *stageFlags) without(cmd *kingpin.CmdClause) {
 
 // follow declares the flag that carries out a plan.
 func (f *stageFlags) follow(cmd *kingpin.CmdClause) {
-	cmd.Flag("plan", "Carry out this plan file, and refuse (21) if a host has moved since it was made.").PlaceHolder("FILE").StringVar(&f.plan)
+	cmd.Flag("plan", "Carry out this plan file, and refuse (21) if a host has moved since it was made.").PlaceHolder("FILE").Envar("KSTEP_PLAN").StringVar(&f.plan)
 }
 
 func (f *stageFlags) options() stages.Options {

@@ -79,6 +79,41 @@ func TestPlanFile_IsCarriedOutStageByStage(t *testing.T) {
 	}
 }
 
+// TestPlanFile_IsCarriedOutByShardsThatPruneOneHost: what a shard removes on a
+// host that it shares is foreseen for all.
+func TestPlanFile_IsCarriedOutByShardsThatPruneOneHost(t *testing.T) {
+	t.Parallel()
+	for kind, extra := range switches() {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.share()
+			w.configure(extra)
+			w.append("retain: 1\n")
+			w.deploy("v1")
+			plan := w.planTo("v2")
+			w.exits(exit.OK, "push", "--plan", plan)
+			for _, stage := range afterBuild()[1:] {
+				for _, role := range []string{"job", "web", "job"} { // The last one run again.
+					if stage == "barrier-wait" && role == "job" {
+						continue // It waits for the other.
+					}
+					w.exits(exit.OK, stage, "--roles", role, "--plan", plan)
+				}
+				if stage == "barrier-wait" {
+					w.exits(exit.OK, stage, "--roles", "job", "--plan", plan)
+				}
+			}
+			w.serves("v2")
+			for _, host := range []string{"vm1", "vm2", "vm3"} {
+				if got := w.versions(host); slices.ContainsFunc(got, func(v string) bool { return strings.HasSuffix(v, "v1") }) {
+					t.Errorf("%s keeps %v, want v2 alone", host, got)
+				}
+			}
+		})
+	}
+}
+
 // untouched runs a command that is refused, and expects that it changed nothing
 // but what keeps releases apart.
 func (w *world) untouched(want exit.Code, args ...string) string {
