@@ -43,17 +43,53 @@ type trace struct {
 	missing string
 }
 
+// Sight is what one target is like.
+type Sight struct {
+	Seen
+	past map[string]trace // By version.
+}
+
+// Retained are the versions that the target can go back to, the latest in
+// service first.
+func (s Sight) Retained() []string {
+	ready := slices.DeleteFunc(slices.Collect(maps.Keys(s.past)), func(version string) bool {
+		return s.past[version].live || s.past[version].missing != ""
+	})
+	slices.SortFunc(ready, func(a, b string) int { return cmp.Compare(s.past[b].entry.ID, s.past[a].entry.ID) })
+	return ready
+}
+
+// Look observes all targets, by one rule for what they can go back to. It returns
+// what Each does.
+func Look(ctx context.Context, in Input) ([]state.Target, map[string]Sight, error) {
+	// A host that fails here fails again below, and tells it there.
+	_, images, _ := EachHost(ctx, in, in.Targets, func(ctx context.Context, w *Work) ([]engine.Image, error) {
+		return w.Host.Engine().Images(ctx, engine.Filter{})
+	})
+	return Each(ctx, in, in.Targets, func(ctx context.Context, w *Work) (s Sight, err error) {
+		if s.Seen, err = Observe(ctx, in, w); err != nil {
+			return s, err
+		}
+		own, listed := images[w.Target.Host]
+		if !listed {
+			if own, err = w.Host.Engine().Images(ctx, engine.Filter{}); err != nil {
+				return s, err
+			}
+		}
+		s.past = traces(in, w, s.Seen, own)
+		return s, nil
+	})
+}
+
 // History is what the targets can go back to, the latest in service first.
 func History(ctx context.Context, in Input) ([]Past, error) {
-	_, found, err := Each(ctx, in, in.Targets, func(ctx context.Context, w *Work) (map[string]trace, error) {
-		return traces(ctx, in, w)
-	})
+	_, found, err := Look(ctx, in)
 	if err != nil {
 		return nil, err
 	}
 	byVersion := map[string]*Past{}
 	for _, t := range in.Targets {
-		for version, one := range found[t.Key()] {
+		for version, one := range found[t.Key()].past {
 			p := byVersion[version]
 			if p == nil {
 				p = &Past{Version: version, Missing: map[string]string{}}
@@ -65,7 +101,7 @@ func History(ctx context.Context, in Input) ([]Past, error) {
 	var all []Past
 	for _, p := range byVersion {
 		for _, t := range in.Targets {
-			if _, known := found[t.Key()][p.Version]; !known {
+			if _, known := found[t.Key()].past[p.Version]; !known {
 				p.Missing[t.Key()] = "it has never served there, or was forgotten"
 			}
 		}
@@ -91,15 +127,7 @@ func (p *Past) add(host, key string, one trace) {
 }
 
 // traces are what a target knows of the versions that served there.
-func traces(ctx context.Context, in Input, w *Work) (map[string]trace, error) {
-	seen, err := Observe(ctx, in, w)
-	if err != nil {
-		return nil, err
-	}
-	images, err := w.Host.Engine().Images(ctx, engine.Filter{})
-	if err != nil {
-		return nil, err
-	}
+func traces(in Input, w *Work, seen Seen, images []engine.Image) map[string]trace {
 	role := w.Target.Role.Name
 	live := seen.Live(role, w.Target.Proxied)
 	all := map[string]trace{}
@@ -113,7 +141,7 @@ func traces(ctx context.Context, in Input, w *Work) (map[string]trace, error) {
 			missing: missing(in, w, seen, images, entry),
 		}
 	}
-	return all, nil
+	return all
 }
 
 // missing says what a version lacks to serve again as it was, if anything.

@@ -76,20 +76,16 @@ func (p *program) status(ctx context.Context, s *stages.Session) error {
 		return err
 	}
 	s.Warm(ctx)
-	records, found, err := stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (targetStatus, error) {
-		seen, err := stages.Observe(ctx, in, w)
-		if err != nil {
-			return targetStatus{}, err
-		}
-		return describe(w.Target, seen), nil
-	})
+	records, found, err := stages.Look(ctx, in)
 	sum := statusReport{Service: s.Config.Service, Destination: s.Config.Destination}
 	for i, t := range in.Targets {
-		one := found[t.Key()]
-		one.Host, one.Role = t.Host, t.Role.Name
+		one := targetStatus{}
 		if e := records[i].Error; e != nil {
 			one.Error = e.Message
+		} else {
+			one = describe(t, found[t.Key()])
 		}
+		one.Host, one.Role = t.Host, t.Role.Name
 		sum.Targets = append(sum.Targets, one)
 	}
 	var besideErr, leaseErr error
@@ -115,8 +111,8 @@ func accessoriesBeside(ctx context.Context, s *stages.Session) ([]accessoryStatu
 }
 
 // describe sums up one target.
-func describe(t plan.Target, seen stages.Seen) targetStatus {
-	one := targetStatus{Containers: []containerStatus{}, Retained: []string{}}
+func describe(t plan.Target, seen stages.Sight) targetStatus {
+	one := targetStatus{Containers: []containerStatus{}, Retained: append([]string{}, seen.Retained()...)}
 	live := seen.Live(t.Role.Name, t.Proxied)
 	ids := engine.IDs(live)
 	if len(live) > 0 {
@@ -138,28 +134,11 @@ func describe(t plan.Target, seen stages.Seen) targetStatus {
 	}
 	for _, c := range seen.Containers {
 		version := c.Labels[engine.LabelVersion]
-		switch {
-		case slices.Contains(ids, c.ID):
-		case stages.Up(c):
-			if !slices.Contains(one.Others, version) {
-				one.Others = append(one.Others, version)
-			}
-		case version != one.Version && served(seen, t.Role.Name, c.ID) && !slices.Contains(one.Retained, version):
-			one.Retained = append(one.Retained, version)
+		if stages.Up(c) && !slices.Contains(ids, c.ID) && !slices.Contains(one.Others, version) {
+			one.Others = append(one.Others, version)
 		}
 	}
 	return one
-}
-
-// served tells whether a container has been in service: only such a one is
-// worth going back to.
-func served(seen stages.Seen, role, id string) bool {
-	for _, r := range seen.Book.Releases {
-		if slices.Contains(r.Live[role], id) {
-			return true
-		}
-	}
-	return false
 }
 
 func holder(ctx context.Context, s *stages.Session) (leaseStatus, error) {

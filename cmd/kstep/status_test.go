@@ -54,6 +54,46 @@ func TestStatus_TellsWhatTheHostsDo(t *testing.T) {
 	}
 }
 
+// TestStatus_AndReleasesGoByOneRule: what rollback would not find is not told as
+// retained, though it once served.
+func TestStatus_AndReleasesGoByOneRule(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.share()
+	w.deploy("v1")
+	w.deploy("v2")
+	look := w.hosts["vm1"].Look()
+	defer look.CloseIdle()
+	if err := look.Rename(t.Context(), w.containersOf("vm1")["shop-web-v1"].ID, "aside"); err != nil {
+		t.Fatal(err)
+	}
+	w.operations()
+	stdout, _ := w.exits(exit.OK, "status")
+	lists := 0
+	for _, op := range w.operations() {
+		if op.Host == "vm1" && op.Name == "GET /images/json" {
+			lists++
+		}
+	}
+	if lists != 1 {
+		t.Errorf("the images of vm1 were listed %d times, want once for both of its roles", lists)
+	}
+	told := 0
+	for line := range strings.Lines(stdout) {
+		fields := strings.Fields(line)
+		if len(fields) < 3 || fields[2] != "v2" {
+			continue
+		}
+		told++
+		if retained := fields[len(fields)-1] == "v1"; retained == (fields[0] == "vm1" && fields[1] == "web") {
+			t.Errorf("got %q, want v1 retained but for the role web on vm1", line)
+		}
+	}
+	if stdout, _ = w.exits(exit.OK, "releases"); told != 4 || !strings.Contains(stdout, "3 of 4: web@vm1: its container was removed") {
+		t.Errorf("got %d lines of v2, and of releases\n%s", told, stdout)
+	}
+}
+
 func TestStatus_ShowsTheHostsThatAnswer(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
