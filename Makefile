@@ -74,7 +74,7 @@ demo-down: rig-down ## Remove the demo and the rig.
 
 .PHONY: bench
 bench: build ## Measure deploys beside their floor on the rig: five rounds, some minutes.
-	@go run ./integration/bench
+	@KSTEP_RIG_STORE=disk go run ./integration/bench
 
 STEP ?= 1
 .PHONY: faults
