@@ -88,6 +88,12 @@ func TestReplicas_ComeAndGoWithoutALostRequest(t *testing.T) {
 			if last := w.works("vm1", "shop-web-v1"); last[0].ID != one[0].ID {
 				t.Error("the container that stays was made anew")
 			}
+			kept := w.containersOf("vm1")
+			for name, want := range map[string]bool{"shop-web.2-v1": false, "shop-web-v2": true, "shop-web.2-v2": true} {
+				if _, got := kept[name]; got != want {
+					t.Errorf("%s is retained: %t, want %t", name, got, want)
+				}
+			}
 			if sent, failed := stop(); len(failed) > 0 {
 				t.Errorf("%d of %d requests failed, such as: %s", len(failed), sent, failed[0])
 			}
@@ -121,6 +127,68 @@ func TestReplicas_OneThatIsSickKeepsTheOldOnesOfItsHost(t *testing.T) {
 	if !strings.Contains(stdout, "2 running") {
 		t.Errorf("status does not count the containers:\n%s", stdout)
 	}
+}
+
+func TestReplicas_OnAHostWhereBootFailedAreNotCutOver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.replicas("", "2")
+	w.deploy("v1")
+	w.pushed("v2")
+	w.exits(exit.OK, "assets")
+	w.exits(exit.OK, "env-push")
+	look := w.hosts["vm2"].Look()
+	defer look.CloseIdle()
+	if _, err := look.Create(t.Context(), engine.Spec{Name: "shop-web.2-v2", Image: "traefik:v3.6"}); err != nil {
+		t.Fatal(err)
+	}
+	_, stderr := w.exits(exit.Config, "boot")
+	if !strings.Contains(stderr, "shop-web.2-v2 on vm2 is not a container of role web of shop") {
+		t.Errorf("the message does not tell what is in the way:\n%s", stderr)
+	}
+	for _, stage := range []string{"barrier-wait", "cutover"} {
+		_, _, stderr := w.kstep(stage, "--resume")
+		if !strings.Contains(stderr, "web@vm2") {
+			t.Errorf("%s does not tell of vm2:\n%s", stage, stderr)
+		}
+	}
+	w.works("vm1", "shop-web-v2", "shop-web.2-v2")
+	w.works("vm2", "shop-web-v1", "shop-web.2-v1")
+}
+
+// TestReplicas_ThatEndWhenTheyGetTrafficLeaveItToTheOnesBefore ends the one that
+// is new, of two of a version, as its cord is tied: the other one was there
+// before, and is no part of what failed.
+func TestReplicas_ThatEndWhenTheyGetTrafficLeaveItToTheOnesBefore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.configure(switches()["cord"])
+	w.deploy("v1")
+	before := w.works("vm1", "shop-web-v1")
+	w.replicas(switches()["cord"], "2")
+	look := w.hosts["vm1"].Look()
+	defer look.CloseIdle()
+	var tied atomic.Int64
+	w.on = func(op host.Op) {
+		if op.Host == "vm1" && op.Name == "write" && path.Base(op.Path) == "cord" && tied.Add(1) == 2 {
+			if err := look.Stop(t.Context(), "shop-web.2-v1", engine.Stop{}); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	stop := w.hammer(w.pool())
+	_, stderr := w.exits(exit.Partial, "deploy", "--image", w.registry.Host()+"/acme/shop:v1", "--version", "v1", "--new-release")
+	if !strings.Contains(stderr, "moved traffic back to shop-web-v1") {
+		t.Errorf("it is not told where the traffic is:\n%s", stderr)
+	}
+	if sent, failed := stop(); len(failed) > 0 {
+		t.Errorf("%d of %d requests failed, such as: %s", len(failed), sent, failed[0])
+	}
+	if now := w.works("vm1", "shop-web-v1"); now[0].ID != before[0].ID {
+		t.Error("the container that served was made anew")
+	}
+	w.works("vm2", "shop-web-v1", "shop-web.2-v1")
+	w.serves("v1")
 }
 
 func TestReplicas_OfAWorkerStartAfterAllOldOnesStopped(t *testing.T) {

@@ -56,9 +56,10 @@ func TestRollback_FreshMakesContainersWithTheConfigurationOfNow(t *testing.T) {
 	w.deploy("v1")
 	before := w.containersOf("vm1")["shop-web-v1"].ID
 	w.deploy("v2")
-	w.configure("env: {clear: {LEVEL: new}}\n")
+	w.replicas("env: {clear: {LEVEL: new}}\n", "2")
 	w.exits(exit.OK, "rollback", "--fresh")
 	w.serves("v1")
+	w.works("vm1", "shop-web-v1", "shop-web.2-v1")
 	if now := w.containersOf("vm1")["shop-web-v1"]; now.ID == before || now.ID == "" {
 		t.Errorf("the container is the old one")
 	}

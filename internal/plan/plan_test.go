@@ -122,6 +122,15 @@ func TestNames_NeverCollide(t *testing.T) {
 	if strings.HasPrefix(web.AssetDir("web-admin", "v1", "sha256:1"), web.AssetPrefix("web")) {
 		t.Error("a folder of role web-admin passes for one of role web")
 	}
+	if got, want := web.Replica("web", "v1", 1), web.Container("web", "v1"); got != want {
+		t.Errorf("the first replica is called %s, want %s", got, want)
+	}
+	second := web.Replica("web", "v1", 2) // Versions hold dots, roles do not.
+	for _, other := range []string{web.Container("web", "v1.2"), web.Container("web", "2-v1"), web.Container("web-2", "v1")} {
+		if second == other {
+			t.Errorf("a second replica is called %s like the first of something else", second)
+		}
+	}
 }
 
 func TestContainer_SpecDigestIgnoresTheReleaseButNothingElse(t *testing.T) {
@@ -133,6 +142,10 @@ func TestContainer_SpecDigestIgnoresTheReleaseButNothingElse(t *testing.T) {
 		return w.Spec.Labels["kstep.spec"]
 	}
 	base := spec("R1", push, "f1")
+	two := Container(cfg, names, Targets(cfg)[0], 2, "v1", "R1", push, state.AssetsTarget{}, state.EnvTarget{Fingerprint: "f1"})
+	if two.Spec.Labels["kstep.spec"] == base || two.Spec.Labels["kstep.replica"] != "2" {
+		t.Error("two replicas have one digest, and would share a cord")
+	}
 	if got := spec("R2", push, "f1"); got != base {
 		t.Error("another release changes the digest: every redeploy would restart the container")
 	}

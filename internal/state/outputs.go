@@ -152,14 +152,19 @@ type BootReplica struct {
 	Retained bool `json:"retained,omitempty"`
 }
 
-// IDs are the full ids of the containers.
+// IDs are the full ids of the containers that were made.
 func (t BootTarget) IDs() []string {
-	ids := make([]string, len(t.Replicas))
-	for i, r := range t.Replicas {
-		ids[i] = r.Container
+	var ids []string
+	for _, r := range t.Replicas {
+		if r.Container != "" {
+			ids = append(ids, r.Container)
+		}
 	}
 	return ids
 }
+
+// Whole tells that all containers were made: boot may have failed before.
+func (t BootTarget) Whole() bool { return len(t.Replicas) > 0 && len(t.IDs()) == len(t.Replicas) }
 
 // BarrierWaitOutputs is what `barrier-wait` leaves for `cutover`.
 type BarrierWaitOutputs struct {

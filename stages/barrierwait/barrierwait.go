@@ -96,10 +96,7 @@ func (g *gate) wait(ctx context.Context, w *stages.Work) (state.BarrierTarget, e
 	if booted.Waiting {
 		return out, g.follow(ctx)
 	}
-	how, err := g.known(ctx, w, booted)
-	if how == "" && err == nil {
-		how, err = g.ready(ctx, w, booted, &out)
-	}
+	how, err := g.judge(ctx, w, booted, &out)
 	if w.Target.Primary {
 		g.tally(ctx, w, err)
 	}
@@ -108,6 +105,18 @@ func (g *gate) wait(ctx context.Context, w *stages.Work) (state.BarrierTarget, e
 	}
 	out.Ready, out.How = true, how
 	return out, g.follow(ctx)
+}
+
+// judge finds out whether a target's containers are ready.
+func (g *gate) judge(ctx context.Context, w *stages.Work, booted state.BootTarget, out *state.BarrierTarget) (string, error) {
+	if !booted.Whole() {
+		return "", exit.Hint(errors.New("boot failed before it had started all of its containers"), "run kstep boot again")
+	}
+	how, err := g.known(ctx, w, booted)
+	if how != "" || err != nil {
+		return how, err
+	}
+	return g.ready(ctx, w, booted, out)
 }
 
 // known spares containers that an earlier run found ready the wait: they only

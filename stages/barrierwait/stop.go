@@ -30,7 +30,7 @@ func stopOthers(ctx context.Context, in stages.Input, boot state.BootOutputs) {
 		return slices.ContainsFunc(in.Targets, func(own plan.Target) bool { return own.Key() == t.Key() })
 	})
 	_, _, err := stages.Each(ctx, in, others, func(ctx context.Context, w *stages.Work) (struct{}, error) {
-		if booted, ok := boot.Targets[w.Target.Key()]; ok {
+		if booted := boot.Targets[w.Target.Key()]; booted.Whole() {
 			return struct{}{}, stop(ctx, in, w, booted.IDs())
 		}
 		labels := stages.RoleLabels(in.Config, w.Target.Role.Name)

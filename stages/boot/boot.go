@@ -145,7 +145,7 @@ func target(ctx context.Context, in stages.Input, w *stages.Work, from inputs, a
 	for i, one := range all {
 		var err error
 		out.Replicas[i], err = replica(ctx, w, one, env, at)
-		w.Containers = append(w.Containers, out.Replicas[i].Container)
+		w.Containers = out.IDs()
 		if err != nil {
 			return out, err
 		}

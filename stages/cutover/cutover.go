@@ -58,6 +58,9 @@ func (from inputs) booted(key string) (ids []string, err error) {
 	if !ok {
 		return nil, exit.With(exit.MissingState, errors.New("boot has not started it"), "run kstep boot for it")
 	}
+	if !booted.Whole() {
+		return nil, exit.Hint(errors.New("boot failed before it had started all of its containers"), "run kstep boot again")
+	}
 	if !booted.Waiting && !from.waited.Targets[key].Ready {
 		return nil, errors.New("was not ready at the barrier: the old version serves on here")
 	}

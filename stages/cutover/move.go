@@ -69,16 +69,17 @@ func (m *move) admit(ctx context.Context, to traffic.Switch, front engine.Contai
 	return m.back(ctx, to, live, err)
 }
 
-// back returns the traffic to the containers that had it. It runs to its end
+// back returns the traffic to the containers that had it: old ones and, with
+// another number of replicas, new ones that served before. It runs to its end
 // also when the user interrupts: half a way back is the worst place to stop.
 func (m *move) back(ctx context.Context, to traffic.Switch, live []string, cause error) error {
-	served := func(c engine.Container) bool { return slices.Contains(live, c.ID) && slices.Contains(m.before, c.ID) }
-	had := slices.DeleteFunc(slices.Clone(m.old), func(c engine.Container) bool { return !slices.Contains(live, c.ID) })
-	var down []engine.Container
-	for _, c := range m.fresh {
-		if served(c) {
+	var had, down []engine.Container
+	for _, c := range slices.Concat(m.fresh, m.old) {
+		isNew := slices.Contains(engine.IDs(m.fresh), c.ID)
+		switch {
+		case slices.Contains(live, c.ID) && (!isNew || slices.Contains(m.before, c.ID)):
 			had = append(had, c)
-		} else {
+		case isNew:
 			down = append(down, c)
 		}
 	}
