@@ -238,7 +238,11 @@ func TestAccessory_ShowsItsLogsAndRunsPrograms(t *testing.T) {
 	if stdout != "1.10 it's; $HOME\n" {
 		t.Errorf("it printed %q", stdout)
 	}
-	stdout, stderr := w.exits(exit.Failed, "accessory", "exec", "db", "--", "sh", "-c", "echo looked; exit 3")
+	stdout, stderr := w.exits(exit.OK, "accessory", "exec", "db", "--hosts", "vm3", "--", "sh", "-c", "printf rows; echo 'another-secret, they say' >&2")
+	if stdout != "rows" || !strings.Contains(stderr, "[REDACTED], they say\n") {
+		t.Errorf("the streams are %q and %q, want each by itself", stdout, stderr)
+	}
+	stdout, stderr = w.exits(exit.Failed, "accessory", "exec", "db", "--", "sh", "-c", "echo looked; exit 3")
 	if strings.Count(stdout, "looked") != 2 || !strings.Contains(stdout, "[vm1] looked") || !strings.Contains(stderr, "run sh in shop-db on vm3: exit status 3") {
 		t.Errorf("got\n%sand\n%s", stdout, stderr)
 	}

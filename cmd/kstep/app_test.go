@@ -70,7 +70,7 @@ func TestApp_ShowsLogsAndRunsProgramsInWhatServes(t *testing.T) {
 		t.Errorf("once it printed %q", stdout)
 	}
 	stdout, stderr := w.exits(exit.Failed, "app", "exec", "--roles", "web", "--", "sh", "-c", "echo here; test $KSTEP_HOST = vm1")
-	if !strings.Contains(stdout, "[vm1] here\n[vm2] here\n") || !strings.Contains(stderr, "run sh in shop-web-v1 on vm2: exit status 1") || strings.Contains(stderr, "on vm1: exit") {
+	if !strings.Contains(stdout, "[vm1] here\n") || !strings.Contains(stdout, "[vm2] here\n") || !strings.Contains(stderr, "run sh in shop-web-v1 on vm2: exit status 1") || strings.Contains(stderr, "on vm1: exit") {
 		t.Errorf("got\n%sand\n%s", stdout, stderr)
 	}
 }

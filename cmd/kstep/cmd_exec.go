@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -60,25 +59,19 @@ func (p *program) serverExec(ctx context.Context, s *stages.Session, argv []stri
 		if !there || one.Host == "" {
 			continue // It was not reached.
 		}
-		if printErr := p.printExecution(one, "["+one.Host+"] "); printErr != nil {
+		if printErr := p.printExecution(one); printErr != nil {
 			return printErr
 		}
 	}
 	return err
 }
 
-// printExecution prints what a host's program has printed; with a label, lines
-// of several can be told apart.
-func (p *program) printExecution(one execution, label string) error {
+func (p *program) printExecution(one execution) error {
 	if p.global.output == "json" {
 		return json.NewEncoder(p.stdout).Encode(one)
 	}
-	if label == "" {
-		_, err := io.WriteString(p.stdout, one.Output)
-		return err
-	}
 	for line := range strings.Lines(one.Output) {
-		p.result("%s%s", label, strings.TrimSuffix(line, "\n"))
+		p.result("[%s] %s", one.Host, strings.TrimSuffix(line, "\n"))
 	}
 	return nil
 }

@@ -3,11 +3,9 @@ package engine
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"regexp"
 	"slices"
 	"strconv"
@@ -220,65 +218,6 @@ func demultiplex(to io.Writer, from io.Reader) error {
 	}
 	_, err = stdcopy.StdCopy(to, to, bytes.NewReader(data))
 	return err
-}
-
-// Exec runs a program in a running container and returns its exit status and
-// what it wrote to both streams.
-func (c *Client) Exec(ctx context.Context, id string, argv []string) (int, []byte, error) {
-	v, err := c.ready(ctx)
-	if err != nil {
-		return -1, nil, err
-	}
-	what := fmt.Sprintf("run %s in container %s", argv[0], id)
-	made, err := c.api.ExecCreate(ctx, id, client.ExecCreateOptions{Cmd: argv, AttachStdout: true, AttachStderr: true})
-	if err != nil {
-		return -1, nil, c.fail(what, err)
-	}
-	output, err := c.execStart(ctx, v, made.ID)
-	if err != nil {
-		return -1, nil, c.fail(what, err)
-	}
-	ended, err := c.api.ExecInspect(ctx, made.ID, client.ExecInspectOptions{})
-	if err != nil {
-		return -1, output, c.fail(what, err)
-	}
-	if ended.Running {
-		return -1, output, fmt.Errorf("%s on %s: the output ended before the program did", what, c.host)
-	}
-	return ended.ExitCode, output, nil
-}
-
-// execStart asks for the output as a plain answer. The client's own way takes
-// the connection over, past the transport through which every request goes.
-func (c *Client) execStart(ctx context.Context, v version, exec string) ([]byte, error) {
-	url := fmt.Sprintf("http://%s/v%s/exec/%s/start", client.DummyHost, v, exec)
-	body, err := json.Marshal(map[string]bool{"Detach": false, "Tty": false})
-	if err != nil {
-		return nil, err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := c.seam.RoundTrip(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		var answer struct{ Message string }
-		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<16)) // The status alone is an error, too.
-		if json.Unmarshal(text, &answer) == nil && answer.Message != "" {
-			text = []byte(answer.Message)
-		}
-		return nil, fmt.Errorf("%s: %s", resp.Status, text)
-	}
-	var output bytes.Buffer
-	if err := demultiplex(&output, resp.Body); err != nil {
-		return nil, &transportError{err}
-	}
-	return output.Bytes(), nil
 }
 
 // CopyFrom returns a file or folder of a container, running or not, as a tar

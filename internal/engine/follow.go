@@ -49,7 +49,7 @@ func (c *Client) Output(ctx context.Context, id string, which Lines, line func(s
 	defer body.Close()
 	text, frames := io.Pipe()
 	defer text.Close()
-	go func() { frames.CloseWithError(unframe(frames, bufio.NewReader(body))) }()
+	go func() { frames.CloseWithError(unframe(frames, frames, bufio.NewReader(body))) }()
 	for lines := bufio.NewReader(text); ; {
 		one, err := lines.ReadString('\n')
 		if one != "" {
@@ -64,17 +64,17 @@ func (c *Client) Output(ctx context.Context, id string, which Lines, line func(s
 	}
 }
 
-// unframe is demultiplex for what has no end yet.
-func unframe(to io.Writer, from *bufio.Reader) error {
+// unframe is demultiplex for what has no end yet, and keeps the streams apart.
+func unframe(stdout, stderr io.Writer, from *bufio.Reader) error {
 	head, err := from.Peek(8)
 	if len(head) == 0 {
 		return ignoreEOF(err)
 	}
 	if len(head) < 8 || head[0] > 3 || !bytes.Equal(head[1:4], []byte{0, 0, 0}) {
-		_, err = io.Copy(to, from)
+		_, err = io.Copy(stdout, from)
 		return err
 	}
-	_, err = stdcopy.StdCopy(to, to, from)
+	_, err = stdcopy.StdCopy(stdout, stderr, from)
 	return err
 }
 
