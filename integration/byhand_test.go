@@ -11,8 +11,8 @@ import (
 // and stops and starts a worker and a proxy.
 func (w *world) byHand() {
 	w.t.Helper()
-	if r := w.must("app", "exec", "--once", "--", "sh", "-c", "echo $KSTEP_ROLE on $KSTEP_HOST >&2"); r.Stdout != "web on vm1\n" {
-		w.t.Errorf("app exec prints %q", r.Stdout)
+	if r := w.must("app", "exec", "--once", "--", "sh", "-c", "echo $KSTEP_ROLE; echo on $KSTEP_HOST >&2"); r.Stdout != "web\n" || !strings.Contains(r.Stderr, "on vm1\n") {
+		w.t.Errorf("app exec prints %q, and %q", r.Stdout, r.Stderr)
 	}
 	if r := w.exits(10, "app", "exec", "--", "sh", "-c", "test $KSTEP_HOST != vm2 || exit 3"); !strings.Contains(r.Stderr, "on vm2: exit status 3") {
 		w.t.Errorf("app exec does not tell the status:\n%s", r.Stderr)

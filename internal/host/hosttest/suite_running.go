@@ -96,14 +96,14 @@ func (s suite) exec() {
 	id := s.run(s.spec())
 	status, out, err := s.e.Exec(s.Context(), id, []string{"sh", "-c", "echo out; echo err >&2; exit 4"})
 	must(s, err)
+	if status != 4 || !strings.Contains(string(out), "out\n") || !strings.Contains(string(out), "err\n") {
+		s.Errorf("got status %d and %q, want 4 and both lines", status, out)
+	}
 	var stdout, stderr strings.Builder
 	status, err = s.e.ExecTo(s.Context(), id, []string{"sh", "-c", "echo out; echo err >&2; exit 4"}, &stdout, &stderr)
 	must(s, err)
-	if stdout.String() != "out\n" || stderr.String() != "err\n" {
-		s.Errorf("got %q and %q, want the streams apart", stdout.String(), stderr.String())
-	}
-	if status != 4 || !strings.Contains(string(out), "out\n") || !strings.Contains(string(out), "err\n") {
-		s.Errorf("got status %d and %q, want 4 and both lines", status, out)
+	if status != 4 || stdout.String() != "out\n" || stderr.String() != "err\n" {
+		s.Errorf("got %d, %q and %q, want 4 and the streams apart", status, stdout.String(), stderr.String())
 	}
 	must(s, s.e.Stop(s.Context(), id, engine.Stop{Timeout: time.Second}))
 	if _, _, err := s.e.Exec(s.Context(), id, []string{"sh"}); !errors.Is(err, engine.ErrConflict) {
