@@ -70,7 +70,7 @@ A fault injector stands where every remote operation of kstep passes (engine req
 
 const onFakes = `## On hosts that are not there
 
-The hosts are the fake ones of the unit tests: real SSH, SFTP and HTTP, and an engine and a proxy that imitate Docker and Traefik. Two hosts, of which one has two roles. A half written, hidden file that a killed run left behind is not counted as a difference: nobody reads it, and a later prune sweeps it away.
+The hosts are the fake ones of the unit tests: real SSH, SFTP and HTTP, and an engine and a proxy that imitate Docker and Traefik. Two hosts with two containers of the web role each, and one of another role on one of them. A half written, hidden file that a killed run left behind is not counted as a difference: nobody reads it, and a later prune sweeps it away.
 
 `
 
