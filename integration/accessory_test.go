@@ -20,6 +20,7 @@ const accessoryYAML = `accessories:
     env: {secret: [CERT:TOKEN]}
     files: [{local: db.conf, remote: /etc/db.conf, mode: 0640, owner: 65534, options: ro}]
     directories: [data:/data]
+    healthcheck: {cmd: "test -e /etc/db.conf", interval: 200ms}
 `
 
 // bootAccessory boots it with an environment, and expects it to have what it was

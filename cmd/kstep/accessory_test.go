@@ -252,6 +252,21 @@ func TestAccessory_ShowsItsLogsAndRunsPrograms(t *testing.T) {
 	}
 }
 
+func TestAccessory_IsBootedWhenItsOwnCheckSaysSo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.withAccessory("    healthcheck: {cmd: [ping], start_period: 0, retries: 2}\n")
+	for _, name := range []string{"/plain:1", "/plain:2"} { // Images that bring no check.
+		w.hosts["vm3"].Engine.AddImage(w.registry.Host()+name, hosttest.Image{})
+	}
+	w.hosts["vm3"].Engine.Behave("/plain:1", hosttest.Behaviour{Sick: true})
+	w.replace("/db:1", "/plain:1")
+	w.refuses(exit.Failed, "shop-db does not work: health check says unhealthy", "accessory", "boot", "db", "--hosts", "vm3")
+	w.replace("/plain:1", "/plain:2")
+	w.says("started shop-db", "accessory", "reboot", "db", "--hosts", "vm3")
+	w.says("running, healthy", "accessory", "details", "db", "--hosts", "vm3")
+}
+
 func TestAccessory_OfTwoDestinationsOnAHostDoNotMeet(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

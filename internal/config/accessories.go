@@ -63,10 +63,34 @@ type Accessory struct {
 	Labels map[string]string `json:"labels,omitempty"`
 	// Logging replaces the top-level one.
 	Logging *Logging `json:"logging,omitempty"`
+	// Healthcheck tells when it is ready, where the image brings no check.
+	Healthcheck *AccessoryHealthcheck `json:"healthcheck,omitempty"`
 	// Stop is merged over the top-level one, key by key.
 	Stop *Stop `json:"stop,omitempty"`
 	// Options are those of `docker run`.
 	Options runopt.Options `json:"options,omitzero"`
+}
+
+// AccessoryHealthcheck is Docker's own check of an accessory's container; boot
+// and reboot wait for it.
+type AccessoryHealthcheck struct {
+	// Cmd is run in the container; status 0 means ready. A string goes to the
+	// image's shell, a list is executed directly.
+	Cmd HealthCommand `json:"cmd" jsonschema:"required"`
+	// Interval is the time between two checks.
+	Interval Duration `json:"interval" jsonschema:"default=2s"`
+	// Timeout is how long one check may take.
+	Timeout Duration `json:"timeout" jsonschema:"default=5s"`
+	// StartPeriod is how long failing checks are not held against a new
+	// container.
+	StartPeriod Duration `json:"start_period" jsonschema:"default=1m"`
+	// Retries is how many failing checks in a row, after the start period, make
+	// it unhealthy.
+	Retries int `json:"retries" jsonschema:"default=3,minimum=1"`
+}
+
+func defaultAccessoryHealthcheck() AccessoryHealthcheck {
+	return AccessoryHealthcheck{Interval: Duration(2e9), Timeout: Duration(5e9), StartPeriod: Duration(60e9), Retries: 3}
 }
 
 // Mounted is a file or folder that an accessory's container sees.
@@ -123,12 +147,15 @@ func (a *Accessories) UnmarshalJSON(data []byte) error {
 
 // UnmarshalJSON decodes over the defaults of those parts that are there.
 func (a *Accessory) UnmarshalJSON(data []byte) error {
-	var given struct{ Stop json.RawMessage }
+	var given struct{ Healthcheck, Stop json.RawMessage }
 	if err := json.Unmarshal(data, &given); err != nil {
 		return err
 	}
 	type plain Accessory
 	var p plain
+	if given.Healthcheck != nil {
+		p.Healthcheck = new(defaultAccessoryHealthcheck())
+	}
 	if given.Stop != nil {
 		p.Stop = new(defaultStop())
 	}
@@ -213,6 +240,10 @@ func (c *checker) accessories() {
 		c.runOptions(below("options"), a.Options)
 		if a.Stop != nil {
 			c.stop(below("stop"), *a.Stop)
+		}
+		if h := a.Healthcheck; h != nil {
+			c.positive(below("healthcheck", "interval"), h.Interval)
+			c.positive(below("healthcheck", "timeout"), h.Timeout)
 		}
 		for k, m := range a.Directories {
 			c.inside(below("directories", itoa(k)), m.Local, m.Remote)

@@ -26,6 +26,7 @@ accessories:
     directories: [data:/var/lib/mysql, /srv/backups:/backups:ro]
     volumes: [extra:/extra]
     stop: {signal: SIGQUIT}
+    healthcheck: {cmd: mysqladmin ping, interval: 1s}
     options: {memory: 512m, user: 1000}
   cache: {image: "registry:5000/valkey", roles: [web, job]}
   logs: {image: "vector@sha256:` + sixtyFour + `", tag: db}
@@ -54,6 +55,9 @@ func TestAccessories_AreReadInEveryFormAndShownAgain(t *testing.T) {
 		{Local: "data", Remote: "/var/lib/mysql"}, {Local: "/srv/backups", Remote: "/backups", Options: "ro"},
 	})
 	same(t, "stop", cfg.AccessoryStop(db), Stop{Signal: "SIGQUIT", Timeout: Duration(7e9)})
+	same(t, "healthcheck", *db.Healthcheck, AccessoryHealthcheck{
+		Cmd: HealthCommand{Shell: "mysqladmin ping"}, Interval: Duration(1e9), Timeout: Duration(5e9), StartPeriod: Duration(60e9), Retries: 3,
+	})
 	same(t, "user", db.Options.User, "1000")
 	same(t, "logging", cfg.AccessoryLogging(db).Options, map[string]string{"max-size": "10m"})
 	var uses []string
@@ -102,6 +106,8 @@ func TestAccessories_SayWhatIsWrongAndWhere(t *testing.T) {
 		"a folder out of ours": {one("host: a, directories: ['../x:/x']"), `kstep.yml:5:45: accessories.db.directories[0]: must not lead out of its folder with ..`},
 		"a file out of ours":   {one("host: a, files: ['x:/../x']"), `kstep.yml:5:39: accessories.db.files[0]: must not lead out of its folder with ..`},
 		"two mounts at once":   {one("host: a, directories: ['x:/x'], volumes: ['y:/x/']"), `kstep.yml:5:64: accessories.db.volumes[0]: something else is mounted at /x already`},
+		"a check of nothing":   {one("host: a, healthcheck: {}"), `kstep.yml:5:31: accessories.db.healthcheck.cmd: is missing`},
+		"a check at no time":   {one("host: a, healthcheck: {cmd: x, interval: 0}"), `kstep.yml:5:63: accessories.db.healthcheck.interval: must be longer than 0s`},
 		"an unknown option":    {one("host: a, options: {memry: 1g}"), `kstep.yml:5:41: accessories.db.options.memry: unknown key; did you mean "memory"?`},
 		"a bad option":         {one("host: a, options: {ulimit: x}"), `kstep.yml:5:49: accessories.db.options.ulimit: must be name=soft or name=soft:hard, such as nofile=65536`},
 		"a label of kstep":     {one("host: a, labels: {kstep.x: y}"), `kstep.yml:5:40: accessories.db.labels["kstep.x"]: labels that begin with "kstep." are kstep's own`},

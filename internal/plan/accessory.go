@@ -32,6 +32,12 @@ func Accessory(cfg *config.Config, n Names, a config.Accessory, env, files strin
 		Log:            engine.Log{Driver: logging.Driver, Options: logging.Options},
 		EnvFingerprint: env,
 	}
+	if h := a.Healthcheck; h != nil {
+		spec.Health = &engine.Health{
+			Shell: h.Cmd.Shell, Exec: h.Cmd.Exec,
+			Interval: h.Interval.D(), Timeout: h.Timeout.D(), StartPeriod: h.StartPeriod.D(), Retries: h.Retries,
+		}
+	}
 	maps.Copy(spec.Labels, a.Labels)
 	digest := spec.Digest()
 	maps.Copy(spec.Labels, AccessoryLabels(n, a.Name))
@@ -40,7 +46,7 @@ func Accessory(cfg *config.Config, n Names, a config.Accessory, env, files strin
 		"service": spec.Name, "image": spec.Image, "cmd": spec.Cmd, "labels": a.Labels,
 		"port": a.Port, "options": a.Options, "env": env,
 		"files": uploaded, "directories": folders, "volumes": a.Volumes,
-		"stop": spec.Stop, "logging": spec.Log,
+		"healthcheck": spec.Health, "stop": spec.Stop, "logging": spec.Log,
 	})
 	return spec
 }

@@ -40,6 +40,7 @@ func TestAccessory_DriftNamesTheKeysThatDiffer(t *testing.T) {
 		"a label":       {func(a *config.Accessory) { a.Labels = map[string]string{"a": "b"} }, "hmac-sha256:aaaa", "hmac-sha256:0123456789abcdef", []string{"labels"}},
 		"memory":        {func(a *config.Accessory) { a.Options.Memory = 1 }, "hmac-sha256:aaaa", "hmac-sha256:0123456789abcdef", []string{"options"}},
 		"another name":  {func(a *config.Accessory) { a.Service = "main" }, "hmac-sha256:aaaa", "hmac-sha256:0123456789abcdef", []string{"service"}},
+		"a check":       {func(a *config.Accessory) { a.Healthcheck = &config.AccessoryHealthcheck{Retries: 1} }, "hmac-sha256:aaaa", "hmac-sha256:0123456789abcdef", []string{"healthcheck"}},
 		"a grace":       {func(a *config.Accessory) { a.Stop = &config.Stop{Timeout: 1} }, "hmac-sha256:aaaa", "hmac-sha256:0123456789abcdef", []string{"stop"}},
 		"a log driver":  {func(a *config.Accessory) { a.Logging = &config.Logging{Driver: "local"} }, "hmac-sha256:aaaa", "hmac-sha256:0123456789abcdef", []string{"logging"}},
 		"a named mount": {func(a *config.Accessory) { a.Volumes = []string{"v:/v"} }, "hmac-sha256:aaaa", "hmac-sha256:0123456789abcdef", []string{"volumes"}},

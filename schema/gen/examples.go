@@ -67,6 +67,7 @@ func examples() map[string][]any {
 			obj{"local": "config/tls.key", "remote": "/etc/mysql/tls.key", "mode": "0600", "owner": "999:999"},
 		}},
 		"Accessory.directories":    {arr{"data:/var/lib/mysql", "/srv/backups:/backups"}},
+		"Accessory.healthcheck":    {obj{"cmd": "mysqladmin ping --host 127.0.0.1"}},
 		"Accessory.volumes":        {arr{"mysql-files:/var/lib/mysql-files"}},
 		"Accessory.labels":         {obj{"team": "checkout"}},
 		"Accessory.options":        {obj{"memory": "2g", "network-alias": arr{"db"}}},
