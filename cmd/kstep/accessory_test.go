@@ -131,6 +131,10 @@ func TestAccessory_IsBootedOnceAndReplacedOnlyWhenAskedTo(t *testing.T) {
 		t.Errorf("the old file is still there: %v", err)
 	}
 	w.says("as configured", "accessory", "details", "db")
+	if err := os.Remove(filepath.Join(w.dir, "my.cnf")); err != nil {
+		t.Fatal(err)
+	}
+	w.says("not known: its files are not here", "accessory", "details", "db")
 }
 
 func TestAccessory_NoDeployPruneOrAbortTouchesIt(t *testing.T) {

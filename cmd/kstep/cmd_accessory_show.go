@@ -74,7 +74,9 @@ type accessoryStatus struct {
 	Since     time.Time `json:"since,omitzero"`
 	// Differs are the keys whose settings are not today's.
 	Differs []string `json:"differs,omitempty"`
-	Error   string   `json:"error,omitempty"`
+	// Unknown is why that cannot be told.
+	Unknown string `json:"unknown,omitempty"`
+	Error   string `json:"error,omitempty"`
 }
 
 func (p *program) accessoryDetails(ctx context.Context, s *stages.Session, name string) error {
@@ -93,9 +95,8 @@ func (p *program) accessoryDetails(ctx context.Context, s *stages.Session, name 
 
 // observeAccessories looks at the accessories on all hosts and changes nothing.
 func observeAccessories(ctx context.Context, in stages.Input) ([]accessoryStatus, error) {
-	uploads, missing := uploadsFor(in.Config, in.Targets)
 	records, found, err := stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (accessoryStatus, error) {
-		return observeAccessory(ctx, placeOf(in, w, uploads), missing == nil)
+		return observeAccessory(ctx, placeOf(in, w, nil))
 	})
 	var all []accessoryStatus
 	for i, t := range in.Targets {
@@ -106,10 +107,10 @@ func observeAccessories(ctx context.Context, in stages.Input) ([]accessoryStatus
 		}
 		all = append(all, one)
 	}
-	return all, errors.Join(err, missing)
+	return all, err
 }
 
-func observeAccessory(ctx context.Context, at accessory.Place, comparable bool) (accessoryStatus, error) {
+func observeAccessory(ctx context.Context, at accessory.Place) (accessoryStatus, error) {
 	seen, err := at.Look(ctx)
 	if err != nil || !seen.There {
 		return accessoryStatus{}, err
@@ -119,7 +120,8 @@ func observeAccessory(ctx context.Context, at accessory.Place, comparable bool) 
 		return accessoryStatus{}, err
 	}
 	one := accessoryStatus{Name: c.Name, Container: c.ID, Image: c.Image, State: c.State, Health: c.Health, Since: c.Started}
-	if !comparable {
+	if at.Uploads, err = accessory.Local(at.Config, at.Accessory); err != nil {
+		one.Unknown = err.Error() // Whoever looks need not have the files.
 		return one, nil
 	}
 	spec, _, err := at.Wanted(ctx)
@@ -155,6 +157,8 @@ func (a accessoryStatus) settings() string {
 	switch {
 	case a.State == "":
 		return "-"
+	case a.Unknown != "":
+		return "not known: its files are not here"
 	case len(a.Differs) > 0:
 		return "differ: " + strings.Join(a.Differs, ", ")
 	}
