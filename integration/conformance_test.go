@@ -42,9 +42,8 @@ func TestConformance_HostsOfTheRigPassTheSuite(t *testing.T) {
 		transport string
 		sudo      bool
 	}{
-		"root over the socket":   {host: "root@vm1", transport: host.EngineSocket},
-		"root over dial-stdio":   {host: "root@vm2", transport: host.EngineStdio},
-		"a user in group docker": {host: "deploy@vm3"},
+		"root over the socket":                    {host: "root@vm1", transport: host.EngineSocket},
+		"a user in group docker, over dial-stdio": {host: "deploy@vm2", transport: host.EngineStdio},
 	}
 	for label, test := range tests {
 		t.Run(label, func(t *testing.T) {

@@ -149,7 +149,7 @@ func newBroken(t *testing.T, s settings) *broken {
 	b.release("") // From here on each release leaves the same.
 	var err error
 	if b.load, err = b.rig.StartTraffic(t.Context(), rig.Load{
-		Pace: 20 * time.Millisecond, Slow: 1, SlowFor: 200 * time.Millisecond, For: time.Hour, Limit: 5_000_000,
+		Pace: 40 * time.Millisecond, Slow: 1, SlowFor: 200 * time.Millisecond, For: time.Hour, Limit: 5_000_000,
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -34,11 +34,15 @@ func TestInterrupt_ParksTheDeployAndARerunFinishesIt(t *testing.T) {
 		p := w.start("deploy")
 		w.reaches(p, c.stage)
 		time.Sleep(100 * time.Millisecond) // Into the stage, wherever that is.
-		w.parks(p, c.signal, c.exit)
-		if got := w.state(c.stage)["status"]; got != "interrupted" {
-			t.Errorf("%s.json says %v, want interrupted", c.stage, got)
+		r := w.parks(p, c.signal, c.exit)
+		// The signal may take so long that this stage was done, and the next one about
+		// to begin.
+		at := lastStage(r)
+		done := strings.Contains(r.Stderr[strings.LastIndex(r.Stderr, at+"\n"):], "ok in ")
+		if now := w.state(at); !done && now["status"] != "interrupted" && now["release"] == w.state("build")["release"] {
+			t.Errorf("%s.json says %v, want interrupted", at, now["status"])
 		}
-		if c.stage != "cutover" {
+		if at != "cutover" && at != "prune" {
 			w.serves(serving)
 		}
 		w.must("deploy")

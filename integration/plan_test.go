@@ -3,7 +3,6 @@
 package integration
 
 import (
-	"slices"
 	"strings"
 	"testing"
 )
@@ -53,27 +52,4 @@ func TestPlan_IsCarriedOutUnlessSomebodyElseDeployed(t *testing.T) {
 		t.Errorf("the refused deploy changed the hosts:\n%s", diff)
 	}
 	w.serves("v3")
-}
-
-func TestPlan_FollowsAReleaseThroughItsStages(t *testing.T) {
-	t.Parallel()
-	s := settings{}
-	w := begin(t, s)
-	w.must("deploy")
-	w.commit(s.version("v2", ""))
-	w.must("build")
-	w.must("push")
-	const file = "kstep-state/plan.json"
-	w.planned(2, "--out", file)
-	for i, stage := range allStages()[2:] {
-		w.must(stage, "--plan", file)
-		out := w.planned(map[bool]int{true: 0, false: 2}[stage == "cutover" || stage == "prune"])
-		for line := range strings.Lines(out) {
-			of, _, _ := strings.Cut(line, " ")
-			if slices.Contains(allStages()[:i+3], of) && !strings.Contains(line, "nothing to do") {
-				t.Errorf("after %s, plan has something left before it: %s", stage, line)
-			}
-		}
-	}
-	w.serves("v2")
 }

@@ -249,10 +249,10 @@ func (w *world) runs(host string, want ...string) {
 }
 
 // traffic starts a request loop over both hosts and the load balancer, at a
-// pace that leaves the machine some time for the rig beside this one.
+// pace that leaves the machine some time for the rigs beside this one.
 func (w *world) traffic() *rig.Traffic {
 	w.t.Helper()
-	return w.load(rig.Load{Pace: 20 * time.Millisecond})
+	return w.load(rig.Load{Pace: 50 * time.Millisecond})
 }
 
 // load starts a request loop.
