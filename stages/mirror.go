@@ -16,10 +16,11 @@ import (
 // FromHosts is the Session.StateFrom that goes on with the state on the hosts.
 const FromHosts = "hosts"
 
-// Bounds for copying state to the lease host. An interrupted stage has little
-// time left, and a failed one may have failed because of that host.
+// Bounds for copying state to the lease host: some fifty round trips at most,
+// which may be long ones. An interrupted stage has little time left, and a failed
+// one may have failed because of that host.
 const (
-	mirrorTime = 10 * time.Second
+	mirrorTime = time.Minute
 	parkedTime = time.Second
 )
 

@@ -233,7 +233,7 @@ type users struct {
 }
 
 // userPause keeps the users from taking the processors from what they watch.
-const userPause = 10 * time.Millisecond
+const userPause = 25 * time.Millisecond
 
 func (g *ground) users() *users {
 	ctx, stop := context.WithCancel(context.Background())
