@@ -55,7 +55,7 @@ func containerFact(c engine.Container) string { return "container " + plan.Short
 // it was made from never changes.
 func condition(c engine.Container) string {
 	now := "stopped"
-	if Up(c) {
+	if c.Up() {
 		now = "running"
 	}
 	return c.Name + ", " + now

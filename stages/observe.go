@@ -81,11 +81,6 @@ func (s Seen) RoutedTo(all []engine.Container) bool {
 		!slices.ContainsFunc(all, func(c engine.Container) bool { return !slices.Contains(s.Routed, c.ID) })
 }
 
-// Up tells whether a container works, or would by itself.
-func Up(c engine.Container) bool {
-	return c.Running() || c.State == "restarting" || c.State == "paused"
-}
-
 // SwitchOf is Switch of a kind that the config need not ask for: a container
 // gets traffic in the way it was made for.
 func SwitchOf(kind string, in Input, w *Work, word traffic.Word) traffic.Switch {

@@ -19,11 +19,9 @@ import (
 func configureAbort(p *program, app *kingpin.Application, actions map[string]action) {
 	cmd := app.Command("abort", "Take a release's new containers down and keep the old version serving. Safe at any moment.")
 	release := cmd.Flag("release", "The release's id; default: the one in the state folder, else what the hosts tell.").String()
-	actions["abort"] = func(ctx context.Context) error {
-		return p.withSession(ctx, "abort", "", stages.Options{}, func(ctx context.Context, s *stages.Session) error {
-			return p.abort(ctx, s, *release)
-		})
-	}
+	actions["abort"] = p.inSession("abort", func(ctx context.Context, s *stages.Session) error {
+		return p.abort(ctx, s, *release)
+	})
 }
 
 func (p *program) abort(ctx context.Context, s *stages.Session, id string) error {

@@ -48,11 +48,9 @@ func configureAccessory(p *program, app *kingpin.Application, actions map[string
 		sub := cmd.Command(one.name, one.help)
 		name := accessoryArg(sub).Required().String()
 		command := "accessory " + one.name
-		actions[command] = func(ctx context.Context) error {
-			return p.withSession(ctx, command, "", stages.Options{}, func(ctx context.Context, s *stages.Session) error {
-				return outsideAccessories(ctx, s, command, *name, one.act)
-			})
-		}
+		actions[command] = p.inSession(command, func(ctx context.Context, s *stages.Session) error {
+			return outsideAccessories(ctx, s, command, *name, one.act)
+		})
 	}
 	configureAccessoryShow(p, cmd, actions)
 	configureAccessoryRemove(p, cmd, actions)

@@ -20,16 +20,14 @@ func configureAccessoryRemove(p *program, cmd *kingpin.CmdClause, actions map[st
 	name := accessoryArg(remove).Required().String()
 	yes := remove.Flag("yes", "Do it; without it nothing is removed.").Short('y').Bool()
 	data := remove.Flag("data", "Also remove their directories below the run directory, and volumes that nobody gave a name. There is no way back.").Bool()
-	actions["accessory remove"] = func(ctx context.Context) error {
-		return p.withSession(ctx, "accessory remove", "", stages.Options{}, func(ctx context.Context, s *stages.Session) error {
-			if !*yes {
-				return unconfirmed(s, *name, *data)
-			}
-			return outsideAccessories(ctx, s, "accessory remove", *name, func(ctx context.Context, in stages.Input) ([]state.Target, error) {
-				return removeAccessories(ctx, in, *data)
-			})
+	actions["accessory remove"] = p.inSession("accessory remove", func(ctx context.Context, s *stages.Session) error {
+		if !*yes {
+			return unconfirmed(s, *name, *data)
+		}
+		return outsideAccessories(ctx, s, "accessory remove", *name, func(ctx context.Context, in stages.Input) ([]state.Target, error) {
+			return removeAccessories(ctx, in, *data)
 		})
-	}
+	})
 }
 
 // unconfirmed tells what would go.

@@ -23,30 +23,24 @@ import (
 func configureAccessoryShow(p *program, cmd *kingpin.CmdClause, actions map[string]action) {
 	details := cmd.Command("details", "Show the accessories on every host: image, state, and whether their settings are today's.")
 	shown := accessoryArg(details).Default(config.AllAccessories).String()
-	actions["accessory details"] = func(ctx context.Context) error {
-		return p.withSession(ctx, "accessory details", "", stages.Options{}, func(ctx context.Context, s *stages.Session) error {
-			return p.accessoryDetails(ctx, s, *shown)
-		})
-	}
+	actions["accessory details"] = p.inSession("accessory details", func(ctx context.Context, s *stages.Session) error {
+		return p.accessoryDetails(ctx, s, *shown)
+	})
 
 	logs := cmd.Command("logs", "Show what accessories have written.")
 	logged := accessoryArg(logs).Required().String()
 	flags := &logFlags{}
 	flags.declare(logs)
-	actions["accessory logs"] = func(ctx context.Context) error {
-		return p.withSession(ctx, "accessory logs", "", stages.Options{}, func(ctx context.Context, s *stages.Session) error {
-			return p.accessoryLogs(ctx, s, *logged, flags)
-		})
-	}
+	actions["accessory logs"] = p.inSession("accessory logs", func(ctx context.Context, s *stages.Session) error {
+		return p.accessoryLogs(ctx, s, *logged, flags)
+	})
 
 	exec := cmd.Command("exec", "Run a program in the running containers of an accessory, without a shell, and show what it prints. Put -- before it: kstep accessory exec db -- psql -l.")
 	in := accessoryArg(exec).Required().String()
 	argv := exec.Arg("program", "The program and its arguments.").Required().Strings()
-	actions["accessory exec"] = func(ctx context.Context) error {
-		return p.withSession(ctx, "accessory exec", "", stages.Options{}, func(ctx context.Context, s *stages.Session) error {
-			return p.accessoryExec(ctx, s, *in, *argv)
-		})
-	}
+	actions["accessory exec"] = p.inSession("accessory exec", func(ctx context.Context, s *stages.Session) error {
+		return p.accessoryExec(ctx, s, *in, *argv)
+	})
 }
 
 // accessoriesIn are the accessories of a name that the filters leave.
@@ -136,21 +130,9 @@ func (p *program) printAccessories(all []accessoryStatus) error {
 	fmt.Fprintln(table, "HOST\tACCESSORY\tCONTAINER\tIMAGE\tSTATE\tSINCE (UTC)\tSETTINGS")
 	for _, one := range all {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", one.Host, one.Accessory, orDash(one.Name), orDash(one.Image),
-			one.condition(), orDash(dated(one.Since)), one.settings())
+			condition(one.State, one.Health, one.Error), orDash(dated(one.Since)), one.settings())
 	}
 	return table.Flush()
-}
-
-func (a accessoryStatus) condition() string {
-	switch {
-	case a.Error != "":
-		return "unknown"
-	case a.State == "":
-		return "nothing"
-	case a.Health != "":
-		return a.State + ", " + a.Health
-	}
-	return a.State
 }
 
 func (a accessoryStatus) settings() string {

@@ -62,11 +62,6 @@ func configureApp(p *program, app *kingpin.Application, actions map[string]actio
 	actions["app exec"] = p.inSession("app exec", func(ctx context.Context, s *stages.Session) error { return p.appExec(ctx, s, *once, *argv) })
 }
 
-// inSession makes an action of work that needs no more than a session.
-func (p *program) inSession(command string, work func(context.Context, *stages.Session) error) action {
-	return func(ctx context.Context) error { return p.withSession(ctx, command, "", stages.Options{}, work) }
-}
-
 // inService are the containers that serve, or would if they ran.
 func inService(t plan.Target, seen stages.Seen) []engine.Container {
 	if live := seen.Live(t.Role.Name, t.Proxied); len(live) > 0 {
@@ -100,7 +95,7 @@ func eachInService(ctx context.Context, in stages.Input, act func(context.Contex
 }
 
 func stopApp(ctx context.Context, _ stages.Input, w *stages.Work, c engine.Container) error {
-	if !stages.Up(c) {
+	if !c.Up() {
 		return nil
 	}
 	if err := w.Host.Engine().Stop(ctx, c.ID, engine.Stop{}); err != nil {
@@ -186,8 +181,7 @@ func (p *program) appContainers(ctx context.Context, s *stages.Session, whole bo
 		if c.InService {
 			serves = "yes"
 		}
-		like := accessoryStatus{State: c.State, Health: c.Health}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.Host, c.Role, c.Name, c.Version, like.condition(), serves, dated(c.Created))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.Host, c.Role, c.Name, c.Version, condition(c.State, c.Health, ""), serves, dated(c.Created))
 	}
 	return errors.Join(err, table.Flush())
 }

@@ -17,17 +17,13 @@ import (
 func configureEnv(p *program, app *kingpin.Application, actions map[string]action) {
 	cmd := app.Command("env", "The environments on the hosts, by hand.")
 	cmd.Command("push", "Write the environment of every role and accessory to its hosts; the next deploy or `accessory reboot` uses it. Needs no state, and waits for no release.")
-	actions["env push"] = func(ctx context.Context) error {
-		return p.withSession(ctx, "env push", "", stages.Options{}, envPush)
-	}
+	actions["env push"] = p.inSession("env push", envPush)
 	cmd.Command("delete", "Remove this service's environments from the hosts. Containers keep what they were made with.")
-	actions["env delete"] = func(ctx context.Context) error {
-		return p.withSession(ctx, "env delete", "", stages.Options{}, func(ctx context.Context, s *stages.Session) error {
-			return stages.OutsideOn(ctx, s, "env delete", everything(s), func(ctx context.Context, in stages.Input) ([]state.Target, error) {
-				return envpush.Delete(ctx, in, len(s.Roles) > 0)
-			})
+	actions["env delete"] = p.inSession("env delete", func(ctx context.Context, s *stages.Session) error {
+		return stages.OutsideOn(ctx, s, "env delete", everything(s), func(ctx context.Context, in stages.Input) ([]state.Target, error) {
+			return envpush.Delete(ctx, in, len(s.Roles) > 0)
 		})
-	}
+	})
 }
 
 func envPush(ctx context.Context, s *stages.Session) error {

@@ -17,11 +17,9 @@ import (
 func configureExec(p *program, server *kingpin.CmdClause, actions map[string]action) {
 	cmd := server.Command("exec", "Run a program on every host, without a shell, and show what it prints. Put -- before it: kstep server exec -- df -h.")
 	argv := cmd.Arg("program", "The program and its arguments.").Required().Strings()
-	actions["server exec"] = func(ctx context.Context) error {
-		return p.withSession(ctx, "server exec", "", stages.Options{}, func(ctx context.Context, s *stages.Session) error {
-			return p.serverExec(ctx, s, *argv)
-		})
-	}
+	actions["server exec"] = p.inSession("server exec", func(ctx context.Context, s *stages.Session) error {
+		return p.serverExec(ctx, s, *argv)
+	})
 }
 
 // execution is a host's line of `kstep server exec --output json`, and of

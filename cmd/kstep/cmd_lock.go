@@ -48,15 +48,13 @@ func configureLock(p *program, app *kingpin.Application, actions map[string]acti
 
 // withLease makes an action of work on the lease.
 func (p *program) withLease(command string, work func(context.Context, *stages.Session, lease.Store) error) action {
-	return func(ctx context.Context) error {
-		return p.withSession(ctx, command, "", stages.Options{}, func(ctx context.Context, s *stages.Session) error {
-			store, err := s.LeaseStore(ctx)
-			if err != nil {
-				return err
-			}
-			return work(ctx, s, store)
-		})
-	}
+	return p.inSession(command, func(ctx context.Context, s *stages.Session) error {
+		store, err := s.LeaseStore(ctx)
+		if err != nil {
+			return err
+		}
+		return work(ctx, s, store)
+	})
 }
 
 func (p *program) lockStatus(ctx context.Context, _ *stages.Session, store lease.Store) error {

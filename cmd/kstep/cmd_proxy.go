@@ -57,25 +57,23 @@ func oneHost(do func(context.Context, *stages.Session, *stages.Work) (proxy.Boot
 // onProxies makes an action of work on every host that has a proxied role, each
 // once.
 func (p *program) onProxies(command string, work func(context.Context, *stages.Session, []plan.Target) error) action {
-	return func(ctx context.Context) error {
-		return p.withSession(ctx, command, "", stages.Options{}, func(ctx context.Context, s *stages.Session) error {
-			all, err := plan.Filter(plan.Targets(s.Config), s.Roles, s.HostGlobs)
-			if err != nil {
-				return err
+	return p.inSession(command, func(ctx context.Context, s *stages.Session) error {
+		all, err := plan.Filter(plan.Targets(s.Config), s.Roles, s.HostGlobs)
+		if err != nil {
+			return err
+		}
+		var hosts []plan.Target
+		for _, t := range all {
+			known := slices.ContainsFunc(hosts, func(h plan.Target) bool { return h.Host == t.Host })
+			if t.Proxied && !known {
+				hosts = append(hosts, t)
 			}
-			var hosts []plan.Target
-			for _, t := range all {
-				known := slices.ContainsFunc(hosts, func(h plan.Target) bool { return h.Host == t.Host })
-				if t.Proxied && !known {
-					hosts = append(hosts, t)
-				}
-			}
-			if len(hosts) == 0 {
-				return exit.Errorf(exit.Usage, "no proxied role runs on the hosts that the filters leave")
-			}
-			return work(ctx, s, hosts)
-		})
-	}
+		}
+		if len(hosts) == 0 {
+			return exit.Errorf(exit.Usage, "no proxied role runs on the hosts that the filters leave")
+		}
+		return work(ctx, s, hosts)
+	})
 }
 
 // rebootGroup reboots the proxies of some hosts, with the hooks that take the

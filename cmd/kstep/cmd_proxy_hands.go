@@ -120,8 +120,7 @@ func (p *program) printProxies(all []proxyStatus) error {
 		case one.Differs:
 			settings = "differ"
 		}
-		like := accessoryStatus{State: one.State, Error: one.Error}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", one.Host, orDash(one.Image), like.condition(), orDash(dated(one.Since)), settings)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", one.Host, orDash(one.Image), condition(one.State, "", one.Error), orDash(dated(one.Since)), settings)
 	}
 	return table.Flush()
 }

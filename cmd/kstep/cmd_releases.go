@@ -18,9 +18,7 @@ import (
 // configureReleases declares `kstep releases`: what the hosts retained.
 func configureReleases(p *program, app *kingpin.Application, actions map[string]action) {
 	app.Command("releases", "List the versions that served, and where a rollback to them is ready.")
-	actions["releases"] = func(ctx context.Context) error {
-		return p.withSession(ctx, "releases", "", stages.Options{}, p.releases)
-	}
+	actions["releases"] = p.inSession("releases", p.releases)
 }
 
 // releasesReport is `kstep releases --output json`.

@@ -21,9 +21,7 @@ import (
 func configureServer(p *program, app *kingpin.Application, actions map[string]action) {
 	cmd := app.Command("server", "The hosts themselves.")
 	cmd.Command("bootstrap", "Install and start a Docker engine where none answers, then run the docker-setup hook.")
-	actions["server bootstrap"] = func(ctx context.Context) error {
-		return p.withSession(ctx, "server bootstrap", "", stages.Options{}, serverBootstrap)
-	}
+	actions["server bootstrap"] = p.inSession("server bootstrap", serverBootstrap)
 
 	configureExec(p, cmd, actions)
 

@@ -23,9 +23,7 @@ import (
 // file.
 func configureStatus(p *program, app *kingpin.Application, actions map[string]action) {
 	app.Command("status", "Show what runs on every host: version, health, traffic, and what can be rolled back to.")
-	actions["status"] = func(ctx context.Context) error {
-		return p.withSession(ctx, "status", "", stages.Options{}, p.status)
-	}
+	actions["status"] = p.inSession("status", p.status)
 }
 
 // statusReport is `kstep status --output json`.
@@ -134,7 +132,7 @@ func describe(t plan.Target, seen stages.Sight) targetStatus {
 	}
 	for _, c := range seen.Containers {
 		version := c.Labels[engine.LabelVersion]
-		if stages.Up(c) && !slices.Contains(ids, c.ID) && !slices.Contains(one.Others, version) {
+		if c.Up() && !slices.Contains(ids, c.ID) && !slices.Contains(one.Others, version) {
 			one.Others = append(one.Others, version)
 		}
 	}
@@ -190,14 +188,14 @@ func (t targetStatus) condition() string {
 	}
 	counts := map[string]int{}
 	for _, c := range t.Containers {
-		counts[strings.TrimSuffix(c.State+", "+c.Health, ", ")]++
+		counts[condition(c.State, c.Health, "")]++
 	}
 	var parts []string
-	for _, condition := range slices.Sorted(maps.Keys(counts)) {
+	for _, one := range slices.Sorted(maps.Keys(counts)) {
 		if len(t.Containers) > 1 {
-			condition = fmt.Sprintf("%d %s", counts[condition], condition)
+			one = fmt.Sprintf("%d %s", counts[one], one)
 		}
-		parts = append(parts, condition)
+		parts = append(parts, one)
 	}
 	return strings.Join(parts, "; ")
 }

@@ -139,6 +139,11 @@ func (p *program) withSession(ctx context.Context, command, flagVersion string, 
 	return aroundCommand(ctx, session, work)
 }
 
+// inSession makes an action of work that needs no more than a session.
+func (p *program) inSession(command string, work func(context.Context, *stages.Session) error) action {
+	return func(ctx context.Context) error { return p.withSession(ctx, command, "", stages.Options{}, work) }
+}
+
 // aroundCommand runs the hooks that surround a whole command. The one after it
 // runs whatever the result, and cannot change it for the better.
 func aroundCommand(ctx context.Context, s *stages.Session, work func(context.Context, *stages.Session) error) error {

@@ -202,3 +202,16 @@ func (l *lineSplitter) end() {
 		l.line(string(l.rest))
 	}
 }
+
+// condition is how a container is, in a word or two.
+func condition(state, health, failure string) string {
+	switch {
+	case failure != "":
+		return "unknown"
+	case state == "":
+		return "nothing"
+	case health != "":
+		return state + ", " + health
+	}
+	return state
+}

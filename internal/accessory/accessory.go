@@ -223,7 +223,7 @@ func (p Place) make(ctx context.Context, spec engine.Spec, mounts []engine.Mount
 
 // Stop stops a container that runs, or would by itself.
 func (p Place) Stop(ctx context.Context, c engine.Container) error {
-	if c.State != "running" && c.State != "restarting" && c.State != "paused" {
+	if !c.Up() {
 		return nil
 	}
 	if err := p.Host.Engine().Stop(ctx, c.ID, engine.Stop{}); err != nil {

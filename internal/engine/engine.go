@@ -135,6 +135,11 @@ type Container struct {
 // Running tells whether the container's process runs now.
 func (c Container) Running() bool { return c.State == "running" }
 
+// Up tells whether it works, or would by itself.
+func (c Container) Up() bool {
+	return c.Running() || c.State == "restarting" || c.State == "paused"
+}
+
 // Image is an observed image.
 type Image struct {
 	ID      string // Config digest (classic store) or manifest digest (containerd store).

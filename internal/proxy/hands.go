@@ -33,7 +33,7 @@ func Start(ctx context.Context, h host.Host, cfg *config.Config) (Booted, error)
 // Stop stops the proxy; no service of the host is reached until it is started.
 func Stop(ctx context.Context, h host.Host) (Booted, error) {
 	c, err := There(ctx, h)
-	if err != nil || !c.Running() && c.State != "restarting" && c.State != "paused" {
+	if err != nil || !c.Up() {
 		return Booted{Container: c}, err
 	}
 	if err := h.Engine().Stop(ctx, c.ID, engine.Stop{}); err != nil {

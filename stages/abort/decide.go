@@ -70,7 +70,7 @@ func Decide(t plan.Target, release string, booted []string, seen stages.Seen) Wa
 		if c.State == "created" && ours && !kept {
 			w.Unused = append(w.Unused, c)
 		}
-		if !stages.Up(c) {
+		if !c.Up() {
 			continue
 		}
 		alone = alone && slices.Contains(own, c.ID)

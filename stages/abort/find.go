@@ -71,7 +71,7 @@ func unnoted(ctx context.Context, in stages.Input) (Release, error) {
 			noted = max(noted, r.ID)
 		}
 		for _, c := range seen.Containers {
-			if id := c.Labels[engine.LabelRelease]; stages.Up(c) && id > found.ID {
+			if id := c.Labels[engine.LabelRelease]; c.Up() && id > found.ID {
 				found = Release{id, c.Labels[engine.LabelVersion]}
 			}
 		}

@@ -53,7 +53,7 @@ func foreseeBridge(ctx context.Context, in stages.Input, w *stages.Work, push st
 		return state.AssetsTarget{}, nil
 	}
 	running := slices.DeleteFunc(ahead.Containers(w.Target.Host, stages.RoleLabels(in.Config, w.Target.Role.Name)),
-		func(c engine.Container) bool { return !stages.Up(c) })
+		func(c engine.Container) bool { return !c.Up() })
 	todo, err := b.Look(ctx, running)
 	for _, step := range todo.Steps() {
 		w.Intend(act(step))

@@ -138,7 +138,7 @@ func split(containers []engine.Container, ids []string) (fresh, old []engine.Con
 		fresh = append(fresh, containers[at])
 	}
 	for _, c := range containers {
-		if !slices.Contains(ids, c.ID) && stages.Up(c) {
+		if !slices.Contains(ids, c.ID) && c.Up() {
 			old = append(old, c)
 		}
 	}

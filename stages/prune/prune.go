@@ -93,7 +93,7 @@ func retained(book ledger.Ledger, containers []engine.Container, release string,
 			version, replica := c.Labels[engine.LabelVersion], c.Labels[engine.LabelReplica]
 			replicas, known := seen[version]
 			room := (known || len(seen) < keep) && !slices.Contains(replicas, replica)
-			if !stages.Up(c) && (!room || useless(book, c, release)) {
+			if !c.Up() && (!room || useless(book, c, release)) {
 				removed = append(removed, c)
 				continue
 			}

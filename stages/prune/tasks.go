@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"github.com/kstep/kstep/internal/engine"
-	"github.com/kstep/kstep/stages"
 )
 
 // tasks takes the containers of tasks out of a host's. Those of older releases
@@ -14,7 +13,7 @@ func tasks(containers []engine.Container, release string) (roles, ended []engine
 		switch {
 		case c.Labels[engine.LabelTask] == "":
 			roles = append(roles, c)
-		case !stages.Up(c) && c.Labels[engine.LabelRelease] != release:
+		case !c.Up() && c.Labels[engine.LabelRelease] != release:
 			ended = append(ended, c)
 		}
 	}
