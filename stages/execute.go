@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/kstep/kstep/internal/exit"
@@ -60,9 +61,22 @@ func (r *run) execute(ctx context.Context) (*state.File, error) {
 		return file, errors.Join(err, writeErr)
 	}
 	if began {
-		r.mirror(ctx, file)
+		r.remember(ctx, file)
 	}
 	return file, err
+}
+
+// remember leaves on the hosts what they keep of the stage: a copy of its file,
+// and lines in their logs. A stage that was refused or fenced off leaves nothing
+// there.
+func (r *run) remember(ctx context.Context, file *state.File) {
+	if file.ExitCode == int(exit.LeaseHeld) || file.ExitCode == int(exit.BadState) {
+		return
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { r.mirror(ctx, file) })
+	wg.Go(func() { r.Audit(ctx, r.info.Name, file.Targets) })
+	wg.Wait()
 }
 
 // work runs the stage in its lease and between its hooks. began tells that it

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/mirror"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/report"
@@ -35,14 +34,11 @@ func (s *Session) Mirror(ctx context.Context) (mirror.Store, error) {
 }
 
 // mirror copies the stage's file to the lease host. It is a copy only: where it
-// cannot be made, people are told, and the stage has done what it did. A stage
-// that was refused or fenced off leaves nothing on hosts. What push left gets
-// there with the first stage that touches them, or at once where the next job
-// will look for it there.
+// cannot be made, people are told, and the stage has done what it did. What push
+// left gets there with the first stage that touches hosts, or at once where the
+// next job will look for it there.
 func (r *run) mirror(ctx context.Context, file *state.File) {
-	refused := file.ExitCode == int(exit.LeaseHeld) || file.ExitCode == int(exit.BadState)
-	needed := r.info.Hosts || (r.info.Name == LastHostless && r.StateFrom == FromHosts)
-	if refused || !needed {
+	if !r.info.Hosts && (r.info.Name != LastHostless || r.StateFrom != FromHosts) {
 		return
 	}
 	limit := mirrorTime

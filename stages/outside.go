@@ -58,5 +58,8 @@ func (r *run) executeOutside(ctx context.Context, all []plan.Target, work func(c
 		r.failed(ctx, err)
 	}
 	r.Release, file.Release = "", "" // There was none.
+	if file.ExitCode != int(exit.LeaseHeld) {
+		r.Audit(ctx, r.info.Name, file.Targets)
+	}
 	return file, err
 }

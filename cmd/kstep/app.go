@@ -90,6 +90,7 @@ func application(p *program) (*kingpin.Application, map[string]action) {
 		configureReleases,
 		configureAbort,
 		configureStatus,
+		configureAudit,
 		configurePlan,
 		configureEnv,
 		configureEnvify,

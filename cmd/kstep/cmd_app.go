@@ -25,7 +25,7 @@ func configureApp(p *program, app *kingpin.Application, actions map[string]actio
 	cmd := app.Command("app", "The application's containers, by hand. What is in service is observed on the hosts.")
 	for _, one := range []struct {
 		name, help string
-		act        func(context.Context, stages.Input, *stages.Work, engine.Container) error
+		act        func(context.Context, stages.Input, *stages.Work, []engine.Container) error
 	}{
 		{"start", "Start the containers in service that were stopped, and wait until they are ready.", startApp},
 		{"stop", "Stop the containers in service. Nothing serves there until app start or the next deploy.", stopApp},
@@ -83,38 +83,66 @@ func serving(ctx context.Context, in stages.Input, w *stages.Work) ([]engine.Con
 	return live, nil
 }
 
-func eachInService(ctx context.Context, in stages.Input, act func(context.Context, stages.Input, *stages.Work, engine.Container) error) ([]state.Target, error) {
+func eachInService(ctx context.Context, in stages.Input, act func(context.Context, stages.Input, *stages.Work, []engine.Container) error) ([]state.Target, error) {
 	records, _, err := stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
 		live, err := serving(ctx, in, w)
-		for _, c := range live {
-			err = errors.Join(err, act(ctx, in, w, c))
+		if err != nil {
+			return struct{}{}, err
 		}
-		return struct{}{}, err
+		return struct{}{}, act(ctx, in, w, live)
 	})
 	return records, err
 }
 
-func stopApp(ctx context.Context, _ stages.Input, w *stages.Work, c engine.Container) error {
-	if !c.Up() {
-		return nil
+func stopApp(ctx context.Context, _ stages.Input, w *stages.Work, live []engine.Container) error {
+	up := slices.DeleteFunc(live, func(c engine.Container) bool { return !c.Up() })
+	err := stages.AtOnce(up, func(c engine.Container) error {
+		return w.Host.Engine().Stop(ctx, c.ID, engine.Stop{})
+	})
+	if err == nil {
+		for _, c := range up {
+			w.Did("stopped %s", c.Name)
+		}
 	}
-	if err := w.Host.Engine().Stop(ctx, c.ID, engine.Stop{}); err != nil {
-		return err
-	}
-	w.Did("stopped %s", c.Name)
-	return nil
+	return err
 }
 
-func startApp(ctx context.Context, in stages.Input, w *stages.Work, c engine.Container) error {
-	if c.Running() {
+// startApp starts what is in service, and waits until it is ready and, where it
+// is health that the proxy follows, until that has noticed.
+func startApp(ctx context.Context, in stages.Input, w *stages.Work, live []engine.Container) error {
+	down := slices.DeleteFunc(slices.Clone(live), engine.Container.Running)
+	if len(down) == 0 {
 		return nil
 	}
+	within, cancel := context.WithTimeout(ctx, in.Config.Barrier.Timeout.D())
+	defer cancel()
+	err := stages.AtOnce(down, func(c engine.Container) error { return startOne(ctx, within, in, w, c) })
+	if err != nil {
+		return err
+	}
+	for _, c := range down {
+		w.Did("started %s", c.Name)
+	}
+	kind := stages.SwitchKind(w, live[0])
+	if !w.Target.Proxied || kind != "cord" {
+		return nil
+	}
+	front, runs, err := stages.Proxy(ctx, w)
+	if err != nil || !runs {
+		return err
+	}
+	for i, c := range live { // They have other addresses now.
+		if live[i], err = w.Host.Engine().Inspect(ctx, c.ID); err != nil {
+			return err
+		}
+	}
+	return stages.SwitchOf(kind, in, w, stages.Word(w, front, runs)).Admit(within, live)
+}
+
+func startOne(ctx, within context.Context, in stages.Input, w *stages.Work, c engine.Container) error {
 	if err := w.Host.Engine().Start(ctx, c.ID); err != nil {
 		return err
 	}
-	w.Did("started %s", c.Name)
-	within, cancel := context.WithTimeout(ctx, in.Config.Barrier.Timeout.D())
-	defer cancel()
 	_, err := ready.Check{
 		Host: w.Host, Container: c.ID, Target: w.Target, Health: in.Config.EffectiveHealthcheck(w.Target.Role),
 	}.Wait(within)

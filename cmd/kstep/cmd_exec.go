@@ -42,7 +42,7 @@ func (p *program) serverExec(ctx context.Context, s *stages.Session, argv []stri
 	in := stages.Input{Config: s.Config, Hosts: s.Hosts, Report: s.Report, Secrets: s.Secrets}
 	// Both outputs in the order they came.
 	merged := append([]string{"sh", "-c", `exec "$@" 2>&1`, "sh"}, argv...)
-	_, ran, err := stages.EachHost(ctx, in, targets, func(ctx context.Context, w *stages.Work) (execution, error) {
+	records, ran, err := stages.EachHost(ctx, in, targets, func(ctx context.Context, w *stages.Work) (execution, error) {
 		out, err := w.Host.Run(ctx, merged, nil)
 		one := execution{Host: w.Target.Host, Output: s.Secrets.Redact(string(out))}
 		if failed, ok := errors.AsType[*host.CommandError](err); ok {
@@ -52,6 +52,7 @@ func (p *program) serverExec(ctx context.Context, s *stages.Session, argv []stri
 		}
 		return one, err
 	})
+	auditRuns(ctx, s, argv[0], records, ran)
 	for _, name := range plan.HostNames(targets) {
 		one, there := ran[name]
 		if !there || one.Host == "" {

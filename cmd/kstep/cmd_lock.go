@@ -33,10 +33,12 @@ func configureLock(p *program, app *kingpin.Application, actions map[string]acti
 		}, s.LeaseWait(), func(reason error) {
 			s.Report.Emit(report.Event{Time: time.Now().UTC(), Kind: report.Notice, Message: "waiting: " + reason.Error()})
 		})
-		if err == nil {
-			p.result("you hold the lease of %s for %s", s.Config.Service, *hold)
+		if err != nil {
+			return err
 		}
-		return err
+		p.result("you hold the lease of %s for %s", s.Config.Service, *hold)
+		auditLease(ctx, s, "held the lease: "+*message)
+		return nil
 	})
 
 	release := cmd.Command("release", "Free the lease.")
@@ -97,6 +99,7 @@ func (p *program) lockRelease(ctx context.Context, s *stages.Session, store leas
 			return err
 		}
 		p.result("freed a lease that was not kstep's")
+		auditLease(ctx, s, "freed a lease that was not kstep's")
 		return nil
 	}
 	if err != nil {
@@ -116,5 +119,6 @@ func (p *program) lockRelease(ctx context.Context, s *stages.Session, store leas
 		return err
 	}
 	p.result("freed the lease of %s", now.Holder)
+	auditLease(ctx, s, "freed the lease of "+now.Holder.String())
 	return nil
 }

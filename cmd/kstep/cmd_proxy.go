@@ -98,7 +98,7 @@ func rebootGroup(ctx context.Context, s *stages.Session, group []plan.Target) er
 // eachProxy works on the hosts and tells what was done.
 func eachProxy(ctx context.Context, s *stages.Session, targets []plan.Target, do func(context.Context, *stages.Work) (proxy.Booted, error)) error {
 	in := stages.Input{Config: s.Config, Hosts: s.Hosts, Report: s.Report, Secrets: s.Secrets}
-	_, _, err := stages.EachHost(ctx, in, targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
+	records, _, err := stages.EachHost(ctx, in, targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
 		booted, err := do(ctx, w)
 		for _, what := range booted.Changed {
 			w.Did("%s", what)
@@ -108,5 +108,6 @@ func eachProxy(ctx context.Context, s *stages.Session, targets []plan.Target, do
 		}
 		return struct{}{}, err
 	})
+	s.Audit(ctx, called(s), records)
 	return err
 }

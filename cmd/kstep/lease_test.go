@@ -64,7 +64,7 @@ func changing(op host.Op) bool {
 	case host.KindEngine:
 		return !strings.HasPrefix(op.Name, "GET ") && !strings.HasPrefix(op.Name, "HEAD ")
 	case host.KindSFTP:
-		writes := slices.Contains([]string{"write", "create", "remove", "mkdir"}, op.Name)
+		writes := slices.Contains([]string{"write", "create", "append", "remove", "mkdir"}, op.Name)
 		return writes && !strings.Contains(op.Path, "/lease/") && !strings.Contains(op.Path, "/state/")
 	case host.KindRun:
 		return true

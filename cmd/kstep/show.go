@@ -129,7 +129,7 @@ func (l *linePrinter) print(from plan.Target, text string) {
 func (p *program) execIn(ctx context.Context, s *stages.Session, in stages.Input, argv []string, find func(context.Context, *stages.Work) (engine.Container, error)) error {
 	lines := &linePrinter{p: p, s: s, label: labels(in.Targets)}
 	whole := &streams{stdout: s.Secrets.Redactor(p.stdout), stderr: s.Secrets.Redactor(p.stderr)}
-	_, ran, err := stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (execution, error) {
+	records, ran, err := stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (execution, error) {
 		one := execution{Host: w.Target.Host, Role: w.Target.Role.Name, Status: -1}
 		c, err := find(ctx, w)
 		if err != nil {
@@ -153,6 +153,7 @@ func (p *program) execIn(ctx context.Context, s *stages.Session, in stages.Input
 		}
 		return one, err
 	})
+	auditRuns(ctx, s, argv[0], records, ran)
 	err = errors.Join(err, lines.err, whole.close())
 	if p.global.output != "json" {
 		return err

@@ -164,7 +164,7 @@ func (h hidden) Error() string { return fmt.Sprintf("the answer was lost: %v", h
 func writes(op host.Op) bool {
 	switch op.Kind {
 	case host.KindSFTP:
-		return slices.Contains([]string{"write", "create", "mkdir"}, op.Name)
+		return slices.Contains([]string{"write", "create", "append", "mkdir"}, op.Name)
 	case host.KindRun:
 		return true
 	case host.KindEngine:

@@ -58,6 +58,10 @@ type Files interface {
 	// Create writes a file that must not exist yet, complete or not at all;
 	// else fs.ErrExist. Of several at once exactly one wins.
 	Create(ctx context.Context, path string, data []byte, perm fs.FileMode) error
+	// Append adds to the end of a file, which it makes if there is none (its
+	// folder must be there), and tells how long the file is then. Of several at
+	// once each adds a whole; data is a few kilobytes at most.
+	Append(ctx context.Context, path string, data []byte, perm fs.FileMode) (size int64, err error)
 	// Remove removes a file or a folder with all it holds. A missing one is
 	// not an error.
 	Remove(ctx context.Context, path string) error

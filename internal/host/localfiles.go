@@ -100,6 +100,25 @@ func (f localFiles) temporary(dir, abs string, data []byte, perm fs.FileMode) (_
 	return tmp, file.Close()
 }
 
+func (f localFiles) Append(ctx context.Context, path string, data []byte, perm fs.FileMode) (size int64, err error) {
+	err = f.do(ctx, "append", path, false, func(abs string) (err error) {
+		file, err := os.OpenFile(abs, os.O_WRONLY|os.O_CREATE|os.O_APPEND, perm.Perm())
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, file.Close()) }()
+		if _, err := file.Write(data); err != nil {
+			return err
+		}
+		info, err := file.Stat()
+		if err == nil {
+			size = info.Size()
+		}
+		return err
+	})
+	return size, err
+}
+
 func (f localFiles) Remove(ctx context.Context, path string) error {
 	return f.do(ctx, "remove", path, true, os.RemoveAll)
 }

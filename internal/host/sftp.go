@@ -172,6 +172,29 @@ func create(ctx context.Context, c *sftp.Client, file string, data []byte, perm 
 	return writeNew(ctx, c, file, file, data, perm)
 }
 
+// Append, like Create, looks at what is there after an attempt whose answer was
+// lost: where the file ends with the data, it was added.
+func (f remoteFiles) Append(ctx context.Context, file string, data []byte, perm fs.FileMode) (int64, error) {
+	tries := 0
+	var result *int64
+	err := f.do(ctx, "append", file, true, func(ctx context.Context, c *sftp.Client) error {
+		tries++
+		if tries > 1 {
+			if have, look := readAll(c, file); look == nil && bytes.HasSuffix(have, data) {
+				result = new(int64(len(have)))
+				return nil
+			}
+		}
+		size, err := appendTo(ctx, c, file, data, perm)
+		result = &size
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return *result, nil
+}
+
 // Remove tries the file first: that is what it mostly is. A folder with
 // anything in it goes by one command, because SFTP needs a question and a
 // request for each entry.

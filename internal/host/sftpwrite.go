@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -66,6 +67,31 @@ func writeNew(ctx context.Context, c *sftp.Client, name, final string, data []by
 		return errors.Join(full(c, final, len(data), err), c.Remove(name))
 	}
 	return nil
+}
+
+// appendTo writes at the end. OpenSSH finds the end itself at each write, so that
+// of several writers none overwrites another; a server that does not know how
+// goes by the offset.
+func appendTo(ctx context.Context, c *sftp.Client, file string, data []byte, perm fs.FileMode) (size int64, err error) {
+	opened, err := c.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_APPEND)
+	if err != nil {
+		return 0, full(c, file, len(data), err)
+	}
+	defer func() { err = errors.Join(err, opened.Close()) }()
+	end, err := opened.Seek(0, io.SeekEnd)
+	if err != nil {
+		return 0, err
+	}
+	if end == 0 {
+		if err := opened.Chmod(perm.Perm()); err != nil {
+			return 0, err
+		}
+	}
+	if err := engine.Ended(ctx); err != nil {
+		return 0, err
+	}
+	_, err = opened.Write(data)
+	return end + int64(len(data)), full(c, file, len(data), err)
 }
 
 func writeAll(to *sftp.File, data []byte) error {

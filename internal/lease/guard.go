@@ -106,7 +106,7 @@ func changes(op host.Op) bool {
 		return !strings.HasPrefix(op.Name, "GET ") && !strings.HasPrefix(op.Name, "HEAD ")
 	case host.KindSFTP:
 		switch op.Name {
-		case "write", "create", "remove", "mkdir":
+		case "write", "create", "append", "remove", "mkdir":
 			return true
 		}
 		return false

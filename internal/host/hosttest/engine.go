@@ -31,7 +31,8 @@ type Engine struct {
 	execs      map[string]*execution
 	behaviours map[string]Behaviour
 	diskFull   bool
-	events     []event
+	events     []event // The newest; forgotten were before.
+	forgotten  int
 	changed    chan struct{} // Closed and replaced at every event.
 	ports      map[int]bool  // Host ports that something else has.
 	requests   []string

@@ -21,6 +21,10 @@ type event struct {
 	TimeNano int64  `json:"timeNano"`
 }
 
+// eventsKept is how many events the engine remembers for `since`. Docker keeps
+// 256; here a second of health checks makes as many as a minute does there.
+const eventsKept = 5_000
+
 // emit appends an event; the engine is locked.
 func (e *Engine) emit(c *container, action string, more map[string]string) {
 	now := time.Now()
@@ -30,6 +34,10 @@ func (e *Engine) emit(c *container, action string, more map[string]string) {
 	for _, m := range []map[string]string{c.Config.Labels, more} {
 		maps.Copy(one.Actor.Attributes, m)
 	}
+	if len(e.events) >= 2*eventsKept {
+		e.forgotten += eventsKept
+		e.events = slices.Clone(e.events[eventsKept:])
+	}
 	e.events = append(e.events, one)
 	close(e.changed)
 	e.changed = make(chan struct{})
@@ -38,11 +46,10 @@ func (e *Engine) emit(c *container, action string, more map[string]string) {
 func (e *Engine) serveEvents(w http.ResponseWriter, r *http.Request) {
 	filters := filtersOf(r)
 	e.mu.Lock()
-	next := len(e.events)
+	next := e.forgotten + len(e.events)
 	if from := sinceOf(r).UnixNano(); r.URL.Query().Get("since") != "" {
-		next = slices.IndexFunc(e.events, func(one event) bool { return one.TimeNano >= from })
-		if next < 0 {
-			next = len(e.events)
+		if at := slices.IndexFunc(e.events, func(one event) bool { return one.TimeNano >= from }); at >= 0 {
+			next = e.forgotten + at
 		}
 	}
 	e.mu.Unlock()
@@ -52,8 +59,8 @@ func (e *Engine) serveEvents(w http.ResponseWriter, r *http.Request) {
 	encoder := json.NewEncoder(w)
 	for {
 		e.mu.Lock()
-		fresh, changed, down := slices.Clone(e.events[next:]), e.changed, e.down
-		next = len(e.events)
+		fresh, changed, down := slices.Clone(e.events[max(0, next-e.forgotten):]), e.changed, e.down
+		next = e.forgotten + len(e.events)
 		e.mu.Unlock()
 		for _, one := range fresh {
 			if matchesEvent(one, filters) && encoder.Encode(one) != nil {

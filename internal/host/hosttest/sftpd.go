@@ -64,7 +64,9 @@ func (s *sftpFiles) Filewrite(r *sftp.Request) (io.WriterAt, error) {
 	}
 	flags := os.O_WRONLY
 	asked := r.Pflags()
-	for flag, set := range map[int]bool{os.O_CREATE: asked.Creat, os.O_EXCL: asked.Excl, os.O_TRUNC: asked.Trunc} {
+	for flag, set := range map[int]bool{
+		os.O_CREATE: asked.Creat, os.O_EXCL: asked.Excl, os.O_TRUNC: asked.Trunc, os.O_APPEND: asked.Append,
+	} {
 		if set {
 			flags |= flag
 		}
@@ -73,20 +75,27 @@ func (s *sftpFiles) Filewrite(r *sftp.Request) (io.WriterAt, error) {
 	if err != nil {
 		return nil, status(err)
 	}
-	return &sftpWriter{file, s.f}, nil
+	return &sftpWriter{file, s.f, asked.Append}, nil
 }
 
 // sftpWriter fails when the disk is full.
 type sftpWriter struct {
 	*os.File
-	f *Fake
+	f       *Fake
+	appends bool // The file's end is where it writes, whatever the offset.
 }
 
 func (w *sftpWriter) WriteAt(p []byte, off int64) (int, error) {
 	if w.f.Mood().DiskFull {
 		return 0, sftp.ErrSSHFxFailure
 	}
-	n, err := w.File.WriteAt(p, off)
+	var n int
+	var err error
+	if w.appends {
+		n, err = w.File.Write(p)
+	} else {
+		n, err = w.File.WriteAt(p, off)
+	}
 	return n, status(err)
 }
 

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -80,6 +81,41 @@ func writing(files host.Files) map[string]filesTest {
 			}
 			wg.Wait()
 			wantList(t, files, dir, "replaced")
+		},
+		"Append makes a file and adds to its end, all of each of many at once": func(t *testing.T, dir string) {
+			file := path.Join(dir, "log")
+			size, err := files.Append(t.Context(), file, []byte("first\n"), 0o640)
+			must(t, err)
+			if size != 6 {
+				t.Errorf("got length %d, want 6", size)
+			}
+			e, err := files.Stat(t.Context(), file)
+			must(t, err)
+			if e.Mode.Perm() != 0o640 {
+				t.Errorf("got mode %v, want 0640", e.Mode.Perm())
+			}
+			want := []string{"first"}
+			var wg sync.WaitGroup
+			for i := range 10 {
+				line := strings.Repeat(strconv.Itoa(i), 1000)
+				want = append(want, line)
+				wg.Go(func() {
+					if _, err := files.Append(t.Context(), file, []byte(line+"\n"), 0o640); err != nil {
+						t.Errorf("append: %v", err)
+					}
+				})
+			}
+			wg.Wait()
+			data, err := files.Read(t.Context(), file)
+			must(t, err)
+			if got := slices.Sorted(strings.FieldsSeq(string(data))); !slices.Equal(got, slices.Sorted(slices.Values(want))) {
+				t.Errorf("got %d other bytes than those of all lines", len(data))
+			}
+		},
+		"Append into a folder that is not there is fs.ErrNotExist": func(t *testing.T, dir string) {
+			if _, err := files.Append(t.Context(), path.Join(dir, "nowhere", "log"), []byte("x"), 0o640); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("got %v, want fs.ErrNotExist", err)
+			}
 		},
 		"Write of nothing makes an empty file": func(t *testing.T, dir string) {
 			must(t, files.Write(t.Context(), path.Join(dir, "empty"), nil, 0o644))

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/kstep/kstep/internal/audit"
+	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/state"
+	"github.com/kstep/kstep/stages"
+)
+
+// configureAudit declares `kstep audit`: what the hosts remember of commands.
+func configureAudit(p *program, app *kingpin.Application, actions map[string]action) {
+	cmd := app.Command("audit", "Show what was done on the hosts, by whom, and how it ended, the newest last.")
+	lines := cmd.Flag("lines", "Show the last ones, so many of all hosts together; 0 shows all.").Short('n').Default("50").Int()
+	since := cmd.Flag("since", "Only those of so long ago, such as 48h.").Short('s').Duration()
+	actions["audit"] = p.inSession("audit", func(ctx context.Context, s *stages.Session) error {
+		all, err := readAudit(ctx, s)
+		if *since > 0 {
+			from := time.Now().Add(-*since)
+			all = slices.DeleteFunc(all, func(e audit.Entry) bool { return e.At.Before(from) })
+		}
+		if *lines > 0 && len(all) > *lines {
+			all = all[len(all)-*lines:]
+		}
+		return errors.Join(err, p.printAudit(all))
+	})
+}
+
+// readAudit reads the logs of all hosts that the filters leave.
+func readAudit(ctx context.Context, s *stages.Session) ([]audit.Entry, error) {
+	targets, err := plan.Filter(everything(s), s.Roles, s.HostGlobs)
+	if err != nil {
+		return nil, err
+	}
+	s.Hosts.Warm(ctx, plan.HostNames(targets))
+	in := stages.Input{Config: s.Config, Hosts: s.Hosts, Report: s.Report}
+	_, found, err := stages.EachHost(ctx, in, targets, func(ctx context.Context, w *stages.Work) ([]audit.Entry, error) {
+		return s.AuditLog(ctx, w.Target.Host)
+	})
+	all := []audit.Entry{}
+	for _, name := range plan.HostNames(targets) {
+		for _, e := range found[name] {
+			e.Host = name
+			all = append(all, e)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b audit.Entry) int { return a.At.Compare(b.At) })
+	return all, err
+}
+
+func (p *program) printAudit(all []audit.Entry) error {
+	if p.global.output == "json" {
+		return json.NewEncoder(p.stdout).Encode(struct {
+			Entries []audit.Entry `json:"entries"`
+		}{all})
+	}
+	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "TIME (UTC)\tHOST\tCOMMAND\tROLES\tVERSION\tBY\tRESULT\t")
+	for _, e := range all {
+		result, what := e.Status, strings.Join(e.Changed, "; ")
+		if e.Error != "" {
+			what, _, _ = strings.Cut(e.Error, "\n")
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", e.At.UTC().Format(time.DateTime), e.Host, e.Command,
+			orDash(strings.Join(e.Roles, ",")), orDash(e.Version), orDash(e.By), result, what)
+	}
+	return table.Flush()
+}
+
+// called is what the user called, in the words of the command line.
+func called(s *stages.Session) string { return strings.TrimSpace(s.Command + " " + s.Subcommand) }
+
+// auditRuns notes where a program was run. Its arguments may hold anything, also
+// secrets, and are left out.
+func auditRuns(ctx context.Context, s *stages.Session, program string, records []state.Target, ran map[string]execution) {
+	for i, t := range records {
+		one, inContainer := ran[state.Key(t.Role, t.Host)]
+		if !inContainer {
+			one = ran[t.Host]
+		}
+		if one.Host == "" || one.Status < 0 {
+			continue // Why not is told.
+		}
+		records[i].Changed = []string{"ran " + program}
+		if t.Status == state.Unchanged {
+			records[i].Status = state.OK
+		}
+	}
+	s.Audit(ctx, called(s), records)
+}
+
+// auditLease notes what was done to the lease, on the host that has it.
+func auditLease(ctx context.Context, s *stages.Session, what string) {
+	s.Audit(ctx, called(s), []state.Target{{
+		Host: plan.LeaseHost(plan.Targets(s.Config)), Status: state.OK, Changed: []string{what},
+	}})
+}
