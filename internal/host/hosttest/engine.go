@@ -70,6 +70,11 @@ func (e *Engine) close() {
 	e.server.Close()
 	e.wire.Close()
 	e.wait.Wait()
+	// A parent test keeps the cleanups of those below it, and so this engine, to
+	// its own end.
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.containers, e.images, e.execs, e.events, e.requests = nil, nil, nil, nil, nil
 }
 
 // SetAPI sets the API version that the engine offers. It is 1.41 at first.

@@ -23,7 +23,7 @@ type event struct {
 
 // eventsKept is how many events the engine remembers for `since`. Docker keeps
 // 256; here a second of health checks makes as many as a minute does there.
-const eventsKept = 5_000
+const eventsKept = 2_000
 
 // emit appends an event; the engine is locked.
 func (e *Engine) emit(c *container, action string, more map[string]string) {
