@@ -250,6 +250,11 @@ func TestAccessory_ShowsItsLogsAndRunsPrograms(t *testing.T) {
 	if strings.Count(stdout, "looked") != 2 || !strings.Contains(stdout, "[vm1] looked") || !strings.Contains(stderr, "run sh in shop-db on vm3: exit status 3") {
 		t.Errorf("got\n%sand\n%s", stdout, stderr)
 	}
+	w.refuses(exit.Usage, "--interactive is for one container, and there are 2", "accessory", "exec", "-i", "db", "--", "sh")
+	w.stdin = strings.NewReader("rows")
+	if stdout, _ := w.exits(exit.OK, "accessory", "exec", "-i", "db", "--hosts", "vm3", "--", "sh", "-c", "cat"); stdout != "rows" {
+		t.Errorf("it printed %q, want its input", stdout)
+	}
 	stdout, _ = w.exits(exit.Failed, "accessory", "exec", "db", "--hosts", "vm1", "--output", "json", "--", "sh", "-c", "exit 3")
 	if !strings.Contains(stdout, `{"host":"vm1","role":"db","status":3,"output":""}`) {
 		t.Errorf("got %s", stdout)

@@ -16,10 +16,11 @@ import (
 	"github.com/kstep/kstep/stages"
 )
 
-// program is what every command may use of its process. stdout is for results,
-// stderr for people.
+// program is what every command may use of its process. stdin is only for what
+// the user runs in a container; stdout is for results, stderr for people.
 type program struct {
 	env    func(string) (string, bool)
+	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
 	// around stands around every remote operation; tests count and break them
@@ -102,6 +103,7 @@ func application(p *program) (*kingpin.Application, map[string]action) {
 		configureProxy,
 		configureAccessory,
 		configureServer,
+		configureRemove,
 		configureState,
 		configureInit,
 		configureConfig,

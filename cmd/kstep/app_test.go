@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"strings"
 	"testing"
 
@@ -73,4 +74,23 @@ func TestApp_ShowsLogsAndRunsProgramsInWhatServes(t *testing.T) {
 	if !strings.Contains(stdout, "[vm1] here\n") || !strings.Contains(stdout, "[vm2] here\n") || !strings.Contains(stderr, "run sh in shop-web-v1 on vm2: exit status 1") || strings.Contains(stderr, "on vm1: exit") {
 		t.Errorf("got\n%sand\n%s", stdout, stderr)
 	}
+}
+
+func TestApp_ConnectsTheUserWithAProgramInOneContainer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.env["TOKEN"] = "very-secret-token"
+	w.configure("env: {secret: [TOKEN]}\n")
+	w.deploy("v1")
+	w.stdin = strings.NewReader("DROP TABLE carts;\nvery-secret-token\n")
+	stdout, _ := w.exits(exit.OK, "app", "exec", "-i", "--", "sh", "-c", "cat; echo in $KSTEP_ROLE on $KSTEP_HOST; echo done >&2")
+	if want := "DROP TABLE carts;\n[REDACTED]\nin web on vm1\n"; stdout != want {
+		t.Errorf("it printed %q, want %q", stdout, want)
+	}
+	// A program that ends first does not wait for the user.
+	typed, _ := io.Pipe()
+	defer typed.Close()
+	w.stdin = typed
+	w.refuses(exit.Failed, "run sh in shop-job-v1 on vm3: exit status 3", "app", "exec", "--interactive", "--roles", "job", "--", "sh", "-c", "exit 3")
+	w.refuses(exit.Usage, "has no --output json", "app", "exec", "-i", "--output", "json", "--", "sh")
 }

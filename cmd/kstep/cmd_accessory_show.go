@@ -37,9 +37,14 @@ func configureAccessoryShow(p *program, cmd *kingpin.CmdClause, actions map[stri
 
 	exec := cmd.Command("exec", "Run a program in the running containers of an accessory, without a shell, and show what it prints. Put -- before it: kstep accessory exec db -- psql -l.")
 	in := accessoryArg(exec).Required().String()
+	interactive := interactiveFlag(exec)
 	argv := exec.Arg("program", "The program and its arguments.").Required().Strings()
 	actions["accessory exec"] = p.inSession("accessory exec", func(ctx context.Context, s *stages.Session) error {
-		return p.accessoryExec(ctx, s, *in, *argv)
+		run := p.execIn
+		if *interactive {
+			run = p.converse
+		}
+		return accessoryExec(ctx, s, *in, *argv, run)
 	})
 }
 
@@ -158,12 +163,12 @@ func (p *program) accessoryLogs(ctx context.Context, s *stages.Session, name str
 	})
 }
 
-func (p *program) accessoryExec(ctx context.Context, s *stages.Session, name string, argv []string) error {
+func accessoryExec(ctx context.Context, s *stages.Session, name string, argv []string, run runner) error {
 	in, err := accessoriesIn(ctx, s, name)
 	if err != nil {
 		return err
 	}
-	return p.execIn(ctx, s, in, argv, func(ctx context.Context, w *stages.Work) (engine.Container, error) {
+	return run(ctx, s, in, argv, func(ctx context.Context, w *stages.Work) (engine.Container, error) {
 		return placeOf(in, w, nil).Running(ctx)
 	})
 }

@@ -58,8 +58,15 @@ func configureApp(p *program, app *kingpin.Application, actions map[string]actio
 
 	exec := cmd.Command("exec", "Run a program in a running container of each role on each host, without a shell, and show what it prints. Put -- before it: kstep app exec -- bin/console.")
 	once := exec.Flag("once", "In one container only: on the first host of the primary role that the filters leave.").Bool()
+	interactive := interactiveFlag(exec)
 	argv := exec.Arg("program", "The program and its arguments.").Required().Strings()
-	actions["app exec"] = p.inSession("app exec", func(ctx context.Context, s *stages.Session) error { return p.appExec(ctx, s, *once, *argv) })
+	actions["app exec"] = p.inSession("app exec", func(ctx context.Context, s *stages.Session) error {
+		run := p.execIn
+		if *interactive {
+			run = p.converse
+		}
+		return appExec(ctx, s, *once || *interactive, *argv, run)
+	})
 }
 
 // inService are the containers that serve, or would if they ran.
@@ -236,7 +243,10 @@ func (p *program) appVersion(ctx context.Context, s *stages.Session) error {
 	return err
 }
 
-func (p *program) appExec(ctx context.Context, s *stages.Session, once bool, argv []string) error {
+// runner runs a program in the containers that are found.
+type runner func(context.Context, *stages.Session, stages.Input, []string, finder) error
+
+func appExec(ctx context.Context, s *stages.Session, once bool, argv []string, run runner) error {
 	in, err := looking(s)
 	if err != nil {
 		return err
@@ -246,7 +256,7 @@ func (p *program) appExec(ctx context.Context, s *stages.Session, once bool, arg
 		in.Targets = in.Targets[at : at+1]
 	}
 	s.Hosts.Warm(ctx, plan.HostNames(in.Targets))
-	return p.execIn(ctx, s, in, argv, func(ctx context.Context, w *stages.Work) (engine.Container, error) {
+	return run(ctx, s, in, argv, func(ctx context.Context, w *stages.Work) (engine.Container, error) {
 		live, err := serving(ctx, in, w)
 		if err != nil {
 			return engine.Container{}, err

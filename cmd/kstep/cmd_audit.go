@@ -80,25 +80,6 @@ func (p *program) printAudit(all []audit.Entry) error {
 // called is what the user called, in the words of the command line.
 func called(s *stages.Session) string { return strings.TrimSpace(s.Command + " " + s.Subcommand) }
 
-// auditRuns notes where a program was run. Its arguments may hold anything, also
-// secrets, and are left out.
-func auditRuns(ctx context.Context, s *stages.Session, program string, records []state.Target, ran map[string]execution) {
-	for i, t := range records {
-		one, inContainer := ran[state.Key(t.Role, t.Host)]
-		if !inContainer {
-			one = ran[t.Host]
-		}
-		if one.Host == "" || one.Status < 0 {
-			continue // Why not is told.
-		}
-		records[i].Changed = []string{"ran " + program}
-		if t.Status == state.Unchanged {
-			records[i].Status = state.OK
-		}
-	}
-	s.Audit(ctx, called(s), records)
-}
-
 // auditLease notes what was done to the lease, on the host that has it.
 func auditLease(ctx context.Context, s *stages.Session, what string) {
 	s.Audit(ctx, called(s), []state.Target{{

@@ -22,17 +22,6 @@ func configureExec(p *program, server *kingpin.CmdClause, actions map[string]act
 	})
 }
 
-// execution is a host's line of `kstep server exec --output json`, and of
-// `kstep accessory exec`.
-type execution struct {
-	Host string `json:"host"`
-	// Role is the role or accessory, where it ran in a container.
-	Role string `json:"role,omitempty"`
-	// Status is the program's exit status, -1 if there was none.
-	Status int    `json:"status"`
-	Output string `json:"output"`
-}
-
 func (p *program) serverExec(ctx context.Context, s *stages.Session, argv []string) error {
 	targets, err := plan.Filter(everything(s), s.Roles, s.HostGlobs)
 	if err != nil {

@@ -30,7 +30,7 @@ func main() {
 		}
 		os.Exit(int(code))
 	}()
-	p := &program{env: os.LookupEnv, stdout: os.Stdout, stderr: os.Stderr, around: faults(cancel)}
+	p := &program{env: os.LookupEnv, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, around: faults(cancel)}
 	os.Exit(int(p.run(ctx, os.Args[1:])))
 }
 

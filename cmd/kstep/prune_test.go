@@ -7,6 +7,7 @@ import (
 
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/host"
 )
 
 // Versions that differ in nothing but their name share one image: it stays for
@@ -55,5 +56,29 @@ func TestPrune_DryRunShowsWhatWouldGoAndRemovesNothing(t *testing.T) {
 	w.exits(exit.OK, "prune")
 	if now := len(w.containers("vm1")); now != before-1 {
 		t.Errorf("after prune vm1 has %d containers, want %d", now, before-1)
+	}
+}
+
+func TestPrune_RemovesWhatAKilledRunMadeToCopyAssets(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.deploy("v1")
+	ref := w.image("v2")
+	if !w.killedAt(func(op host.Op) bool { return op.Name == "HEAD /containers/{}/archive" }, "deploy", "--image", ref, "--version", "v2") {
+		t.Fatal("it was not killed")
+	}
+	left := func() (all []string) {
+		for _, name := range []string{"vm1", "vm2", "vm3"} {
+			all = append(all, slices.DeleteFunc(w.names(name), func(c string) bool { return !strings.HasSuffix(c, "_assets") })...)
+		}
+		return all
+	}
+	if len(left()) == 0 {
+		t.Fatal("it left nothing behind")
+	}
+	w.exits(exit.OK, "lock", "release", "--force")
+	w.deploy("v3")
+	if names := left(); len(names) > 0 {
+		t.Errorf("the next deploy leaves %v", names)
 	}
 }

@@ -5,8 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"regexp"
 	"slices"
 	"strings"
@@ -121,62 +119,6 @@ func (l *linePrinter) print(from plan.Target, text string) {
 	default:
 		l.p.result("%s%s", l.label(from), text)
 	}
-}
-
-// execIn runs a program in a running container of each target. People see what
-// it prints as it comes: of one container as it is, each stream to its own, of
-// several line by line.
-func (p *program) execIn(ctx context.Context, s *stages.Session, in stages.Input, argv []string, find func(context.Context, *stages.Work) (engine.Container, error)) error {
-	lines := &linePrinter{p: p, s: s, label: labels(in.Targets)}
-	whole := &streams{stdout: s.Secrets.Redactor(p.stdout), stderr: s.Secrets.Redactor(p.stderr)}
-	records, ran, err := stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (execution, error) {
-		one := execution{Host: w.Target.Host, Role: w.Target.Role.Name, Status: -1}
-		c, err := find(ctx, w)
-		if err != nil {
-			return one, err
-		}
-		var kept bytes.Buffer
-		to := &streams{&kept, &kept}
-		switch {
-		case p.global.output == "json":
-		case len(in.Targets) == 1:
-			to = whole
-		default:
-			split := &lineSplitter{line: func(text string) { lines.print(w.Target, text) }}
-			defer split.end()
-			to = &streams{split, split}
-		}
-		one.Status, err = w.Host.Engine().ExecTo(ctx, c.ID, argv, to.stdout, to.stderr)
-		one.Output = s.Secrets.Redact(kept.String())
-		if err == nil && one.Status != 0 {
-			err = fmt.Errorf("run %s in %s on %s: exit status %d", argv[0], c.Name, w.Target.Host, one.Status)
-		}
-		return one, err
-	})
-	auditRuns(ctx, s, argv[0], records, ran)
-	err = errors.Join(err, lines.err, whole.close())
-	if p.global.output != "json" {
-		return err
-	}
-	for _, t := range in.Targets {
-		if one, there := ran[t.Key()]; there && one.Host != "" { // Else it was not reached.
-			err = errors.Join(err, json.NewEncoder(p.stdout).Encode(one))
-		}
-	}
-	return err
-}
-
-// streams are where a program's output goes.
-type streams struct{ stdout, stderr io.Writer }
-
-func (s *streams) close() error {
-	var errs []error
-	for _, w := range []io.Writer{s.stdout, s.stderr} {
-		if c, ok := w.(io.Closer); ok {
-			errs = append(errs, c.Close())
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // lineSplitter tells what is written line by line.

@@ -39,6 +39,7 @@ type world struct {
 	hosts    map[string]*hosttest.Fake
 	registry *registrytest.Server
 	env      map[string]string
+	stdin    io.Reader
 
 	mu  sync.Mutex
 	ops []host.Op
@@ -166,8 +167,8 @@ func (w *world) kstepIn(ctx context.Context, args ...string) (code exit.Code, st
 	w.t.Helper()
 	var out, errs bytes.Buffer
 	p := &program{
-		env:    func(name string) (string, bool) { v, ok := w.env[name]; return v, ok },
-		stdout: &out, stderr: &errs, around: w.count,
+		env:   func(name string) (string, bool) { v, ok := w.env[name]; return v, ok },
+		stdin: w.stdin, stdout: &out, stderr: &errs, around: w.count,
 	}
 	at := slices.Index(args, "--")
 	if at < 0 {

@@ -27,7 +27,7 @@ func layers() [][]string {
 		{"internal/barrier", "internal/traffic", "internal/ready", "internal/task"},
 		{"internal/proxy", "internal/accessory"},
 		{"stages"},
-		{"stages/build", "stages/push", "stages/assets", "stages/envpush", "stages/boot", "stages/barrierwait", "stages/cutover", "stages/prune", "stages/abort"},
+		{"stages/build", "stages/push", "stages/assets", "stages/envpush", "stages/boot", "stages/barrierwait", "stages/cutover", "stages/prune", "stages/abort", "stages/remove"},
 		{"cmd/kstep"},
 	}
 }

@@ -23,16 +23,38 @@ func (c *Client) Exec(ctx context.Context, id string, argv []string) (int, []byt
 // ExecTo is Exec for output that may be long: it is passed on as it comes, by
 // one goroutine.
 func (c *Client) ExecTo(ctx context.Context, id string, argv []string, stdout, stderr io.Writer) (int, error) {
+	return c.ExecWith(ctx, id, argv, Streams{Out: stdout, Err: stderr})
+}
+
+// Streams are what a program in a container is connected to.
+type Streams struct {
+	// In is the program's input; nil gives it none. It is read until it ends or
+	// the program does, so one more read of it may be under way afterwards.
+	In       io.Reader
+	Out, Err io.Writer
+	// Terminal, unless it is nil, gives the program a terminal: all it prints
+	// goes to Out. It tells the terminal's size, at first and after each change.
+	Terminal <-chan Size
+}
+
+// Size is a terminal's, in characters.
+type Size struct{ Width, Height int }
+
+// ExecWith runs a program in a running container, connected to the streams, and
+// returns its exit status.
+func (c *Client) ExecWith(ctx context.Context, id string, argv []string, to Streams) (int, error) {
 	v, err := c.ready(ctx)
 	if err != nil {
 		return -1, err
 	}
 	what := fmt.Sprintf("run %s in container %s", argv[0], id)
-	made, err := c.api.ExecCreate(ctx, id, client.ExecCreateOptions{Cmd: argv, AttachStdout: true, AttachStderr: true})
+	made, err := c.api.ExecCreate(ctx, id, client.ExecCreateOptions{
+		Cmd: argv, AttachStdin: to.In != nil, AttachStdout: true, AttachStderr: true, TTY: to.Terminal != nil,
+	})
 	if err != nil {
 		return -1, c.fail(what, err)
 	}
-	if err := c.execStart(ctx, v, made.ID, stdout, stderr); err != nil {
+	if err := c.execStart(ctx, v, made.ID, to); err != nil {
 		return -1, c.fail(what, err)
 	}
 	ended, err := c.api.ExecInspect(ctx, made.ID, client.ExecInspectOptions{})
@@ -45,11 +67,12 @@ func (c *Client) ExecTo(ctx context.Context, id string, argv []string, stdout, s
 	return ended.ExitCode, nil
 }
 
-// execStart asks for the output as a plain answer. The client's own way takes
-// the connection over, past the transport through which every request goes.
-func (c *Client) execStart(ctx context.Context, v version, exec string, stdout, stderr io.Writer) error {
+// execStart asks for the output as a plain answer, or, for a program with input,
+// for a connection in both directions. The client's own way takes the connection
+// over, past the transport through which every request goes.
+func (c *Client) execStart(ctx context.Context, v version, exec string, to Streams) error {
 	url := fmt.Sprintf("http://%s/v%s/exec/%s/start", client.DummyHost, v, exec)
-	body, err := json.Marshal(map[string]bool{"Detach": false, "Tty": false})
+	body, err := json.Marshal(map[string]bool{"Detach": false, "Tty": to.Terminal != nil})
 	if err != nil {
 		return err
 	}
@@ -58,21 +81,77 @@ func (c *Client) execStart(ctx context.Context, v version, exec string, stdout, 
 		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
+	if to.In != nil {
+		req.Header.Set("Connection", "Upgrade")
+		req.Header.Set("Upgrade", "tcp")
+	}
 	resp, err := c.seam.RoundTrip(req)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		var answer struct{ Message string }
-		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<16)) // The status alone is an error, too.
-		if json.Unmarshal(text, &answer) == nil && answer.Message != "" {
-			text = []byte(answer.Message)
-		}
-		return fmt.Errorf("%s: %s", resp.Status, text)
+	switch {
+	case to.In != nil && resp.StatusCode == http.StatusSwitchingProtocols:
+	case to.In == nil && resp.StatusCode == http.StatusOK:
+	default:
+		return refusal(resp)
 	}
-	if err := unframe(stdout, stderr, bufio.NewReader(resp.Body)); err != nil {
+	// What has become of a request is no concern of its context any more.
+	defer context.AfterFunc(ctx, func() { resp.Body.Close() })()
+	if to.In != nil {
+		go feed(resp.Body, to.In)
+	}
+	if to.Terminal != nil {
+		sized, stop := context.WithCancel(ctx)
+		defer stop()
+		go c.resize(sized, exec, to.Terminal)
+		_, err = io.Copy(to.Out, resp.Body)
+	} else {
+		err = unframe(to.Out, to.Err, bufio.NewReader(resp.Body))
+	}
+	if err != nil {
 		return streamError(ctx, err)
 	}
-	return nil
+	return Ended(ctx)
+}
+
+// refusal is the engine's answer when it has not started the program.
+func refusal(resp *http.Response) error {
+	var answer struct{ Message string }
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<16)) // The status alone is an error, too.
+	if json.Unmarshal(text, &answer) == nil && answer.Message != "" {
+		text = []byte(answer.Message)
+	}
+	return fmt.Errorf("%s: %s", resp.Status, text)
+}
+
+// feed passes the input on, and its end. A program that ends first reads no
+// more, which is no failure.
+func feed(conn io.ReadCloser, in io.Reader) {
+	to, ok := conn.(io.Writer)
+	if !ok {
+		return
+	}
+	if _, err := io.Copy(to, in); err != nil {
+		return
+	}
+	if half, ok := conn.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite() // As above.
+	}
+}
+
+// resize follows the user's terminal. A size that does not arrive makes the
+// output uglier, and no more.
+func (c *Client) resize(ctx context.Context, exec string, sizes <-chan Size) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case size, more := <-sizes:
+			if !more {
+				return
+			}
+			_, _ = c.api.ExecResize(ctx, exec, client.ExecResizeOptions{Width: uint(size.Width), Height: uint(size.Height)})
+		}
+	}
 }

@@ -15,11 +15,24 @@ import (
 
 // TerminalSize tells whether f is a terminal, and its width and height.
 func TerminalSize(f *os.File) (width, height int, ok bool) {
-	if !term.IsTerminal(int(f.Fd())) {
+	if !IsTerminal(f) {
 		return 0, 0, false
 	}
 	width, height, err := term.GetSize(int(f.Fd()))
 	return width, height, err == nil && width > 0
+}
+
+// IsTerminal tells whether f is a terminal.
+func IsTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
+
+// RawTerminal passes each key on as it is pressed, Ctrl-C too, until restore is
+// called.
+func RawTerminal(f *os.File) (restore func() error, err error) {
+	before, err := term.MakeRaw(int(f.Fd()))
+	if err != nil {
+		return nil, err
+	}
+	return func() error { return term.Restore(int(f.Fd()), before) }, nil
 }
 
 // Terminal shows one line for each target of the running stage and rewrites

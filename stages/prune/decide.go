@@ -55,9 +55,9 @@ type todo struct {
 // decide tells what is past retention.
 func decide(in stages.Input, s seen) todo {
 	var t todo
-	own, ended := tasks(engine.With(s.all, stages.RoleLabels(in.Config, "")), in.Release)
+	own, over := others(engine.With(s.all, stages.RoleLabels(in.Config, "")), in.Release)
 	kept, removed := retained(s.book, own, in.Release, in.Config.Retain)
-	removed = append(ended, removed...)
+	removed = append(over, removed...)
 	if limit := in.Config.RetainSize; limit > 0 {
 		var more []engine.Container
 		kept, more = within(kept, s.images, int64(limit))
@@ -87,10 +87,7 @@ func decide(in stages.Input, s seen) todo {
 func unneeded(r ledger.Release, book ledger.Ledger, kept []string, all []engine.Container) []string {
 	var refs []string
 	for _, ref := range []string{r.Tag, r.Image} {
-		used := slices.ContainsFunc(all, func(c engine.Container) bool {
-			// Containers have their image by digest; its tag belongs to their version.
-			return c.Image == ref || c.Image == r.Image && c.Labels[engine.LabelVersion] == r.Version
-		})
+		used := slices.ContainsFunc(all, func(c engine.Container) bool { return stages.Uses(c, r, ref) })
 		needed := slices.ContainsFunc(book.Releases, func(k ledger.Release) bool {
 			return slices.Contains(kept, k.Version) && (k.Image == ref || k.Tag == ref)
 		})

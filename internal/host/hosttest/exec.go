@@ -6,12 +6,16 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
+	"os/exec"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -82,12 +86,16 @@ func frame(stderr bool, text string) []byte {
 type execution struct {
 	container *container
 	argv      []string
+	input     bool // It is connected to the caller's.
 	exit      int
 	running   bool
 }
 
 func (e *Engine) serveExecCreate(w http.ResponseWriter, r *http.Request, c *container) {
-	var asked struct{ Cmd []string }
+	var asked struct {
+		Cmd              []string
+		AttachStdin, Tty bool
+	}
 	if !read(w, r, &asked) {
 		return
 	}
@@ -95,12 +103,16 @@ func (e *Engine) serveExecCreate(w http.ResponseWriter, r *http.Request, c *cont
 		refuse(w, 409, "Container "+c.ID+" is not running")
 		return
 	}
+	if asked.Tty {
+		refuse(w, 501, "this engine has no terminals")
+		return
+	}
 	id := newID()
-	e.execs[id] = &execution{container: c, argv: asked.Cmd}
+	e.execs[id] = &execution{container: c, argv: asked.Cmd, input: asked.AttachStdin}
 	answer(w, 201, map[string]any{"Id": id})
 }
 
-func (e *Engine) serveExec(w http.ResponseWriter, _ *http.Request, parts []string) {
+func (e *Engine) serveExec(w http.ResponseWriter, r *http.Request, parts []string) {
 	e.mu.Lock()
 	run := e.execs[parts[0]]
 	if run == nil {
@@ -121,6 +133,11 @@ func (e *Engine) serveExec(w http.ResponseWriter, _ *http.Request, parts []strin
 		refuse(w, 400, "OCI runtime exec failed: exec failed: unable to start container process: exec: \""+run.argv[0]+"\": executable file not found in $PATH: unknown")
 		return
 	}
+	if run.input {
+		io.Copy(io.Discard, r.Body) // What follows it is the program's.
+		e.converse(w, run, cmd)
+		return
+	}
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	cmd.Run() // The status is looked at.
@@ -132,6 +149,43 @@ func (e *Engine) serveExec(w http.ResponseWriter, _ *http.Request, parts []strin
 			w.Write(frame(i == 1, text)) // The client notices.
 		}
 	}
+}
+
+// converse connects the program with the caller in both directions.
+func (e *Engine) converse(w http.ResponseWriter, run *execution, cmd *exec.Cmd) {
+	conn, both, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		refuse(w, 500, err.Error())
+		return
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n") // The client notices.
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return
+	}
+	go func() {
+		io.Copy(in, both) // A program that ends reads no more.
+		in.Close()
+	}()
+	var writing sync.Mutex
+	cmd.Stdout, cmd.Stderr = &framed{w: conn, mu: &writing}, &framed{w: conn, mu: &writing, stderr: true}
+	cmd.Run() // The status is looked at.
+	e.finish(run, cmd.ProcessState.ExitCode())
+}
+
+// framed writes one of two streams into a connection that has both.
+type framed struct {
+	w      io.Writer
+	mu     *sync.Mutex
+	stderr bool
+}
+
+func (f *framed) Write(p []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, err := f.w.Write(frame(f.stderr, string(p)))
+	return len(p), err
 }
 
 func (e *Engine) finish(run *execution, status int) {

@@ -1,9 +1,11 @@
 package hosttest
 
 import (
+	"errors"
 	"net"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // pipeListener is a server's listener without a socket.
@@ -42,7 +44,7 @@ func (l *pipeListener) dial() (net.Conn, error) { return l.dialPort(0) }
 
 // dialPort lets the server see which port was dialled, as its local address.
 func (l *pipeListener) dialPort(port int) (net.Conn, error) {
-	client, pipe := net.Pipe()
+	client, pipe := duplex()
 	server := &portConn{pipe, port}
 	select {
 	case l.incoming <- server:
@@ -65,8 +67,33 @@ func (l *pipeListener) sever() {
 	l.open = nil
 }
 
-type portConn struct {
+// duplex is net.Pipe with directions that end one by one, as sockets have.
+func duplex() (a, b *halves) {
+	fromA, toB := net.Pipe()
+	fromB, toA := net.Pipe()
+	return &halves{Conn: fromA, in: toA}, &halves{Conn: fromB, in: toB}
+}
+
+// halves writes to its Conn and reads from another one.
+type halves struct {
 	net.Conn
+	in net.Conn
+}
+
+func (h *halves) Read(p []byte) (int, error) { return h.in.Read(p) }
+
+func (h *halves) CloseWrite() error { return h.Conn.Close() }
+
+func (h *halves) Close() error { return errors.Join(h.in.Close(), h.Conn.Close()) }
+
+func (h *halves) SetDeadline(t time.Time) error {
+	return errors.Join(h.SetReadDeadline(t), h.SetWriteDeadline(t))
+}
+
+func (h *halves) SetReadDeadline(t time.Time) error { return h.in.SetReadDeadline(t) }
+
+type portConn struct {
+	*halves
 	port int
 }
 

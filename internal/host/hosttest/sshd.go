@@ -148,16 +148,27 @@ func (f *Fake) forward(asked ssh.NewChannel, dial func() (net.Conn, error)) {
 		to.Close()
 		return
 	}
-	go ssh.DiscardRequests(requests)
-	bridge(channel, to)
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		ssh.DiscardRequests(requests) // Ends when the client closes the channel.
+		cancel()
+	}()
+	bridge(ctx, channel, to)
 }
 
-// bridge copies both ways until both have ended.
-func bridge(channel io.ReadWriteCloser, to net.Conn) {
+// bridge copies both ways until both have ended, or ctx has. A client may end
+// its own direction alone.
+func bridge(ctx context.Context, channel io.ReadWriteCloser, to net.Conn) {
+	defer context.AfterFunc(ctx, func() { to.Close() })()
+	defer to.Close()
 	var both sync.WaitGroup
 	both.Go(func() {
 		io.Copy(to, channel) // Its end is what matters.
-		to.Close()
+		if half, ok := to.(interface{ CloseWrite() error }); ok {
+			half.CloseWrite() // The client notices.
+		} else {
+			to.Close()
+		}
 	})
 	both.Go(func() {
 		io.Copy(channel, to) // Its end is what matters.
@@ -234,7 +245,7 @@ func (f *Fake) command(ctx context.Context, line string, channel ssh.Channel) in
 		if err != nil {
 			return complain(1, err.Error())
 		}
-		bridge(channel, to)
+		bridge(ctx, channel, to)
 		return 0
 	}
 	for word := range strings.FieldsSeq(rest) {

@@ -3,6 +3,7 @@ package hosttest
 import (
 	"context"
 	"errors"
+	"io"
 	"path"
 	"slices"
 	"strings"
@@ -105,10 +106,64 @@ func (s suite) exec() {
 	if status != 4 || stdout.String() != "out\n" || stderr.String() != "err\n" {
 		s.Errorf("got %d, %q and %q, want 4 and the streams apart", status, stdout.String(), stderr.String())
 	}
+	s.execWithInput(id)
 	must(s, s.e.Stop(s.Context(), id, engine.Stop{Timeout: time.Second}))
 	if _, _, err := s.e.Exec(s.Context(), id, []string{"sh"}); !errors.Is(err, engine.ErrConflict) {
 		s.Errorf("in a stopped container: got %v, want ErrConflict", err)
 	}
+}
+
+func (s suite) execWithInput(id string) {
+	long := strings.Repeat("0123456789\n", 20_000)
+	var stdout, stderr strings.Builder
+	status, err := s.e.ExecWith(s.Context(), id, []string{"sh", "-c", "cat; echo end >&2; exit 3"}, engine.Streams{
+		In: strings.NewReader(long), Out: &stdout, Err: &stderr,
+	})
+	must(s, err)
+	if status != 3 || stdout.String() != long || stderr.String() != "end\n" {
+		s.Errorf("with input: got %d, %d bytes and %q, want 3, %d bytes and the end", status, stdout.Len(), stderr.String(), len(long))
+	}
+	// An answer comes before the input ends, and a program that ends does not
+	// wait for more.
+	in, typed := io.Pipe()
+	defer typed.Close()
+	answers := &notify{wrote: make(chan string, 10)}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := s.e.ExecWith(s.Context(), id, []string{"sh", "-c", "read a; echo got $a; read b; exit 0"}, engine.Streams{In: in, Out: answers, Err: answers})
+		ended <- err
+	}()
+	for _, line := range []string{"one\n", "two\n"} {
+		_, err := io.WriteString(typed, line)
+		must(s, err)
+		if line == "one\n" {
+			if got := <-answers.wrote; got != "got one\n" {
+				s.Errorf("got %q, want the answer to the first line", got)
+			}
+		}
+	}
+	must(s, <-ended)
+	ctx, cancel := context.WithCancel(s.Context())
+	go func() { ended <- execForever(ctx, s.e, id) }()
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		s.Errorf("left alone: got %v, want context.Canceled", err)
+	}
+}
+
+func execForever(ctx context.Context, e *engine.Client, id string) error {
+	in, typed := io.Pipe()
+	defer typed.Close()
+	_, err := e.ExecWith(ctx, id, []string{"sh", "-c", "cat"}, engine.Streams{In: in, Out: io.Discard, Err: io.Discard})
+	return err
+}
+
+// notify tells what is written, as it comes.
+type notify struct{ wrote chan string }
+
+func (n *notify) Write(p []byte) (int, error) {
+	n.wrote <- string(p)
+	return len(p), nil
 }
 
 // health uses a check that follows a file in a mounted folder, as the cord
