@@ -17,6 +17,7 @@ func (w *world) byHand() {
 	if r := w.exits(10, "app", "exec", "--", "sh", "-c", "test $KSTEP_HOST != vm2 || exit 3"); !strings.Contains(r.Stderr, "on vm2: exit status 3") {
 		w.t.Errorf("app exec does not tell the status:\n%s", r.Stderr)
 	}
+	w.console()
 	if r := w.must("app", "logs", "--roles", "job", "-n", "1", "--since", "1h"); r.Stdout != "app: working\n" {
 		w.t.Errorf("app logs prints %q", r.Stdout)
 	}
@@ -39,5 +40,22 @@ func (w *world) byHand() {
 	})
 	if r := w.must("proxy", "details"); strings.Count(r.Stdout, "as configured") != 2 {
 		w.t.Errorf("proxy details shows\n%s", r.Stdout)
+	}
+}
+
+// console has a terminal of 97 by 31 characters, and somebody who types hello.
+func (w *world) console() {
+	w.t.Helper()
+	in := `until test "$(busybox stty size)" = "31 97"; do busybox sleep 0.1; done; read line; echo "got $line on $KSTEP_HOST"; exit 3`
+	out := `echo hello | timeout 60 script -qec 'stty cols 97 rows 31; kstep app exec -i --hosts vm2 --roles web -- sh -c "$IN"' /dev/null`
+	r, err := w.rig.Deployer.Run(w.t.Context(), []string{"IN=" + in}, w.app.Work, "bash", "-c", out)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if !strings.Contains(r.Stdout, "got hello on vm2") || r.Exit != 10 {
+		w.t.Errorf("app exec -i in a terminal: exit status %d and\n%s%s", r.Exit, r.Stdout, r.Stderr)
+	}
+	if r := w.must("audit", "-n", "1"); !strings.Contains(r.Stdout, "ran sh") {
+		w.t.Errorf("the audit log ends with\n%s", r.Stdout)
 	}
 }

@@ -61,4 +61,41 @@ func TestDestinations_SideBySideOnTheSameHostsShareNothing(t *testing.T) {
 	w.exits(20, "deploy", "--new-release")
 	w.must("-d", "staging", "--state-dir", "staging-state", "deploy", "--new-release")
 	w.must("lock", "release")
+
+	// One goes, the other serves on.
+	w.must("remove", "--yes")
+	w.runs("vm1", "shop-web-staging-"+staging)
+	if status := w.ask("vm1", "shop.example.com"); status != 404 {
+		t.Errorf("the removed destination answers %d", status)
+	}
+	if status := w.ask("vm1", "staging.example.com"); status != 200 {
+		t.Errorf("the other destination answers %d", status)
+	}
+	for _, h := range w.rig.Hosts {
+		files, err := h.Files(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range files {
+			path, kind, _ := strings.Cut(line, " ")
+			stays := strings.Contains(path, "/shop/lease/") || strings.HasSuffix(path, "/shop/audit.jsonl")
+			if strings.Contains(path, "/.kstep/shop/") && strings.HasPrefix(kind, "f") && !stays {
+				t.Errorf("%s still has %s", h.Name, path)
+			}
+		}
+	}
+	w.must("deploy", "--new-release")
+	w.must("-d", "staging", "--state-dir", "staging-state", "rollback")
+}
+
+// ask asks a host as if it had that name.
+func (w *world) ask(vm, name string) int {
+	w.t.Helper()
+	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, w.rig.Host(vm).URL()+"/", nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	req.Host = name
+	status, _ := w.do(req)
+	return status
 }

@@ -38,10 +38,7 @@ func (r *run) executeOutside(ctx context.Context, all []plan.Target, work func(c
 	if err != nil {
 		return nil, err
 	}
-	r.in = Input{
-		Config: r.Config, By: r.By, Targets: targets, All: all,
-		Hosts: r.Hosts, Secrets: r.Secrets, Report: r.Report, Options: r.Options,
-	}
+	r.in = r.Input(all, targets)
 	if err := r.connect(ctx); err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/kstep/kstep/internal/hook"
 	"github.com/kstep/kstep/internal/host"
 	"github.com/kstep/kstep/internal/lease"
+	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/report"
 	"github.com/kstep/kstep/internal/secret"
 	"github.com/kstep/kstep/internal/state"
@@ -59,4 +60,13 @@ type Session struct {
 	planned   *state.Plan // To be compared with the hosts.
 	connected bool        // The pre-connect hook has run.
 	fetched   bool        // The state has been fetched from the hosts.
+}
+
+// Input is what work outside of a release may know: some targets, and those of
+// them that the filters leave. It has no release and no state.
+func (s *Session) Input(all, targets []plan.Target) Input {
+	return Input{
+		Config: s.Config, By: s.By, All: all, Targets: targets,
+		Hosts: s.Hosts, Secrets: s.Secrets, Report: s.Report, Options: s.Options,
+	}
 }

@@ -213,6 +213,24 @@ func TestAccessory_StopsStartsAndIsRemovedWithoutItsData(t *testing.T) {
 	}
 }
 
+func TestAccessory_ThatLeftTheConfigurationCanStillBeRemoved(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.withAccessory("")
+	w.exits(exit.OK, "accessory", "boot", "db")
+	w.configure("")
+	w.refuses(exit.Usage, "this would remove db@vm1, db@vm3", "accessory", "remove", "db")
+	w.refuses(exit.Usage, "the configuration has no accessories", "accessory", "remove", "cache", "-y")
+	w.refuses(exit.Usage, "the configuration has no accessories", "accessory", "stop", "db")
+	w.says("removed shop-db", "accessory", "remove", "db", "-y", "--hosts", "vm3")
+	w.says("removed the env file", "accessory", "remove", "db", "-y", "--data")
+	for _, name := range []string{"vm1", "vm3"} {
+		if got := w.names(name); len(got) != 0 || w.envOf(name, "shop", "@accessory-db") != nil {
+			t.Errorf("%s still has %v, or its env file", name, got)
+		}
+	}
+}
+
 func TestAccessory_ShowsItsLogsAndRunsPrograms(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

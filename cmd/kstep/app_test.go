@@ -94,3 +94,36 @@ func TestApp_ConnectsTheUserWithAProgramInOneContainer(t *testing.T) {
 	w.refuses(exit.Failed, "run sh in shop-job-v1 on vm3: exit status 3", "app", "exec", "--interactive", "--roles", "job", "--", "sh", "-c", "exit 3")
 	w.refuses(exit.Usage, "has no --output json", "app", "exec", "-i", "--output", "json", "--", "sh")
 }
+
+func TestApp_TellsItsImagesAndWhatRunsForNobody(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.deploy("v1")
+	w.deploy("v2")
+	stdout, _ := w.exits(exit.OK, "app", "images", "--hosts", "vm1")
+	lines := strings.Split(stdout, "\n")
+	if len(lines) != 4 || !strings.Contains(lines[1], "acme/shop:v2") || !strings.Contains(lines[2], "acme/shop:v1") || !strings.HasSuffix(lines[1], "web") {
+		t.Errorf("the images are\n%s", stdout)
+	}
+	w.says(`"version":"v1"`, "app", "images", "--output", "json")
+
+	// Booted, and not in service: first it is under way, then it was given up.
+	w.pushed("v3")
+	for _, stage := range []string{"assets", "env-push", "boot"} {
+		w.exits(exit.OK, stage)
+	}
+	stale := func() string { stdout, _ := w.exits(exit.OK, "app", "stale-containers"); return stdout }
+	if out := stale(); strings.Contains(out, "shop-") {
+		t.Errorf("under way is\n%s", out)
+	}
+	w.refuses(exit.LeaseHeld, "the lease is held", "app", "stale-containers", "--stop")
+	w.exits(exit.OK, "lock", "release", "--force")
+	if out := stale(); strings.Count(out, "shop-web-v3") != 2 || strings.Contains(out, "v2") {
+		t.Errorf("left behind is\n%s", out)
+	}
+	w.says("stopped shop-web-v3", "app", "stale-containers", "--stop")
+	if out := stale(); strings.Contains(out, "shop-") {
+		t.Errorf("after it was stopped there is\n%s", out)
+	}
+	w.serves("v2")
+}

@@ -34,7 +34,7 @@ func (p *program) abort(ctx context.Context, s *stages.Session, id string) error
 	if err != nil {
 		return err
 	}
-	in := stages.Input{Config: s.Config, All: plan.Targets(s.Config), Hosts: s.Hosts, Report: s.Report}
+	in := s.Input(plan.Targets(s.Config), nil)
 	found := abort.Release{ID: id}
 	if id == "" {
 		if found, err = abort.Find(ctx, s, in, holder); err != nil {

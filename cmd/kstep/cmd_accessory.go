@@ -106,7 +106,10 @@ func onPlaces(do func(context.Context, accessory.Place) error) func(context.Cont
 // placeOf is where a target's accessory is. uploads are the contents of the
 // files of all accessories that are about to be made or compared.
 func placeOf(in stages.Input, w *stages.Work, uploads map[string]accessory.Uploads) accessory.Place {
-	a, _ := in.Config.Accessory(w.Target.Role.Name)
+	a, known := in.Config.Accessory(w.Target.Role.Name)
+	if !known { // It is about to be removed.
+		a.Name = w.Target.Role.Name
+	}
 	return accessory.Place{
 		Host: w.Host, Names: w.Names, Config: in.Config, Accessory: a, Uploads: uploads[a.Name],
 		Did:  w.Did,

@@ -8,6 +8,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/kstep/kstep/internal/accessory"
+	"github.com/kstep/kstep/internal/config"
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/state"
@@ -21,22 +22,50 @@ func configureAccessoryRemove(p *program, cmd *kingpin.CmdClause, actions map[st
 	yes := remove.Flag("yes", "Do it; without it nothing is removed.").Short('y').Bool()
 	data := remove.Flag("data", "Also remove their directories below the run directory, and volumes that nobody gave a name. There is no way back.").Bool()
 	actions["accessory remove"] = p.inSession("accessory remove", func(ctx context.Context, s *stages.Session) error {
-		if !*yes {
-			return unconfirmed(s, *name, *data)
+		targets, err := removable(ctx, s, *name)
+		if err != nil {
+			return err
 		}
-		return outsideAccessories(ctx, s, "accessory remove", *name, func(ctx context.Context, in stages.Input) ([]state.Target, error) {
+		if !*yes {
+			return unconfirmed(s, targets, *data)
+		}
+		return stages.OutsideOn(ctx, s, "accessory remove", targets, func(ctx context.Context, in stages.Input) ([]state.Target, error) {
 			return removeAccessories(ctx, in, *data)
 		})
 	})
 }
 
-// unconfirmed tells what would go.
-func unconfirmed(s *stages.Session, name string, data bool) error {
-	targets, err := accessoriesNamed(s.Config, name)
-	if err != nil {
-		return err
+// removable are the targets of an accessory. One that the configuration does not
+// have any more is looked for on its hosts.
+func removable(ctx context.Context, s *stages.Session, name string) ([]plan.Target, error) {
+	targets, unknown := accessoriesNamed(s.Config, name)
+	if unknown == nil || name == config.AllAccessories {
+		return targets, unknown
 	}
-	if targets, err = plan.Filter(targets, s.Roles, s.HostGlobs); err != nil {
+	hosts := everything(s)
+	s.Hosts.Warm(ctx, plan.HostNames(hosts))
+	_, found, err := stages.EachHost(ctx, s.Input(hosts, hosts), hosts, func(ctx context.Context, w *stages.Work) (bool, error) {
+		seen, err := accessory.Place{Host: w.Host, Names: w.Names, Accessory: config.Accessory{Name: name}}.Look(ctx)
+		return seen.There, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, host := range plan.HostNames(hosts) {
+		if found[host] {
+			targets = append(targets, plan.Target{Host: host, Role: config.Role{Name: name}, Accessory: true})
+		}
+	}
+	if len(targets) == 0 {
+		return nil, unknown
+	}
+	return targets, nil
+}
+
+// unconfirmed tells what would go.
+func unconfirmed(s *stages.Session, targets []plan.Target, data bool) error {
+	targets, err := plan.Filter(targets, s.Roles, s.HostGlobs)
+	if err != nil {
 		return err
 	}
 	what := "their data would stay"

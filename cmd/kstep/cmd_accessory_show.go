@@ -58,7 +58,7 @@ func accessoriesIn(ctx context.Context, s *stages.Session, name string) (stages.
 		return stages.Input{}, err
 	}
 	s.Hosts.Warm(ctx, plan.HostNames(targets))
-	return stages.Input{Config: s.Config, All: targets, Targets: targets, Hosts: s.Hosts, Report: s.Report, Secrets: s.Secrets}, nil
+	return s.Input(targets, targets), nil
 }
 
 // accessoryStatus is a line of `kstep accessory details`.

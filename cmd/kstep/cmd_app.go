@@ -2,13 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"text/tabwriter"
-	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -38,12 +34,7 @@ func configureApp(p *program, app *kingpin.Application, actions map[string]actio
 			})
 		})
 	}
-	cmd.Command("details", "Show the containers in service.")
-	actions["app details"] = p.inSession("app details", func(ctx context.Context, s *stages.Session) error { return p.appContainers(ctx, s, false) })
-	cmd.Command("containers", "Show all containers of the application, also those that are kept for a rollback.")
-	actions["app containers"] = p.inSession("app containers", func(ctx context.Context, s *stages.Session) error { return p.appContainers(ctx, s, true) })
-	cmd.Command("version", "Print the version in service, one line for each if there are several.")
-	actions["app version"] = p.inSession("app version", p.appVersion)
+	configureAppShow(p, cmd, actions)
 
 	logs := cmd.Command("logs", "Show what the containers in service have written.")
 	flags := &logFlags{}
@@ -155,90 +146,6 @@ func startOne(ctx, within context.Context, in stages.Input, w *stages.Work, c en
 	}.Wait(within)
 	if err != nil && ctx.Err() == nil {
 		err = fmt.Errorf("%s is not ready: %w\n  %s", c.Name, err, strings.Join(ready.Diagnose(ctx, w.Host, c.ID), "\n  "))
-	}
-	return err
-}
-
-// appContainer is a line of `kstep app containers`.
-type appContainer struct {
-	Host      string `json:"host"`
-	Role      string `json:"role"`
-	Name      string `json:"name"`
-	Container string `json:"container"`
-	Version   string `json:"version"`
-	State     string `json:"state"`
-	Health    string `json:"health,omitempty"`
-	// InService tells that it serves, or would if it ran.
-	InService bool      `json:"inService"`
-	Created   time.Time `json:"created,omitzero"`
-}
-
-// observeApp looks at the containers of all targets.
-func observeApp(ctx context.Context, s *stages.Session) ([]appContainer, error) {
-	in, err := looking(s)
-	if err != nil {
-		return nil, err
-	}
-	s.Warm(ctx)
-	_, found, err := stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) ([]appContainer, error) {
-		seen, err := stages.Observe(ctx, in, w)
-		live := engine.IDs(inService(w.Target, seen))
-		var all []appContainer
-		for _, c := range seen.Containers {
-			all = append(all, appContainer{
-				Host: w.Target.Host, Role: w.Target.Role.Name, Name: c.Name, Container: c.ID, Version: c.Labels[engine.LabelVersion],
-				State: c.State, Health: c.Health, InService: slices.Contains(live, c.ID), Created: c.Created,
-			})
-		}
-		return all, err
-	})
-	all := []appContainer{}
-	for _, t := range in.Targets {
-		all = append(all, found[t.Key()]...)
-	}
-	return all, err
-}
-
-func (p *program) appContainers(ctx context.Context, s *stages.Session, whole bool) error {
-	all, err := observeApp(ctx, s)
-	if !whole {
-		all = slices.DeleteFunc(all, func(c appContainer) bool { return !c.InService })
-	}
-	if p.global.output == "json" {
-		return errors.Join(err, json.NewEncoder(p.stdout).Encode(struct {
-			Containers []appContainer `json:"containers"`
-		}{all}))
-	}
-	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "HOST\tROLE\tCONTAINER\tVERSION\tSTATE\tIN SERVICE\tCREATED (UTC)")
-	for _, c := range all {
-		serves := "-"
-		if c.InService {
-			serves = "yes"
-		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.Host, c.Role, c.Name, c.Version, condition(c.State, c.Health, ""), serves, dated(c.Created))
-	}
-	return errors.Join(err, table.Flush())
-}
-
-func (p *program) appVersion(ctx context.Context, s *stages.Session) error {
-	all, err := observeApp(ctx, s)
-	versions := []string{}
-	for _, c := range all {
-		if c.InService && !slices.Contains(versions, c.Version) {
-			versions = append(versions, c.Version)
-		}
-	}
-	if p.global.output == "json" {
-		return errors.Join(err, json.NewEncoder(p.stdout).Encode(struct {
-			Versions []string `json:"versions"`
-		}{versions}))
-	}
-	for _, v := range versions {
-		p.result("%s", v)
-	}
-	if err == nil && len(versions) == 0 {
-		err = exit.Hint(errors.New("nothing is in service"), "kstep deploy")
 	}
 	return err
 }

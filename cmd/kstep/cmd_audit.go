@@ -43,8 +43,7 @@ func readAudit(ctx context.Context, s *stages.Session) ([]audit.Entry, error) {
 		return nil, err
 	}
 	s.Hosts.Warm(ctx, plan.HostNames(targets))
-	in := stages.Input{Config: s.Config, Hosts: s.Hosts, Report: s.Report}
-	_, found, err := stages.EachHost(ctx, in, targets, func(ctx context.Context, w *stages.Work) ([]audit.Entry, error) {
+	_, found, err := stages.EachHost(ctx, s.Input(targets, targets), targets, func(ctx context.Context, w *stages.Work) ([]audit.Entry, error) {
 		return s.AuditLog(ctx, w.Target.Host)
 	})
 	all := []audit.Entry{}

@@ -28,7 +28,7 @@ func (p *program) serverExec(ctx context.Context, s *stages.Session, argv []stri
 		return err
 	}
 	s.Hosts.Warm(ctx, plan.HostNames(targets))
-	in := stages.Input{Config: s.Config, Hosts: s.Hosts, Report: s.Report, Secrets: s.Secrets}
+	in := s.Input(targets, targets)
 	// Both outputs in the order they came.
 	merged := append([]string{"sh", "-c", `exec "$@" 2>&1`, "sh"}, argv...)
 	records, ran, err := stages.EachHost(ctx, in, targets, func(ctx context.Context, w *stages.Work) (execution, error) {

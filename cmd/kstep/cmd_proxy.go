@@ -97,8 +97,7 @@ func rebootGroup(ctx context.Context, s *stages.Session, group []plan.Target) er
 
 // eachProxy works on the hosts and tells what was done.
 func eachProxy(ctx context.Context, s *stages.Session, targets []plan.Target, do func(context.Context, *stages.Work) (proxy.Booted, error)) error {
-	in := stages.Input{Config: s.Config, Hosts: s.Hosts, Report: s.Report, Secrets: s.Secrets}
-	records, _, err := stages.EachHost(ctx, in, targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
+	records, _, err := stages.EachHost(ctx, s.Input(targets, targets), targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
 		booted, err := do(ctx, w)
 		for _, what := range booted.Changed {
 			w.Did("%s", what)

@@ -55,10 +55,11 @@ func configureProxyHands(p *program, cmd *kingpin.CmdClause, actions map[string]
 	flags := &logFlags{}
 	flags.declare(logs)
 	actions["proxy logs"] = p.onProxies("proxy logs", func(ctx context.Context, s *stages.Session, targets []plan.Target) error {
-		in := stages.Input{Config: s.Config, Hosts: s.Hosts, Report: s.Report}
+		var hosts []plan.Target
 		for _, host := range plan.HostNames(targets) { // Of no role: it is all of them's.
-			in.Targets = append(in.Targets, plan.Target{Host: host})
+			hosts = append(hosts, plan.Target{Host: host})
 		}
+		in := s.Input(hosts, hosts)
 		return p.showLogs(ctx, s, in, flags, func(ctx context.Context, w *stages.Work) ([]engine.Container, error) {
 			c, err := proxy.There(ctx, w.Host)
 			return []engine.Container{c}, err
@@ -79,7 +80,7 @@ type proxyStatus struct {
 }
 
 func (p *program) proxyDetails(ctx context.Context, s *stages.Session, targets []plan.Target) error {
-	in := stages.Input{Config: s.Config, Hosts: s.Hosts, Report: s.Report}
+	in := s.Input(targets, targets)
 	records, found, err := stages.EachHost(ctx, in, targets, func(ctx context.Context, w *stages.Work) (proxyStatus, error) {
 		c, err := w.Host.Engine().Inspect(ctx, plan.ProxyContainer)
 		if errors.Is(err, engine.ErrNotFound) {

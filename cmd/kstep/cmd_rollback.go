@@ -98,5 +98,5 @@ func ways(past []stages.Past) []string {
 func looking(s *stages.Session) (stages.Input, error) {
 	all := plan.Targets(s.Config)
 	targets, err := plan.Filter(all, s.Roles, s.HostGlobs)
-	return stages.Input{Config: s.Config, All: all, Targets: targets, Hosts: s.Hosts, Report: s.Report}, err
+	return s.Input(all, targets), err
 }

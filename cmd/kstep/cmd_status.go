@@ -105,7 +105,7 @@ func accessoriesBeside(ctx context.Context, s *stages.Session) ([]accessoryStatu
 	if len(all) == 0 || err != nil {
 		return nil, nil //nolint:nilerr // The filters are about roles: they leave none of these.
 	}
-	return observeAccessories(ctx, stages.Input{Config: s.Config, All: targets, Targets: targets, Hosts: s.Hosts, Report: s.Report})
+	return observeAccessories(ctx, s.Input(targets, targets))
 }
 
 // describe sums up one target.

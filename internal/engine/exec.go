@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/moby/moby/client"
 )
@@ -151,7 +152,23 @@ func (c *Client) resize(ctx context.Context, exec string, sizes <-chan Size) {
 			if !more {
 				return
 			}
-			_, _ = c.api.ExecResize(ctx, exec, client.ExecResizeOptions{Width: uint(size.Width), Height: uint(size.Height)})
+			c.resizeTo(ctx, exec, size)
+		}
+	}
+}
+
+// resizeTo is refused for a moment: the engine takes the connection before it
+// starts the program.
+func (c *Client) resizeTo(ctx context.Context, exec string, size Size) {
+	for range 50 {
+		_, err := c.api.ExecResize(ctx, exec, client.ExecResizeOptions{Width: uint(size.Width), Height: uint(size.Height)})
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }
