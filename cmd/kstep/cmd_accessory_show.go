@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -85,9 +82,7 @@ func (p *program) accessoryDetails(ctx context.Context, s *stages.Session, name 
 	}
 	all, err := observeAccessories(ctx, in)
 	if p.global.output == "json" {
-		return errors.Join(err, json.NewEncoder(p.stdout).Encode(struct {
-			Accessories []accessoryStatus `json:"accessories"`
-		}{all}))
+		return errors.Join(err, p.encode(map[string]any{"accessories": all}))
 	}
 	return errors.Join(err, p.printAccessories(all))
 }
@@ -131,19 +126,17 @@ func observeAccessory(ctx context.Context, at accessory.Place) (accessoryStatus,
 }
 
 func (p *program) printAccessories(all []accessoryStatus) error {
-	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "HOST\tACCESSORY\tCONTAINER\tIMAGE\tSTATE\tSINCE (UTC)\tSETTINGS")
+	t := p.table("HOST", "ACCESSORY", "CONTAINER", "IMAGE", "STATE", "SINCE (UTC)", "SETTINGS")
 	for _, one := range all {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", one.Host, one.Accessory, orDash(one.Name), orDash(one.Image),
-			condition(one.State, one.Health, one.Error), orDash(dated(one.Since)), one.settings())
+		t.row(one.Host, one.Accessory, one.Name, one.Image, condition(one.State, one.Health, one.Error), dated(one.Since), one.settings())
 	}
-	return table.Flush()
+	return t.end()
 }
 
 func (a accessoryStatus) settings() string {
 	switch {
 	case a.State == "":
-		return "-"
+		return ""
 	case a.Unknown != "":
 		return "not known: its files are not here"
 	case len(a.Differs) > 0:

@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -122,20 +120,17 @@ func stopStale(ctx context.Context, in stages.Input) ([]state.Target, error) {
 
 func (p *program) printContainers(all []appContainer) error {
 	if p.global.output == "json" {
-		return json.NewEncoder(p.stdout).Encode(struct {
-			Containers []appContainer `json:"containers"`
-		}{all})
+		return p.encode(map[string]any{"containers": all})
 	}
-	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "HOST\tROLE\tCONTAINER\tVERSION\tSTATE\tIN SERVICE\tCREATED (UTC)")
+	t := p.table("HOST", "ROLE", "CONTAINER", "VERSION", "STATE", "IN SERVICE", "CREATED (UTC)")
 	for _, c := range all {
-		serves := "-"
+		serves := ""
 		if c.InService {
 			serves = "yes"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.Host, c.Role, c.Name, c.Version, condition(c.State, c.Health, ""), serves, dated(c.Created))
+		t.row(c.Host, c.Role, c.Name, c.Version, condition(c.State, c.Health, ""), serves, dated(c.Created))
 	}
-	return table.Flush()
+	return t.end()
 }
 
 func (p *program) appVersion(ctx context.Context, s *stages.Session) error {
@@ -147,9 +142,7 @@ func (p *program) appVersion(ctx context.Context, s *stages.Session) error {
 		}
 	}
 	if p.global.output == "json" {
-		return errors.Join(err, json.NewEncoder(p.stdout).Encode(struct {
-			Versions []string `json:"versions"`
-		}{versions}))
+		return errors.Join(err, p.encode(map[string]any{"versions": versions}))
 	}
 	for _, v := range versions {
 		p.result("%s", v)
@@ -184,17 +177,14 @@ func (p *program) appImages(ctx context.Context, s *stages.Session) error {
 		all = append(all, found[name]...)
 	}
 	if p.global.output == "json" {
-		return errors.Join(err, json.NewEncoder(p.stdout).Encode(struct {
-			Images []appImage `json:"images"`
-		}{all}))
+		return errors.Join(err, p.encode(map[string]any{"images": all}))
 	}
-	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "HOST\tIMAGE\tID\tSIZE\tCREATED (UTC)\tCONTAINERS OF")
+	t := p.table("HOST", "IMAGE", "ID", "SIZE", "CREATED (UTC)", "CONTAINERS OF")
 	for _, i := range all {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%.1f MB\t%s\t%s\n", i.Host, i.Image, plan.Short(strings.TrimPrefix(i.ID, "sha256:")),
-			float64(i.Size)/1e6, orDash(dated(i.Created)), orDash(strings.Join(i.Roles, ", ")))
+		t.row(i.Host, i.Image, plan.Short(strings.TrimPrefix(i.ID, "sha256:")), fmt.Sprintf("%.1f MB", float64(i.Size)/1e6),
+			dated(i.Created), strings.Join(i.Roles, ", "))
 	}
-	return errors.Join(err, table.Flush())
+	return errors.Join(err, t.end())
 }
 
 // imagesOn are the images of the releases that the host remembers, newest first.

@@ -2,12 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -59,21 +56,17 @@ func readAudit(ctx context.Context, s *stages.Session) ([]audit.Entry, error) {
 
 func (p *program) printAudit(all []audit.Entry) error {
 	if p.global.output == "json" {
-		return json.NewEncoder(p.stdout).Encode(struct {
-			Entries []audit.Entry `json:"entries"`
-		}{all})
+		return p.encode(map[string]any{"entries": all})
 	}
-	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "TIME (UTC)\tHOST\tCOMMAND\tROLES\tVERSION\tBY\tRESULT\t")
+	t := p.table("TIME (UTC)", "HOST", "COMMAND", "ROLES", "VERSION", "BY", "RESULT", "WHAT")
 	for _, e := range all {
-		result, what := e.Status, strings.Join(e.Changed, "; ")
+		what := strings.Join(e.Changed, "; ")
 		if e.Error != "" {
 			what, _, _ = strings.Cut(e.Error, "\n")
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", e.At.UTC().Format(time.DateTime), e.Host, e.Command,
-			orDash(strings.Join(e.Roles, ",")), orDash(e.Version), orDash(e.By), result, what)
+		t.row(e.At.UTC().Format(time.DateTime), e.Host, e.Command, strings.Join(e.Roles, ","), e.Version, e.By, e.Status, what)
 	}
-	return table.Flush()
+	return t.end()
 }
 
 // called is what the user called, in the words of the command line.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"strings"
 
@@ -56,7 +55,7 @@ func (p *program) serverExec(ctx context.Context, s *stages.Session, argv []stri
 
 func (p *program) printExecution(one execution) error {
 	if p.global.output == "json" {
-		return json.NewEncoder(p.stdout).Encode(one)
+		return p.encode(one)
 	}
 	for line := range strings.Lines(one.Output) {
 		p.result("[%s] %s", one.Host, strings.TrimSuffix(line, "\n"))

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -69,7 +68,7 @@ func (p *program) lockStatus(ctx context.Context, _ *stages.Session, store lease
 		return err
 	}
 	if p.global.output == "json" {
-		return json.NewEncoder(p.stdout).Encode(struct {
+		return p.encode(struct {
 			Held    bool           `json:"held"`
 			Token   int            `json:"token"`
 			Holder  lease.Holder   `json:"holder,omitzero"`

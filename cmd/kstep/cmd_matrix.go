@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -67,7 +66,7 @@ func (p *program) printMatrix(shards []shard, format string) error {
 		}
 		matrix = jobs
 	}
-	return json.NewEncoder(p.stdout).Encode(matrix)
+	return p.encode(matrix)
 }
 
 // fanOut splits targets into shards that together are all of them, and of which

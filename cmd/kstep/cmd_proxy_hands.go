@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -107,21 +105,18 @@ func (p *program) proxyDetails(ctx context.Context, s *stages.Session, targets [
 
 func (p *program) printProxies(all []proxyStatus) error {
 	if p.global.output == "json" {
-		return json.NewEncoder(p.stdout).Encode(struct {
-			Proxies []proxyStatus `json:"proxies"`
-		}{all})
+		return p.encode(map[string]any{"proxies": all})
 	}
-	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "HOST\tIMAGE\tSTATE\tSINCE (UTC)\tSETTINGS")
+	t := p.table("HOST", "IMAGE", "STATE", "SINCE (UTC)", "SETTINGS")
 	for _, one := range all {
 		settings := "as configured"
 		switch {
 		case one.State == "":
-			settings = "-"
+			settings = ""
 		case one.Differs:
 			settings = "differ"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", one.Host, orDash(one.Image), condition(one.State, "", one.Error), orDash(dated(one.Since)), settings)
+		t.row(one.Host, one.Image, condition(one.State, "", one.Error), dated(one.Since), settings)
 	}
-	return table.Flush()
+	return t.end()
 }

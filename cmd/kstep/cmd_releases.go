@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -53,15 +52,13 @@ func (p *program) releases(ctx context.Context, s *stages.Session) error {
 				Live: slices.Concat([]string{}, one.Live), Ready: slices.Concat([]string{}, one.Ready), Missing: one.Missing,
 			})
 		}
-		return json.NewEncoder(p.stdout).Encode(sum)
+		return p.encode(sum)
 	}
-	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "VERSION\tSERVED (UTC)\tBY\tLIVE\tROLLBACK")
+	t := p.table("VERSION", "SERVED (UTC)", "BY", "LIVE", "ROLLBACK")
 	for _, one := range past {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", one.Version, orDash(dated(one.At)), orDash(one.By),
-			orDash(share(one.Live, len(in.Targets))), readiness(one, len(in.Targets)))
+		t.row(one.Version, dated(one.At), one.By, share(one.Live, len(in.Targets)), readiness(one, len(in.Targets)))
 	}
-	return table.Flush()
+	return t.end()
 }
 
 // share is how many of all targets there are: `2 of 3`.

@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -86,18 +83,15 @@ func lookAt(cfg *config.Config, secrets *secret.Store, use config.SecretUse, run
 
 func (p *program) printSecrets(all []secretStatus) error {
 	if p.global.output == "json" {
-		return json.NewEncoder(p.stdout).Encode(struct {
-			Secrets []secretStatus `json:"secrets"`
-		}{all})
+		return p.encode(map[string]any{"secrets": all})
 	}
 	if len(all) == 0 {
 		p.result("the configuration names no secret")
 		return nil
 	}
-	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "SECRET\tSTATE\tFROM\tUSED BY")
+	t := p.table("SECRET", "STATE", "FROM", "USED BY")
 	for _, one := range all {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", one.Name, one.State, orDash(one.Source), strings.Join(one.UsedBy, ", "))
+		t.row(one.Name, string(one.State), one.Source, strings.Join(one.UsedBy, ", "))
 	}
-	return table.Flush()
+	return t.end()
 }

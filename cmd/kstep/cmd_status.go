@@ -3,13 +3,11 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -153,15 +151,14 @@ func holder(ctx context.Context, s *stages.Session) (leaseStatus, error) {
 
 func (p *program) printStatus(sum statusReport) error {
 	if p.global.output == "json" {
-		return json.NewEncoder(p.stdout).Encode(sum)
+		return p.encode(sum)
 	}
-	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "HOST\tROLE\tVERSION\tSTATE\tTRAFFIC\tSINCE (UTC)\tALSO RUNS\tRETAINED")
-	for _, t := range sum.Targets {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", t.Host, t.Role, orDash(t.Version), t.condition(), t.traffic(),
-			orDash(dated(t.Since)), orDash(strings.Join(t.Others, ", ")), orDash(strings.Join(t.Retained, ", ")))
+	t := p.table("HOST", "ROLE", "VERSION", "STATE", "TRAFFIC", "SINCE (UTC)", "ALSO RUNS", "RETAINED")
+	for _, one := range sum.Targets {
+		t.row(one.Host, one.Role, one.Version, one.condition(), one.traffic(), dated(one.Since),
+			strings.Join(one.Others, ", "), strings.Join(one.Retained, ", "))
 	}
-	if err := table.Flush(); err != nil {
+	if err := t.end(); err != nil {
 		return err
 	}
 	if len(sum.Accessories) > 0 {
@@ -203,7 +200,7 @@ func (t targetStatus) condition() string {
 func (t targetStatus) traffic() string {
 	switch {
 	case t.Routed == nil:
-		return "-"
+		return ""
 	case *t.Routed:
 		return "yes"
 	}
@@ -215,11 +212,4 @@ func dated(at time.Time) string {
 		return ""
 	}
 	return at.UTC().Format("2006-01-02 15:04")
-}
-
-func orDash(text string) string {
-	if text == "" {
-		return "-"
-	}
-	return text
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"runtime"
 	"runtime/debug"
 
@@ -38,7 +37,7 @@ func configureVersion(p *program, app *kingpin.Application, actions map[string]a
 			p.result("kstep %s", tool.Version)
 			return nil
 		}
-		return json.NewEncoder(p.stdout).Encode(struct {
+		return p.encode(struct {
 			state.Tool
 			Go       string `json:"go"`
 			Platform string `json:"platform"`

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -75,7 +74,7 @@ func (p *program) execIn(ctx context.Context, s *stages.Session, in stages.Input
 	}
 	for _, t := range in.Targets {
 		if one, there := ran[t.Key()]; there && one.Host != "" { // Else it was not reached.
-			err = errors.Join(err, json.NewEncoder(p.stdout).Encode(one))
+			err = errors.Join(err, p.encode(one))
 		}
 	}
 	return err

@@ -2,13 +2,16 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
+	"text/tabwriter"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -115,7 +118,7 @@ func (l *linePrinter) print(from plan.Target, text string) {
 	defer l.mu.Unlock()
 	switch {
 	case l.p.global.output == "json":
-		l.err = errors.Join(l.err, json.NewEncoder(l.p.stdout).Encode(logLine{from.Host, from.Role.Name, text}))
+		l.err = errors.Join(l.err, l.p.encode(logLine{from.Host, from.Role.Name, text}))
 	default:
 		l.p.result("%s%s", l.label(from), text)
 	}
@@ -158,3 +161,25 @@ func condition(state, health, failure string) string {
 	}
 	return state
 }
+
+// encode prints an answer as JSON, in a line.
+func (p *program) encode(answer any) error { return json.NewEncoder(p.stdout).Encode(answer) }
+
+// table begins what people see of an answer: rows in columns. Its end prints it.
+func (p *program) table(columns ...string) *table {
+	t := &table{tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)}
+	t.row(columns...)
+	return t
+}
+
+type table struct{ w *tabwriter.Writer }
+
+// row has a dash where there is nothing to say.
+func (t *table) row(cells ...string) {
+	for i, cell := range cells {
+		cells[i] = cmp.Or(cell, "-")
+	}
+	fmt.Fprintln(t.w, strings.Join(cells, "\t")) // The end tells what went wrong.
+}
+
+func (t *table) end() error { return t.w.Flush() }
