@@ -14,6 +14,7 @@ import (
 
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/lines"
 	"github.com/kstep/kstep/internal/report"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
@@ -41,7 +42,7 @@ func interactiveFlag(cmd *kingpin.CmdClause) *bool {
 // it prints as it comes: of one container as it is, each stream to its own, of
 // several line by line.
 func (p *program) execIn(ctx context.Context, s *stages.Session, in stages.Input, argv []string, find finder) error {
-	lines := &linePrinter{p: p, s: s, label: labels(in.Targets)}
+	printer := &linePrinter{p: p, s: s, label: labels(in.Targets)}
 	whole := &streams{stdout: s.Secrets.Redactor(p.stdout), stderr: s.Secrets.Redactor(p.stderr)}
 	records, ran, err := stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (execution, error) {
 		one := execution{Host: w.Target.Host, Role: w.Target.Role.Name, Status: -1}
@@ -56,8 +57,8 @@ func (p *program) execIn(ctx context.Context, s *stages.Session, in stages.Input
 		case len(in.Targets) == 1:
 			to = whole
 		default:
-			split := &lineSplitter{line: func(text string) { lines.print(w.Target, text) }}
-			defer split.end()
+			split := &lines.Writer{Emit: func(text string) { printer.print(w.Target, text) }}
+			defer split.Flush()
 			to = &streams{split, split}
 		}
 		one.Status, err = w.Host.Engine().ExecTo(ctx, c.ID, argv, to.stdout, to.stderr)
@@ -68,7 +69,7 @@ func (p *program) execIn(ctx context.Context, s *stages.Session, in stages.Input
 		return one, err
 	})
 	auditRuns(ctx, s, argv[0], records, ran)
-	err = errors.Join(err, lines.err, whole.close())
+	err = errors.Join(err, printer.err, whole.close())
 	if p.global.output != "json" {
 		return err
 	}

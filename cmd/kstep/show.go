@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -121,31 +120,6 @@ func (l *linePrinter) print(from plan.Target, text string) {
 		l.err = errors.Join(l.err, l.p.encode(logLine{from.Host, from.Role.Name, text}))
 	default:
 		l.p.result("%s%s", l.label(from), text)
-	}
-}
-
-// lineSplitter tells what is written line by line.
-type lineSplitter struct {
-	line func(string)
-	rest []byte
-}
-
-func (l *lineSplitter) Write(data []byte) (int, error) {
-	l.rest = append(l.rest, data...)
-	for {
-		text, rest, whole := bytes.Cut(l.rest, []byte("\n"))
-		if !whole {
-			return len(data), nil
-		}
-		l.line(strings.TrimSuffix(string(text), "\r"))
-		l.rest = rest
-	}
-}
-
-// end tells the last line where it is not ended.
-func (l *lineSplitter) end() {
-	if len(l.rest) > 0 {
-		l.line(string(l.rest))
 	}
 }
 

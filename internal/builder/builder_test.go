@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -231,20 +230,5 @@ func TestBuild_EndsWithItsContext(t *testing.T) {
 	err := Builder{docker, Buildx}.Build(ctx, Spec{Context: "."}, nil, func(string) { cancel() })
 	if !errors.Is(err, context.Canceled) || time.Since(started) > 20*time.Second {
 		t.Errorf("got %v after %v, want canceled at once", err, time.Since(started))
-	}
-}
-
-func TestLineWriter_CutsAtNewlinesOnly(t *testing.T) {
-	var lines []string
-	w := &lineWriter{emit: func(line string) { lines = append(lines, line) }}
-	for _, part := range []string{"one\ntw", "o\r\n", "\n10%\r50%\r100%\n", "bad \xff", strings.Repeat("x", maxLine)} {
-		if _, err := io.WriteString(w, part); err != nil {
-			t.Fatal(err)
-		}
-	}
-	w.flush()
-	want := []string{"one", "two", "", "100%", "bad \uFFFD" + strings.Repeat("x", maxLine)}
-	if !slices.Equal(lines, want) {
-		t.Errorf("got %.100q, want %.100q", lines, want)
 	}
 }

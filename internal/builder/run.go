@@ -10,11 +10,11 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/lines"
 )
 
 // killAfter is how long docker may take to cancel a build before it is
@@ -29,26 +29,26 @@ func (b Builder) Build(ctx context.Context, spec Spec, archive io.Writer, line f
 	if err != nil {
 		return err
 	}
-	lines := &lineWriter{emit: line}
-	stdout := io.Writer(lines)
+	told := &lines.Writer{Emit: line, Keep: maxTail}
+	stdout := io.Writer(told)
 	if spec.several() {
 		stdout = archive
 	}
-	err = run(ctx, b.Docker, env, b.arguments(spec), stdout, lines)
-	lines.flush()
+	err = run(ctx, b.Docker, env, b.arguments(spec), stdout, told)
+	told.Flush()
 	if err != nil && ctx.Err() == nil {
-		return explain(fmt.Errorf("build image: %w", err), lines.tail)
+		return explain(fmt.Errorf("build image: %w", err), told.Last())
 	}
 	return err
 }
 
 // Save writes the image as docker's own archive.
 func (b Builder) Save(ctx context.Context, reference string, archive io.Writer) error {
-	lines := &lineWriter{}
-	err := run(ctx, b.Docker, nil, []string{"save", reference}, archive, lines)
-	lines.flush()
+	told := &lines.Writer{Keep: maxTail}
+	err := run(ctx, b.Docker, nil, []string{"save", reference}, archive, told)
+	told.Flush()
 	if err != nil && ctx.Err() == nil {
-		return explain(fmt.Errorf("save image %s: %w", reference, err), lines.tail)
+		return explain(fmt.Errorf("save image %s: %w", reference, err), told.Last())
 	}
 	return err
 }
@@ -89,56 +89,8 @@ func run(ctx context.Context, docker string, env, args []string, stdout, stderr 
 	return err
 }
 
-// lineWriter cuts output into lines and keeps the last ones. Of a line that
-// was drawn over (carriage returns) only the last state counts.
-type lineWriter struct {
-	mu   sync.Mutex
-	emit func(string)
-	part []byte
-	tail []string
-}
-
-const (
-	maxLine = 64 << 10
-	maxTail = 40
-)
-
-func (w *lineWriter) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.part = append(w.part, p...)
-	for {
-		i := bytes.IndexByte(w.part, '\n')
-		if i < 0 && len(w.part) < maxLine {
-			return len(p), nil
-		}
-		if i < 0 {
-			i = len(w.part) - 1
-		}
-		w.line(string(w.part[:i+1]))
-		w.part = w.part[i+1:]
-	}
-}
-
-func (w *lineWriter) flush() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(w.part) > 0 {
-		w.line(string(w.part))
-		w.part = nil
-	}
-}
-
-func (w *lineWriter) line(text string) {
-	text = strings.TrimRight(text, "\r\n")
-	text = strings.ToValidUTF8(text[strings.LastIndexByte(text, '\r')+1:], "\uFFFD")
-	if text != "" {
-		w.tail = append(w.tail[max(0, len(w.tail)-maxTail+1):], text)
-	}
-	if w.emit != nil {
-		w.emit(text)
-	}
-}
+// maxTail is how many lines are looked through for what went wrong.
+const maxTail = 40
 
 // explain adds the telling line of the output, and what to do where that is
 // known.

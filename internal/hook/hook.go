@@ -17,8 +17,12 @@ import (
 	"time"
 
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/lines"
 	"github.com/kstep/kstep/internal/report"
 )
+
+// keepLines is how much of a failing hook's output its error repeats.
+const keepLines = 10
 
 // DefaultTimeout is for a Runner without one.
 const DefaultTimeout = 15 * time.Minute
@@ -114,9 +118,9 @@ func (r *Runner) execute(ctx context.Context, name, path string, d Details) erro
 	limited, cancel := context.WithTimeoutCause(ctx, limit, errTimeout)
 	defer cancel()
 
-	out := &lines{emit: func(line string) {
-		r.emit(report.Event{Kind: report.Output, Stage: d.Stage, Message: line})
-	}, redact: r.Redact}
+	out := &lines.Writer{Keep: keepLines, Emit: func(line string) {
+		r.emit(report.Event{Kind: report.Output, Stage: d.Stage, Message: r.redacted(line)})
+	}}
 	cmd := exec.CommandContext(limited, path)
 	cmd.Dir, cmd.Env = r.WorkDir, environ(r.Env, d)
 	cmd.Stdout, cmd.Stderr = out, out
@@ -136,8 +140,8 @@ func (r *Runner) execute(ctx context.Context, name, path string, d Details) erro
 		kill.Stop()
 		signalGroup(cmd, syscall.SIGKILL)
 	}
-	out.flush()
-	return r.judge(limited, name, path, limit, err, out.last)
+	out.Flush()
+	return r.judge(limited, name, path, limit, err, out.Last())
 }
 
 var errTimeout = errors.New("hook timeout")
@@ -153,7 +157,7 @@ func signalGroup(cmd *exec.Cmd, sig syscall.Signal) {
 func (r *Runner) judge(ctx context.Context, name, path string, limit time.Duration, err error, last []string) error {
 	said := ""
 	if len(last) > 0 {
-		said = "; it said last:\n" + strings.Join(last, "\n")
+		said = "; it said last:\n" + r.redacted(strings.Join(last, "\n"))
 	}
 	status, exited := errors.AsType[*exec.ExitError](err)
 	switch {
@@ -177,6 +181,13 @@ func (r *Runner) judge(ctx context.Context, name, path string, limit time.Durati
 		return exit.With(exit.Config, fmt.Errorf("run hook %s: %w", name, err), "the interpreter in its first line is missing on this machine")
 	}
 	return exit.With(exit.Config, fmt.Errorf("run hook %s: %w", name, err))
+}
+
+func (r *Runner) redacted(text string) string {
+	if r.Redact == nil {
+		return text
+	}
+	return r.Redact(text)
 }
 
 func (r *Runner) emit(e report.Event) {
