@@ -91,7 +91,7 @@ func (p *program) printSecrets(all []secretStatus) error {
 	}
 	t := p.table("SECRET", "STATE", "FROM", "USED BY")
 	for _, one := range all {
-		t.row(one.Name, string(one.State), one.Source, strings.Join(one.UsedBy, ", "))
+		t.row(one.Name, one.State, one.Source, strings.Join(one.UsedBy, ", "))
 	}
 	return t.end()
 }
