@@ -55,7 +55,7 @@ func (w *world) console() {
 	if !strings.Contains(r.Stdout, "got hello on vm2") || r.Exit != 10 {
 		w.t.Errorf("app exec -i in a terminal: exit status %d and\n%s%s", r.Exit, r.Stdout, r.Stderr)
 	}
-	if r := w.must("audit", "-n", "1"); !strings.Contains(r.Stdout, "ran sh") {
+	if r := w.must("audit", "-n", "1"); !strings.Contains(r.Stdout, "app exec  web") || !strings.Contains(r.Stdout, "exit status 3") {
 		w.t.Errorf("the audit log ends with\n%s", r.Stdout)
 	}
 }
