@@ -64,9 +64,19 @@ func (p *program) printAudit(all []audit.Entry) error {
 		if e.Error != "" {
 			what, _, _ = strings.Cut(e.Error, "\n")
 		}
-		t.row(e.At.UTC().Format(time.DateTime), e.Host, e.Command, strings.Join(e.Roles, ","), e.Version, e.By, e.Status, what)
+		t.row(e.At.UTC().Format(time.DateTime), e.Host, e.Command, strings.Join(e.Roles, ","), brief(e.Version), e.By, e.Status, inRow(brief(what)))
 	}
 	return t.end()
+}
+
+// inRow is as much of a text as has room in a row; with --output json there is
+// all of it.
+func inRow(text string) string {
+	const room = 80
+	if runes := []rune(text); len(runes) > room {
+		return string(runes[:room-1]) + "…"
+	}
+	return text
 }
 
 // called is what the user called, in the words of the command line.
