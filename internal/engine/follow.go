@@ -55,7 +55,9 @@ func (c *Client) Output(ctx context.Context, id string, which Lines, line func(s
 		if one != "" {
 			line(strings.TrimRight(one, "\r\n"))
 		}
-		if errors.Is(err, io.EOF) {
+		// The end of ctx closes the connection, and what is below may take that for
+		// the end of the output.
+		if errors.Is(err, io.EOF) && Ended(ctx) == nil {
 			return nil
 		}
 		if err != nil {
