@@ -157,10 +157,15 @@ func (c *Client) resize(ctx context.Context, exec string, sizes <-chan Size) {
 	}
 }
 
+// resizeWithin is how long a busy engine may take to start a program.
+const resizeWithin = 30 * time.Second
+
 // resizeTo is refused for a moment: the engine takes the connection before it
-// starts the program.
+// starts the program, and tells nobody when it has.
 func (c *Client) resizeTo(ctx context.Context, exec string, size Size) {
-	for range 50 {
+	ctx, cancel := context.WithTimeout(ctx, resizeWithin)
+	defer cancel()
+	for {
 		_, err := c.api.ExecResize(ctx, exec, client.ExecResizeOptions{Width: uint(size.Width), Height: uint(size.Height)})
 		if err == nil {
 			return
@@ -168,7 +173,7 @@ func (c *Client) resizeTo(ctx context.Context, exec string, size Size) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(50 * time.Millisecond):
 		}
 	}
 }
