@@ -17,11 +17,7 @@ import (
 // changed nothing and went well leaves no line. It is a record only: where it
 // cannot be written, people are told, and the command has done what it did.
 func (s *Session) Audit(ctx context.Context, command string, records []state.Target) {
-	limit := mirrorTime
-	if ctx.Err() != nil {
-		limit = parkedTime
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	ctx, cancel := afterwards(ctx, false)
 	defer cancel()
 	var wg sync.WaitGroup
 	for name, e := range s.entries(command, records) {
@@ -71,27 +67,9 @@ func (s *Session) entries(command string, records []state.Target) map[string]aud
 }
 
 func (s *Session) enterInto(ctx context.Context, name string, e audit.Entry) error {
-	log, err := s.auditLog(ctx, name)
+	host, names, err := s.on(ctx, name)
 	if err != nil {
 		return err
 	}
-	return log.Append(ctx, e, s.Secrets.Redact)
-}
-
-// AuditLog reads a host's log.
-func (s *Session) AuditLog(ctx context.Context, name string) ([]audit.Entry, error) {
-	log, err := s.auditLog(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	return log.Read(ctx)
-}
-
-func (s *Session) auditLog(ctx context.Context, name string) (audit.Log, error) {
-	host, err := s.Hosts.Get(ctx, name)
-	if err != nil {
-		return audit.Log{}, err
-	}
-	names, err := Names(ctx, Input{Config: s.Config}, host)
-	return audit.Log{Files: host.Files(), Path: names.Audit()}, err
+	return audit.Log{Files: host.Files(), Path: names.Audit()}.Append(ctx, e, s.Secrets.Redact)
 }

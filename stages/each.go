@@ -32,16 +32,24 @@ type Work struct {
 	Containers []string
 
 	in      Input
+	mu      sync.Mutex // Of changed.
 	changed []string
 	acts    []Act // What Plan would do, and cannot tell.
 	notes   []string
 }
 
-// Did notes and tells a change that was made.
+// Did notes and tells a change that was made. It may be called from several
+// goroutines at once.
 func (w *Work) Did(format string, args ...any) {
-	what := fmt.Sprintf(format, args...)
-	w.changed = append(w.changed, what)
-	w.Say("%s", what)
+	w.Noted(format, args...)
+	w.Say(format, args...)
+}
+
+// Noted is Did for what people see anyway.
+func (w *Work) Noted(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.changed = append(w.changed, fmt.Sprintf(format, args...))
 }
 
 // Changes are the notes of what was made so far.

@@ -125,12 +125,11 @@ func fence(ctx context.Context, in Input, h host.Host) (lease.Fence, error) {
 
 // LeaseStore is the lease of the session's service and destination.
 func (s *Session) LeaseStore(ctx context.Context) (lease.Store, error) {
-	host, err := s.Hosts.Get(ctx, plan.LeaseHost(plan.Targets(s.Config)))
+	host, names, err := s.on(ctx, plan.LeaseHost(plan.Targets(s.Config)))
 	if err != nil {
 		return lease.Store{}, err
 	}
-	names, err := Names(ctx, Input{Config: s.Config}, host)
-	return lease.Store{Host: host.Name(), Files: host.Files(), Dir: names.Lease()}, err
+	return lease.Store{Host: host.Name(), Files: host.Files(), Dir: names.Lease()}, nil
 }
 
 // LeaseWait is how long the session queues for a lease that another release

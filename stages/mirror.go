@@ -23,14 +23,23 @@ const (
 	parkedTime = time.Second
 )
 
+// afterwards is a context for what is left to write when a command is over. hurry
+// tells that a host may be why it failed.
+func afterwards(ctx context.Context, hurry bool) (context.Context, context.CancelFunc) {
+	limit := mirrorTime
+	if hurry || ctx.Err() != nil {
+		limit = parkedTime
+	}
+	return context.WithTimeout(context.WithoutCancel(ctx), limit)
+}
+
 // Mirror is the mirror of the service's state files, on the lease host.
 func (s *Session) Mirror(ctx context.Context) (mirror.Store, error) {
-	host, err := s.Hosts.Get(ctx, plan.LeaseHost(plan.Targets(s.Config)))
+	host, names, err := s.on(ctx, plan.LeaseHost(plan.Targets(s.Config)))
 	if err != nil {
 		return mirror.Store{}, err
 	}
-	names, err := Names(ctx, Input{Config: s.Config}, host)
-	return mirror.Store{Files: host.Files(), Dir: names.StateDir()}, err
+	return mirror.Store{Files: host.Files(), Dir: names.StateDir()}, nil
 }
 
 // mirror copies the stage's file to the lease host. It is a copy only: where it
@@ -41,11 +50,7 @@ func (r *run) mirror(ctx context.Context, file *state.File) {
 	if !r.info.Hosts && (r.info.Name != LastHostless || r.StateFrom != FromHosts) {
 		return
 	}
-	limit := mirrorTime
-	if ctx.Err() != nil || !file.Status.Done() {
-		limit = parkedTime
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	ctx, cancel := afterwards(ctx, !file.Status.Done())
 	defer cancel()
 	to, err := r.Mirror(ctx)
 	if err == nil {

@@ -65,13 +65,6 @@ func Proxy(ctx context.Context, w *Work) (engine.Container, bool, error) {
 	return c, c.Running(), nil
 }
 
-// Uses tells whether the container, of whatever service, needs that name of the
-// release's image. Containers have their image by digest; its tag belongs to
-// their version.
-func Uses(c engine.Container, r ledger.Release, ref string) bool {
-	return c.Image == ref || c.Image == r.Image && c.Labels[engine.LabelVersion] == r.Version
-}
-
 // Word asks the host's proxy, or is nil where there is none to ask.
 func Word(w *Work, c engine.Container, runs bool) traffic.Word {
 	if !runs {

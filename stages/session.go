@@ -70,3 +70,13 @@ func (s *Session) Input(all, targets []plan.Target) Input {
 		Hosts: s.Hosts, Secrets: s.Secrets, Report: s.Report, Options: s.Options,
 	}
 }
+
+// on is a host, and the names of the service's things there.
+func (s *Session) on(ctx context.Context, name string) (host.Host, plan.Names, error) {
+	h, err := s.Hosts.Get(ctx, name)
+	if err != nil {
+		return nil, plan.Names{}, err
+	}
+	names, err := Names(ctx, Input{Config: s.Config}, h)
+	return h, names, err
+}

@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/kstep/kstep/internal/accessory"
 	"github.com/kstep/kstep/internal/config"
-	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
@@ -72,8 +70,7 @@ func unconfirmed(s *stages.Session, targets []plan.Target, data bool) error {
 	if data {
 		what = "their data too"
 	}
-	return exit.With(exit.Usage, fmt.Errorf("nothing was removed: this would remove %s; %s", strings.Join(plan.Keys(targets), ", "), what),
-		"add --yes to do it")
+	return wantsYes("%s; %s", strings.Join(plan.Keys(targets), ", "), what)
 }
 
 func removeAccessories(ctx context.Context, in stages.Input, data bool) ([]state.Target, error) {

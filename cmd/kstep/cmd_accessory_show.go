@@ -37,11 +37,7 @@ func configureAccessoryShow(p *program, cmd *kingpin.CmdClause, actions map[stri
 	interactive := interactiveFlag(exec)
 	argv := exec.Arg("program", "The program and its arguments.").Required().Strings()
 	actions["accessory exec"] = p.inSession("accessory exec", func(ctx context.Context, s *stages.Session) error {
-		run := p.execIn
-		if *interactive {
-			run = p.converse
-		}
-		return accessoryExec(ctx, s, *in, *argv, run)
+		return accessoryExec(ctx, s, *in, *argv, p.runner(*interactive))
 	})
 }
 

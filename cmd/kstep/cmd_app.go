@@ -52,11 +52,7 @@ func configureApp(p *program, app *kingpin.Application, actions map[string]actio
 	interactive := interactiveFlag(exec)
 	argv := exec.Arg("program", "The program and its arguments.").Required().Strings()
 	actions["app exec"] = p.inSession("app exec", func(ctx context.Context, s *stages.Session) error {
-		run := p.execIn
-		if *interactive {
-			run = p.converse
-		}
-		return appExec(ctx, s, *once || *interactive, *argv, run)
+		return appExec(ctx, s, *once || *interactive, *argv, p.runner(*interactive))
 	})
 }
 
@@ -94,15 +90,13 @@ func eachInService(ctx context.Context, in stages.Input, act func(context.Contex
 
 func stopApp(ctx context.Context, _ stages.Input, w *stages.Work, live []engine.Container) error {
 	up := slices.DeleteFunc(live, func(c engine.Container) bool { return !c.Up() })
-	err := stages.AtOnce(up, func(c engine.Container) error {
-		return w.Host.Engine().Stop(ctx, c.ID, engine.Stop{})
-	})
-	if err == nil {
-		for _, c := range up {
+	return stages.AtOnce(up, func(c engine.Container) error {
+		err := w.Host.Engine().Stop(ctx, c.ID, engine.Stop{})
+		if err == nil {
 			w.Did("stopped %s", c.Name)
 		}
-	}
-	return err
+		return err
+	})
 }
 
 // startApp starts what is in service, and waits until it is ready and, where it
@@ -117,9 +111,6 @@ func startApp(ctx context.Context, in stages.Input, w *stages.Work, live []engin
 	err := stages.AtOnce(down, func(c engine.Container) error { return startOne(ctx, within, in, w, c) })
 	if err != nil {
 		return err
-	}
-	for _, c := range down {
-		w.Did("started %s", c.Name)
 	}
 	kind := stages.SwitchKind(w, live[0])
 	if !w.Target.Proxied || kind != "cord" {
@@ -141,6 +132,7 @@ func startOne(ctx, within context.Context, in stages.Input, w *stages.Work, c en
 	if err := w.Host.Engine().Start(ctx, c.ID); err != nil {
 		return err
 	}
+	w.Did("started %s", c.Name)
 	_, err := ready.Check{
 		Host: w.Host, Container: c.ID, Target: w.Target, Health: in.Config.EffectiveHealthcheck(w.Target.Role),
 	}.Wait(within)
@@ -149,9 +141,6 @@ func startOne(ctx, within context.Context, in stages.Input, w *stages.Work, c en
 	}
 	return err
 }
-
-// runner runs a program in the containers that are found.
-type runner func(context.Context, *stages.Session, stages.Input, []string, finder) error
 
 func appExec(ctx context.Context, s *stages.Session, once bool, argv []string, run runner) error {
 	in, err := looking(s)

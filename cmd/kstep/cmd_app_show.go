@@ -171,7 +171,9 @@ func (p *program) appImages(ctx context.Context, s *stages.Session) error {
 		return err
 	}
 	s.Warm(ctx)
-	_, found, err := stages.EachHost(ctx, in, in.Targets, imagesOn)
+	_, found, err := stages.EachHost(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) ([]appImage, error) {
+		return imagesOn(ctx, in, w)
+	})
 	all := []appImage{}
 	for _, name := range plan.HostNames(in.Targets) {
 		all = append(all, found[name]...)
@@ -188,7 +190,7 @@ func (p *program) appImages(ctx context.Context, s *stages.Session) error {
 }
 
 // imagesOn are the images of the releases that the host remembers, newest first.
-func imagesOn(ctx context.Context, w *stages.Work) ([]appImage, error) {
+func imagesOn(ctx context.Context, in stages.Input, w *stages.Work) ([]appImage, error) {
 	book, err := ledger.Read(ctx, w.Host.Files(), w.Names.Ledger())
 	if err != nil {
 		return nil, err
@@ -197,9 +199,7 @@ func imagesOn(ctx context.Context, w *stages.Work) ([]appImage, error) {
 	if err != nil {
 		return nil, err
 	}
-	containers, err := w.Host.Engine().Containers(ctx, engine.Filter{
-		Labels: map[string]string{engine.LabelService: w.Names.Service, engine.LabelDestination: w.Names.Destination}, All: true,
-	})
+	containers, err := w.Host.Engine().Containers(ctx, engine.Filter{Labels: stages.RoleLabels(in.Config, ""), All: true})
 	if err != nil {
 		return nil, err
 	}

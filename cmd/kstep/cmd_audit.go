@@ -41,7 +41,7 @@ func readAudit(ctx context.Context, s *stages.Session) ([]audit.Entry, error) {
 	}
 	s.Hosts.Warm(ctx, plan.HostNames(targets))
 	_, found, err := stages.EachHost(ctx, s.Input(targets, targets), targets, func(ctx context.Context, w *stages.Work) ([]audit.Entry, error) {
-		return s.AuditLog(ctx, w.Target.Host)
+		return audit.Log{Files: w.Host.Files(), Path: w.Names.Audit()}.Read(ctx)
 	})
 	all := []audit.Entry{}
 	for _, name := range plan.HostNames(targets) {

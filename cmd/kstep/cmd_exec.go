@@ -38,9 +38,10 @@ func (p *program) serverExec(ctx context.Context, s *stages.Session, argv []stri
 		} else if err != nil {
 			one.Status = -1
 		}
+		noteRun(w, argv[0], one.Status)
 		return one, err
 	})
-	auditRuns(ctx, s, argv[0], records, ran)
+	s.Audit(ctx, called(s), records)
 	for _, name := range plan.HostNames(targets) {
 		one, there := ran[name]
 		if !there || one.Host == "" {

@@ -3,14 +3,12 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/kstep/kstep/internal/engine"
-	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/proxy"
 	"github.com/kstep/kstep/stages"
@@ -39,8 +37,7 @@ func configureProxyHands(p *program, cmd *kingpin.CmdClause, actions map[string]
 	yes := remove.Flag("yes", "Do it; without it nothing is removed.").Short('y').Bool()
 	actions["proxy remove"] = p.onProxies("proxy remove", func(ctx context.Context, s *stages.Session, targets []plan.Target) error {
 		if !*yes {
-			return exit.With(exit.Usage, fmt.Errorf("nothing was removed: this would remove %s of %s, for all services there",
-				plan.ProxyContainer, strings.Join(plan.HostNames(targets), ", ")), "add --yes to do it")
+			return wantsYes("%s of %s, for all services there", plan.ProxyContainer, strings.Join(plan.HostNames(targets), ", "))
 		}
 		return oneHost(func(ctx context.Context, _ *stages.Session, w *stages.Work) (proxy.Booted, error) {
 			return proxy.Remove(ctx, w.Host)

@@ -26,11 +26,15 @@ func configureRemove(p *program, app *kingpin.Application, actions map[string]ac
 			return err
 		}
 		if !*yes {
-			return exit.With(exit.Usage, fmt.Errorf("nothing was removed: this would remove %s from %s, and nothing could be rolled back to there",
-				serviceName(s), strings.Join(plan.HostNames(targets), ", ")), "add --yes to do it")
+			return wantsYes("%s from %s, and nothing could be rolled back to there", serviceName(s), strings.Join(plan.HostNames(targets), ", "))
 		}
 		return stages.Outside(ctx, s, "remove", remove.Run)
 	})
+}
+
+// wantsYes refuses to remove what nobody has confirmed, and tells what that is.
+func wantsYes(format string, args ...any) error {
+	return exit.With(exit.Usage, fmt.Errorf("nothing was removed: this would remove "+format, args...), "add --yes to do it")
 }
 
 // serviceName is the service, with its destination if it has one.

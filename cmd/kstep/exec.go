@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -16,7 +15,6 @@ import (
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/lines"
 	"github.com/kstep/kstep/internal/report"
-	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
 )
 
@@ -38,38 +36,35 @@ func interactiveFlag(cmd *kingpin.CmdClause) *bool {
 	return cmd.Flag("interactive", "Give the program your input, and your terminal if you have one, in one container only.").Short('i').Bool()
 }
 
+// runner runs a program in the containers that are found.
+type runner func(context.Context, *stages.Session, stages.Input, []string, finder) error
+
+// runner is converse for a user who wants to be connected, else execIn.
+func (p *program) runner(interactive bool) runner {
+	if interactive {
+		return p.converse
+	}
+	return p.execIn
+}
+
 // execIn runs a program in a running container of each target. People see what
 // it prints as it comes: of one container as it is, each stream to its own, of
 // several line by line.
 func (p *program) execIn(ctx context.Context, s *stages.Session, in stages.Input, argv []string, find finder) error {
 	printer := &linePrinter{p: p, s: s, label: labels(in.Targets)}
-	whole := &streams{stdout: s.Secrets.Redactor(p.stdout), stderr: s.Secrets.Redactor(p.stderr)}
-	records, ran, err := stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (execution, error) {
-		one := execution{Host: w.Target.Host, Role: w.Target.Role.Name, Status: -1}
-		c, err := find(ctx, w)
-		if err != nil {
-			return one, err
-		}
-		var kept bytes.Buffer
-		to := &streams{&kept, &kept}
+	ran, err := runIn(ctx, s, in, argv, find, func(w *stages.Work, one *execution) (engine.Streams, func() error, error) {
 		switch {
 		case p.global.output == "json":
+			var kept bytes.Buffer
+			return engine.Streams{Out: &kept, Err: &kept}, func() error { one.Output = s.Secrets.Redact(kept.String()); return nil }, nil
 		case len(in.Targets) == 1:
-			to = whole
-		default:
-			split := &lines.Writer{Emit: func(text string) { printer.print(w.Target, text) }}
-			defer split.Flush()
-			to = &streams{split, split}
+			to, end := p.plain(s)
+			return to, end, nil
 		}
-		one.Status, err = w.Host.Engine().ExecTo(ctx, c.ID, argv, to.stdout, to.stderr)
-		one.Output = s.Secrets.Redact(kept.String())
-		if err == nil && one.Status != 0 {
-			err = exited(argv[0], c, w, one.Status)
-		}
-		return one, err
+		split := &lines.Writer{Emit: func(text string) { printer.print(w.Target, text) }}
+		return engine.Streams{Out: split, Err: split}, func() error { split.Flush(); return nil }, nil
 	})
-	auditRuns(ctx, s, argv[0], records, ran)
-	err = errors.Join(err, printer.err, whole.close())
+	err = errors.Join(err, printer.err)
 	if p.global.output != "json" {
 		return err
 	}
@@ -79,19 +74,6 @@ func (p *program) execIn(ctx context.Context, s *stages.Session, in stages.Input
 		}
 	}
 	return err
-}
-
-// streams are where a program's output goes.
-type streams struct{ stdout, stderr io.Writer }
-
-func (s *streams) close() error {
-	var errs []error
-	for _, w := range []io.Writer{s.stdout, s.stderr} {
-		if c, ok := w.(io.Closer); ok {
-			errs = append(errs, c.Close())
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // converse runs a program in the container that is found at the only target, and
@@ -104,24 +86,48 @@ func (p *program) converse(ctx context.Context, s *stages.Session, in stages.Inp
 	if p.global.output == "json" {
 		return exit.Errorf(exit.Usage, "--interactive has no --output json: what the program prints is the output")
 	}
+	_, err := runIn(ctx, s, in, argv, find, func(*stages.Work, *execution) (engine.Streams, func() error, error) { return p.console(s) })
+	return err
+}
+
+// runIn runs a program in a container of each target. connect says what it is
+// connected to, and how that ends.
+func runIn(ctx context.Context, s *stages.Session, in stages.Input, argv []string, find finder,
+	connect func(*stages.Work, *execution) (engine.Streams, func() error, error),
+) (map[string]execution, error) {
 	records, ran, err := stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (execution, error) {
 		one := execution{Host: w.Target.Host, Role: w.Target.Role.Name, Status: -1}
 		c, err := find(ctx, w)
 		if err != nil {
 			return one, err
 		}
-		to, end, err := p.console(s)
+		to, end, err := connect(w, &one)
 		if err != nil {
 			return one, err
 		}
 		one.Status, err = w.Host.Engine().ExecWith(ctx, c.ID, argv, to)
+		noteRun(w, argv[0], one.Status)
 		if err = errors.Join(err, end()); err == nil && one.Status != 0 {
-			err = exited(argv[0], c, w, one.Status)
+			err = fmt.Errorf("run %s in %s on %s: exit status %d", argv[0], c.Name, w.Target.Host, one.Status)
 		}
 		return one, err
 	})
-	auditRuns(ctx, s, argv[0], records, ran)
-	return err
+	s.Audit(ctx, called(s), records)
+	return ran, err
+}
+
+// noteRun notes that a program was run, if it was. Its arguments may hold
+// anything, also secrets, and are left out.
+func noteRun(w *stages.Work, program string, status int) {
+	if status >= 0 {
+		w.Noted("ran %s", program)
+	}
+}
+
+// plain is this process's own output, searched for secrets.
+func (p *program) plain(s *stages.Session) (to engine.Streams, end func() error) {
+	out, errs := s.Secrets.Redactor(p.stdout), s.Secrets.Redactor(p.stderr)
+	return engine.Streams{Out: out, Err: errs}, func() error { return errors.Join(out.Close(), errs.Close()) }
 }
 
 // console is what the user types at and looks at. end gives it back. A terminal
@@ -131,16 +137,17 @@ func (p *program) console(s *stages.Session) (to engine.Streams, end func() erro
 	keys, isFile := p.stdin.(*os.File)
 	screen, isFileToo := p.stdout.(*os.File)
 	if !isFile || !isFileToo || !report.IsTerminal(keys) || !report.IsTerminal(screen) {
-		whole := &streams{stdout: s.Secrets.Redactor(p.stdout), stderr: s.Secrets.Redactor(p.stderr)}
-		return engine.Streams{In: p.stdin, Out: whole.stdout, Err: whole.stderr}, whole.close, nil
+		to, end = p.plain(s)
+		to.In = p.stdin
+		return to, end, nil
 	}
 	restore, err := report.RawTerminal(keys)
 	if err != nil {
 		return to, nil, fmt.Errorf("take the terminal: %w", err)
 	}
 	changed := make(chan os.Signal, 1)
-	signal.Notify(changed, syscall.SIGWINCH)
 	changed <- syscall.SIGWINCH // At first.
+	signal.Notify(changed, syscall.SIGWINCH)
 	sizes := make(chan engine.Size)
 	over := make(chan struct{})
 	go follow(screen, changed, sizes, over)
@@ -169,28 +176,4 @@ func follow(screen *os.File, changed <-chan os.Signal, sizes chan<- engine.Size,
 		case sizes <- engine.Size{Width: width, Height: height}:
 		}
 	}
-}
-
-// exited is the failure of a program that was run in a container.
-func exited(program string, c engine.Container, w *stages.Work, status int) error {
-	return fmt.Errorf("run %s in %s on %s: exit status %d", program, c.Name, w.Target.Host, status)
-}
-
-// auditRuns notes where a program was run. Its arguments may hold anything, also
-// secrets, and are left out.
-func auditRuns(ctx context.Context, s *stages.Session, program string, records []state.Target, ran map[string]execution) {
-	for i, t := range records {
-		one, inContainer := ran[state.Key(t.Role, t.Host)]
-		if !inContainer {
-			one = ran[t.Host]
-		}
-		if one.Host == "" || one.Status < 0 {
-			continue // Why not is told.
-		}
-		records[i].Changed = []string{"ran " + program}
-		if t.Status == state.Unchanged {
-			records[i].Status = state.OK
-		}
-	}
-	s.Audit(ctx, called(s), records)
 }

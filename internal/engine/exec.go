@@ -91,16 +91,14 @@ func (c *Client) execStart(ctx context.Context, v version, exec string, to Strea
 		return err
 	}
 	defer resp.Body.Close()
-	switch {
-	case to.In != nil && resp.StatusCode == http.StatusSwitchingProtocols:
-	case to.In == nil && resp.StatusCode == http.StatusOK:
-	default:
+	conn, both := resp.Body.(io.ReadWriteCloser) // It is one after the protocol was switched.
+	if to.In == nil && resp.StatusCode != http.StatusOK || to.In != nil && !both {
 		return refusal(resp)
 	}
 	// What has become of a request is no concern of its context any more.
 	defer context.AfterFunc(ctx, func() { resp.Body.Close() })()
 	if to.In != nil {
-		go feed(resp.Body, to.In)
+		go feed(conn, to.In)
 	}
 	if to.Terminal != nil {
 		sized, stop := context.WithCancel(ctx)
@@ -128,12 +126,8 @@ func refusal(resp *http.Response) error {
 
 // feed passes the input on, and its end. A program that ends first reads no
 // more, which is no failure.
-func feed(conn io.ReadCloser, in io.Reader) {
-	to, ok := conn.(io.Writer)
-	if !ok {
-		return
-	}
-	if _, err := io.Copy(to, in); err != nil {
+func feed(conn io.Writer, in io.Reader) {
+	if _, err := io.Copy(conn, in); err != nil {
 		return
 	}
 	if half, ok := conn.(interface{ CloseWrite() error }); ok {

@@ -98,18 +98,6 @@ func unneeded(r ledger.Release, book ledger.Ledger, kept []string, all []engine.
 	return refs
 }
 
-// present are the images of these that the host still has: a run may have been
-// killed before it could write down that it removed some.
-func present(ctx context.Context, w *stages.Work, refs []string) ([]string, error) {
-	if len(refs) == 0 {
-		return nil, nil
-	}
-	all, err := w.Host.Engine().Images(ctx, engine.Filter{})
-	return slices.DeleteFunc(refs, func(ref string) bool {
-		return !slices.ContainsFunc(all, func(i engine.Image) bool { return i.Named(ref) })
-	}), err
-}
-
 // unmounted are the folders that no container mounts.
 func unmounted(folders []string, kept []engine.Container) []string {
 	return slices.DeleteFunc(slices.Clone(folders), func(folder string) bool {

@@ -44,7 +44,7 @@ func foresee(ctx context.Context, in stages.Input, w *stages.Work, push state.Pu
 		ID: in.Release, Version: in.Version, Image: push.Reference(), Tag: push.Repository + ":" + in.Version, Live: live,
 	})
 	todo := decide(in, seen)
-	if todo.images, err = present(ctx, w, todo.images); err != nil {
+	if todo.images, err = w.ImagesNamed(ctx, todo.images); err != nil {
 		return err
 	}
 	for _, c := range todo.containers {
@@ -52,7 +52,7 @@ func foresee(ctx context.Context, in stages.Input, w *stages.Work, push state.Pu
 		ahead.Remove(host, c.ID)
 	}
 	for _, ref := range todo.images {
-		w.Intend(removing("image", ref))
+		w.Intend(stages.RemoveImage(ref))
 	}
 	dangling, err := w.Host.Engine().Images(ctx, engine.Filter{
 		Labels: map[string]string{engine.LabelService: in.Config.Service}, Dangling: true,

@@ -139,21 +139,10 @@ func versions(containers []engine.Container) []string {
 
 // images removes the tags of releases that are not kept.
 func images(ctx context.Context, in stages.Input, w *stages.Work, todo todo, out *state.Pruned) error {
-	refs, err := present(ctx, w, todo.images)
+	removed, err := w.RemoveImages(ctx, todo.images)
+	out.Images = append(out.Images, removed...)
 	if err != nil {
 		return err
-	}
-	for _, ref := range refs {
-		err := w.Host.Engine().RemoveImage(ctx, ref)
-		switch {
-		case errors.Is(err, engine.ErrNotFound):
-		case errors.Is(err, engine.ErrConflict): // In use after all: another job's container.
-		case err != nil:
-			return err
-		default:
-			out.Images = append(out.Images, ref)
-			w.Made(removing("image", ref))
-		}
 	}
 	if len(todo.gone) > 0 {
 		if err := w.Note(ctx, func(l *ledger.Ledger) bool { return forget(l, todo.gone) }); err != nil {

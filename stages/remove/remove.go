@@ -46,8 +46,9 @@ func host(ctx context.Context, in stages.Input, w *stages.Work) error {
 	if err := containers(ctx, w, own); err != nil {
 		return err
 	}
-	rest := slices.DeleteFunc(all, func(c engine.Container) bool { return slices.Contains(engine.IDs(own), c.ID) })
-	if err := images(ctx, in, w, book, rest); err != nil {
+	ids := engine.IDs(own)
+	rest := slices.DeleteFunc(all, func(c engine.Container) bool { return slices.Contains(ids, c.ID) })
+	if _, err := w.RemoveImages(ctx, names(in, book, rest)); err != nil {
 		return err
 	}
 	return files(ctx, w) // With the ledger, which told of the images.
@@ -92,7 +93,7 @@ func containers(ctx context.Context, w *stages.Work, own []engine.Container) err
 		return err
 	}
 	for _, c := range own {
-		if err := w.Host.Engine().Remove(ctx, c.ID); err != nil && !errors.Is(err, engine.ErrNotFound) {
+		if err := w.Host.Engine().Remove(ctx, c.ID); err != nil {
 			return err
 		}
 		w.Made(removing("container " + c.Name))
@@ -100,32 +101,8 @@ func containers(ctx context.Context, w *stages.Work, own []engine.Container) err
 	return nil
 }
 
-// images lose the names that this service's releases gave them, unless somebody
-// else's container needs one.
-func images(ctx context.Context, in stages.Input, w *stages.Work, book ledger.Ledger, rest []engine.Container) error {
-	if len(book.Releases) == 0 {
-		return nil
-	}
-	there, err := w.Host.Engine().Images(ctx, engine.Filter{})
-	if err != nil {
-		return err
-	}
-	for _, ref := range names(in, book, rest) {
-		if !slices.ContainsFunc(there, func(i engine.Image) bool { return i.Named(ref) }) {
-			continue
-		}
-		err := w.Host.Engine().RemoveImage(ctx, ref)
-		if errors.Is(err, engine.ErrConflict) {
-			continue // In use after all.
-		}
-		if err != nil {
-			return err
-		}
-		w.Made(removing("image " + ref))
-	}
-	return nil
-}
-
+// names are those that this service's releases gave to images, but for what
+// somebody else's container needs.
 func names(in stages.Input, book ledger.Ledger, rest []engine.Container) []string {
 	var all []string
 	for _, r := range book.Releases {
