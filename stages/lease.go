@@ -162,12 +162,7 @@ func (r *run) queue(ctx context.Context, store lease.Store) (*lease.Hold, lease.
 // over already, or was refused, frees what it took to look. Otherwise the lease
 // stays for the release's next job.
 func (r *run) leave(ctx context.Context, changed bool, err error) error {
-	over := exit.CodeOf(err) == exit.BarrierClosed
-	if err == nil && r.info.Name == LastStage {
-		if over, err = r.last(ctx); err != nil {
-			return err
-		}
-	}
+	over := exit.CodeOf(err) == exit.BarrierClosed || err == nil && r.over
 	if r.info.Ends && err == nil {
 		return r.EndLease(ctx)
 	}
@@ -186,9 +181,12 @@ func (r *run) leave(ctx context.Context, changed bool, err error) error {
 
 // last tells whether the last stage is over with this shard: every other one of
 // the release has been here. Each leaves a mark for each of its targets before
-// it looks, so that of several that end at once one finds them all.
+// it looks, so that of several that end at once one finds them all. It is asked
+// once: who finds them all at a second look would remove the marks from under the
+// one who is about to run the hooks of the end.
 func (r *run) last(ctx context.Context) (bool, error) {
-	if r.over || r.whole() {
+	if r.whole() {
+		r.over = true
 		return true, nil
 	}
 	store, err := r.LeaseStore(ctx)
