@@ -26,7 +26,7 @@ JSON
 func TestSetup_MakesAHostWithoutAnEngineServe(t *testing.T) {
 	t.Parallel()
 	s := settings{}
-	yaml := strings.Replace(s.yaml(), "  web: [vm1, vm2]\n  job:\n    hosts: [vm3]\n    cmd: /app/bin work\n", "  web: [bare]\n", 1) +
+	yaml := strings.Replace(s.yaml(), "  web: [vm1, vm2]\n  job:\n    hosts: [vm3]\n    cmd: /app/bin work\n    healthcheck: {settle: 1s}\n", "  web: [bare]\n", 1) +
 		"ssh: {known_hosts: known_hosts}\n"
 	w := begin(t, s)
 	bare, err := w.rig.StartBare(t.Context())

@@ -56,6 +56,7 @@ servers:
   job:
     hosts: [vm3]
     cmd: /app/bin work
+    healthcheck: {settle: 1s}
 asset_path: /app/public/assets
 proxy: {image: "%s", switch: %s}
 %s`, service, service, rig.Registry, web, rig.TraefikImage, cmp.Or(s.switchTo, "routes"), s.extra)

@@ -10,6 +10,7 @@ import (
 	"github.com/kstep/kstep/internal/ledger"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/proxy"
+	"github.com/kstep/kstep/internal/ready"
 	"github.com/kstep/kstep/internal/traffic"
 )
 
@@ -33,6 +34,15 @@ func Switch(in Input, w *Work, word traffic.Word) traffic.Switch {
 		Host: w.Host, Names: w.Names, Name: w.Target.Role.Name, Config: in.Config,
 		Health: in.Config.EffectiveHealthcheck(w.Target.Role), Word: word,
 	})
+}
+
+// Ready is how a container of the work's role is found ready.
+func Ready(in Input, w *Work, id string) ready.Check {
+	role := w.Target.Role
+	return ready.Check{
+		Host: w.Host, Container: id, Target: w.Target,
+		Health: in.Config.EffectiveHealthcheck(role), Name: in.Config.HealthHost(role), Certificate: in.Config.CertificateName(role),
+	}
 }
 
 // Serving tells whether the container is one in service: it gets traffic

@@ -133,9 +133,9 @@ func startOne(ctx, within context.Context, in stages.Input, w *stages.Work, c en
 		return err
 	}
 	w.Did("started %s", c.Name)
-	_, err := ready.Check{
-		Host: w.Host, Container: c.ID, Target: w.Target, Health: in.Config.EffectiveHealthcheck(w.Target.Role),
-	}.Wait(within)
+	check := stages.Ready(in, w, c.ID)
+	check.Proven = true
+	_, err := check.Wait(within)
 	if err != nil && ctx.Err() == nil {
 		err = fmt.Errorf("%s is not ready: %w\n  %s", c.Name, err, strings.Join(ready.Diagnose(ctx, w.Host, c.ID), "\n  "))
 	}

@@ -88,7 +88,7 @@ asset_path: /app/assets
 tasks:
   migrate: {cmd: [sh, -c, echo migrated]}
   clean: {cmd: [sh, -c, echo cleaned], run: after-cutover}
-healthcheck: {interval: 20ms, retries: 3}
+healthcheck: {interval: 20ms, retries: 3, settle: 200ms}
 barrier: {timeout: 20s}
 cutover: {drain: 100ms, timeout: 20s}
 proxy: {switch: %s}

@@ -77,7 +77,7 @@ servers:
     cmd: work hard
     healthcheck: {cmd: "true"}
 asset_path: /app/assets
-healthcheck: {interval: 20ms, retries: 3}
+healthcheck: {interval: 20ms, retries: 3, settle: 200ms}
 barrier: {timeout: 20s}
 cutover: {drain: 10ms}
 ssh:
@@ -231,7 +231,10 @@ func (w *world) state(stage string) map[string]any {
 }
 
 // get asks a host's port 80, as a user would.
-func (w *world) get(hostName string) (int, string) {
+func (w *world) get(hostName string) (int, string) { return w.getAs(hostName, hostName) }
+
+// getAs asks a host's port 80 for the host name in the request.
+func (w *world) getAs(hostName, name string) (int, string) {
 	w.t.Helper()
 	h, err := hosttest.Pool(w.t, slices.Collect(maps.Values(w.hosts))...).Get(w.t.Context(), hostName)
 	if err != nil {
@@ -241,7 +244,7 @@ func (w *world) get(hostName string) (int, string) {
 		DisableKeepAlives: true,
 		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return h.Dial(ctx, "tcp", "127.0.0.1:80") },
 	}}
-	resp, err := client.Get("http://" + hostName + "/")
+	resp, err := client.Get("http://" + name + "/")
 	if err != nil {
 		return 0, err.Error()
 	}

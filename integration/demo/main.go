@@ -36,6 +36,7 @@ servers:
   job:
     hosts: [vm3]
     cmd: /app/bin work
+    healthcheck: {settle: 1s}
 asset_path: /app/public/assets
 proxy: {image: "` + rig.TraefikImage + `"}
 `

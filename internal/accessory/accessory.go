@@ -11,6 +11,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/kstep/kstep/internal/config"
 	"github.com/kstep/kstep/internal/engine"
@@ -162,13 +163,17 @@ func (p Place) Start(ctx context.Context, c engine.Container) error {
 	return p.await(ctx, c)
 }
 
+// settle is how long an accessory that nothing checks must stay up: long enough
+// for a missing file or a wrong option to end it.
+const settle = config.Duration(time.Second)
+
 // await waits until the image's own health check says healthy or, without one,
 // until the container has stayed up for a moment.
 func (p Place) await(ctx context.Context, c engine.Container) error {
 	limit := p.Config.Barrier.Timeout.D()
 	within, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it was not ready after %s", limit))
 	defer cancel()
-	_, err := ready.Check{Host: p.Host, Container: c.ID}.Wait(within)
+	_, err := ready.Check{Host: p.Host, Container: c.ID, Health: config.Healthcheck{Settle: settle}}.Wait(within)
 	if err == nil || ctx.Err() != nil {
 		return err
 	}

@@ -66,6 +66,9 @@ func (c *checker) roles() {
 		if role.Healthcheck != nil {
 			c.healthcheck(below("healthcheck"), *role.Healthcheck)
 		}
+		if c.cfg.Proxied(role) {
+			c.asked(below("healthcheck"), c.cfg.EffectiveHealthcheck(role))
+		}
 	}
 	if _, ok := c.cfg.Role(c.cfg.PrimaryRole); !ok && !c.isBroken("servers") {
 		segs := []string{"primary_role"}
@@ -220,11 +223,6 @@ func (c *checker) rollout() {
 		c.positive(span.segs, span.value)
 	}
 	c.healthcheck([]string{"healthcheck"}, c.cfg.Healthcheck)
-}
-
-func (c *checker) healthcheck(segs []string, h Healthcheck) {
-	c.positive(append(slices.Clip(segs), "interval"), h.Interval)
-	c.positive(append(slices.Clip(segs), "timeout"), h.Timeout)
 }
 
 func (c *checker) positive(segs []string, d Duration) {

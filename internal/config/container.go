@@ -6,10 +6,26 @@ type Healthcheck struct {
 	// HTTP probe. A string goes to the image's shell, a list is executed
 	// directly.
 	Cmd HealthCommand `json:"cmd,omitzero"`
-	// Path is asked over HTTP; any 2xx or 3xx answer means ready.
+	// Path is requested over HTTP; a status of `status` means ready.
 	Path string `json:"path" jsonschema:"default=/up"`
 	// Port is where the application listens in the container.
 	Port int `json:"port" jsonschema:"default=3000,minimum=1,maximum=65535"`
+	// Scheme is what the application speaks at the port: `http`, `https`, or
+	// `h2c`, which is HTTP/2 without TLS, as gRPC servers speak it. The proxy
+	// forwards requests to it in the same way.
+	Scheme string `json:"scheme" jsonschema:"enum=http,enum=https,enum=h2c,default=http"`
+	// Verify checks the application's certificate, with `scheme: https`,
+	// against the well-known authorities and the name `host`. `false` accepts
+	// every certificate.
+	Verify bool `json:"verify" jsonschema:"default=true"`
+	// Host is the Host header of the request, for applications that answer to
+	// their own names only. Default: the first of `proxy.hosts`.
+	Host string `json:"host,omitempty"`
+	// Headers are more headers of the request, such as `X-Forwarded-Proto`.
+	Headers map[string]string `json:"headers,omitempty"`
+	// Status is which answers mean ready: a status such as `200`, a range such
+	// as `200-299`, or a list of them.
+	Status Statuses `json:"status" jsonschema:"default=200-399"`
 	// Interval is the time between two checks.
 	Interval Duration `json:"interval" jsonschema:"default=1s"`
 	// Timeout is how long one check may take.
@@ -21,6 +37,10 @@ type Healthcheck struct {
 	// make a new container sick. An application that refuses connections
 	// while it boots is not counted as failing until `barrier.timeout`.
 	Retries int `json:"retries" jsonschema:"default=30,minimum=1"`
+	// Settle is how long a container that nothing checks must stay up to be
+	// ready: in a role without traffic, without `cmd` and without a HEALTHCHECK
+	// in the image.
+	Settle Duration `json:"settle" jsonschema:"default=7s"`
 	// Cord is the folder in the container where the cord is mounted, with
 	// `proxy.switch: cord`.
 	Cord string `json:"cord" jsonschema:"default=/tmp/kstep-cord"`

@@ -38,9 +38,13 @@ func defaultHealthcheck() Healthcheck {
 	return Healthcheck{
 		Path:     "/up",
 		Port:     3000,
+		Scheme:   "http",
+		Verify:   true,
+		Status:   Statuses{{From: 200, To: 399}},
 		Interval: Duration(1e9),
 		Timeout:  Duration(5e9),
 		Retries:  30,
+		Settle:   Duration(7e9),
 		Cord:     "/tmp/kstep-cord",
 	}
 }

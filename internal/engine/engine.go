@@ -124,6 +124,9 @@ type Container struct {
 	Pid       int
 	Env       []string // `NAME=value`, may hold secrets; Inspect only.
 	Cmd       []string // Inspect only.
+	// Exposed are the ports that the image or the spec names, such as
+	// `3000/tcp`, sorted; Inspect only.
+	Exposed []string
 	// Addresses by network name; Inspect and List.
 	Addresses map[string]string
 	Mounts    []Mount

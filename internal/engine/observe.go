@@ -23,6 +23,10 @@ func inspected(r container.InspectResponse) Container {
 	}
 	if r.Config != nil {
 		c.Image, c.Labels, c.Env, c.Cmd = r.Config.Image, r.Config.Labels, r.Config.Env, r.Config.Cmd
+		for port := range r.Config.ExposedPorts {
+			c.Exposed = append(c.Exposed, port.String())
+		}
+		slices.Sort(c.Exposed)
 	}
 	if r.NetworkSettings != nil {
 		c.Addresses = addresses(r.NetworkSettings.Networks)

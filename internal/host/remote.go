@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -204,6 +206,14 @@ func (r *remote) Dial(ctx context.Context, network, address string) (net.Conn, e
 			fmt.Sprintf("allow it in sshd_config on %s (AllowTcpForwarding local), or use a health check command", r.name))
 	}
 	return nil, wrapped
+}
+
+// IsRefused tells that a machine answered a Dial and nothing listens at the
+// port. An SSH server reports this only in the text of its answer.
+func IsRefused(err error) bool {
+	failed, ok := errors.AsType[*ssh.OpenChannelError](err)
+	return errors.Is(err, syscall.ECONNREFUSED) ||
+		ok && failed.Reason == ssh.ConnectionFailed && strings.Contains(strings.ToLower(failed.Message), "refused")
 }
 
 // ErrForwardingForbidden is an SSH server that does not let kstep reach

@@ -1,65 +1,131 @@
-// Package probe asks an application over HTTP through a host's connection, so
-// that neither the image nor the host needs a shell, wget or curl, and no port
-// is published for it.
+// Package probe sends HTTP requests to an application through a host's
+// connection, so that neither the image nor the host needs a shell, wget or
+// curl, and no port is published for it.
 package probe
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
-	"sync"
+	"strings"
 	"time"
 
+	"github.com/kstep/kstep/internal/config"
 	"github.com/kstep/kstep/internal/host"
-	"github.com/kstep/kstep/internal/state"
 )
 
 // Client is an HTTP client whose connections start on the host.
 func Client(h host.Host, timeout time.Duration) *http.Client {
-	return &http.Client{
-		Timeout: timeout,
-		Transport: &http.Transport{
-			DialContext:         func(ctx context.Context, network, addr string) (net.Conn, error) { return h.Dial(ctx, network, addr) },
-			MaxIdleConnsPerHost: 2,
+	return client(&http.Transport{
+		DialContext:         func(ctx context.Context, network, addr string) (net.Conn, error) { return h.Dial(ctx, network, addr) },
+		MaxIdleConnsPerHost: 2,
+	}, timeout)
+}
+
+// ClientOf is a Client that speaks what the health check says the application
+// speaks. With https, certificate is the name that it must have.
+func ClientOf(h host.Host, health config.Healthcheck, certificate string) *http.Client {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(health.Scheme != "h2c")
+	protocols.SetHTTP2(health.Scheme == "https")
+	protocols.SetUnencryptedHTTP2(health.Scheme == "h2c")
+	return client(&http.Transport{
+		DialContext:         func(ctx context.Context, network, addr string) (net.Conn, error) { return h.Dial(ctx, network, addr) },
+		MaxIdleConnsPerHost: 2,
+		Protocols:           protocols,
+		TLSClientConfig: &tls.Config{
+			ServerName:         certificate,
+			InsecureSkipVerify: !health.Verify, //nolint:gosec // The user asked for it with healthcheck.verify: false.
 		},
+	}, health.Timeout.D())
+}
+
+func client(transport *http.Transport, timeout time.Duration) *http.Client {
+	return &http.Client{
+		Timeout:   timeout,
+		Transport: transport,
 		// A redirect to a login page means ready; following it may leave the host.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
-// StatusError is an answer that does not mean ready.
-type StatusError struct{ Status int }
-
-func (e *StatusError) Error() string {
-	return fmt.Sprintf("answered %d %s", e.Status, http.StatusText(e.Status))
+// URL is the address of a path of an application that speaks scheme (http,
+// https or h2c).
+func URL(scheme, address string, port int, path string) string {
+	if scheme != "https" {
+		scheme = "http"
+	}
+	return scheme + "://" + net.JoinHostPort(address, fmt.Sprint(port)) + path
 }
 
-// Once asks one time. Any 2xx or 3xx answer is success, another one a
-// *StatusError. hostHeader may be empty.
-func Once(ctx context.Context, client *http.Client, url, hostHeader string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+// Request is a GET request.
+type Request struct {
+	URL     string
+	Host    string            // The Host header; empty: that of the URL.
+	Headers map[string]string // More headers.
+	Success config.Statuses   // Answers that are a success; nil: 200-399.
+}
+
+// Answer is an application's answer, without its body.
+type Answer struct {
+	Status int
+	Header http.Header
+}
+
+// StatusError is an answer that is no success.
+type StatusError struct {
+	Answer
+	// PlainToTLS tells that a server which speaks TLS complained about a
+	// request without it.
+	PlainToTLS bool
+}
+
+func (e *StatusError) Error() string {
+	return strings.TrimSpace(fmt.Sprintf("answered %d %s", e.Status, http.StatusText(e.Status)))
+}
+
+// Once sends the request one time. An answer that is no success is a
+// *StatusError.
+func Once(ctx context.Context, client *http.Client, r Request) (Answer, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.URL, nil)
 	if err != nil {
-		return err
+		return Answer{}, err
 	}
 	req.Header.Set("User-Agent", "kstep")
-	req.Host = hostHeader
+	for name, value := range r.Headers {
+		req.Header.Set(name, value)
+	}
+	req.Host = r.Host
 	resp, err := client.Do(req)
 	if err != nil {
-		return err
+		return Answer{}, err
 	}
 	defer resp.Body.Close()
 	// Reading to the end lets the connection be used again.
+	var start strings.Builder
+	if _, err := io.CopyN(&start, resp.Body, 512); err != nil && !errors.Is(err, io.EOF) {
+		return Answer{}, err
+	}
 	if _, err := io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20)); err != nil {
-		return err
+		return Answer{}, err
 	}
-	if resp.StatusCode < 200 || resp.StatusCode > 399 {
-		return &StatusError{resp.StatusCode}
+	answer := Answer{Status: resp.StatusCode, Header: resp.Header}
+	success := r.Success
+	if success == nil {
+		success = config.Statuses{{From: 200, To: 399}}
 	}
-	return nil
+	if !success.Has(answer.Status) {
+		return answer, &StatusError{
+			Answer:     answer,
+			PlainToTLS: answer.Status == http.StatusBadRequest && strings.Contains(start.String(), "HTTPS") && req.URL.Scheme == "http",
+		}
+	}
+	return answer, nil
 }
 
 // refusedPause is the pause after an application that does not listen yet:
@@ -73,30 +139,49 @@ type Limits struct {
 	Retries     int           // Failing answers in a row that mean sick.
 }
 
-// Ready asks until success, and gives up with the last answer when the
-// application answered with failure too often. An application that does not
-// listen yet is not sick; ctx carries the deadline for it.
-func Ready(ctx context.Context, client *http.Client, url string, limits Limits) error {
+// SickError is an application that answered with failure too often.
+type SickError struct {
+	Last  *StatusError
+	Path  string
+	Times int           // How often in a row.
+	Took  time.Duration // Since the first request.
+}
+
+func (e *SickError) Error() string {
+	return fmt.Sprintf("GET %s %v, %d times in a row", e.Path, e.Last, e.Times)
+}
+
+func (e *SickError) Unwrap() error { return e.Last }
+
+// Ready sends the request until it is a success, and returns that answer. It
+// gives up with a *SickError when the application answered with failure too
+// often. An application that does not listen yet is not sick; ctx carries the
+// deadline for it.
+func Ready(ctx context.Context, client *http.Client, r Request, limits Limits) (Answer, error) {
 	start := time.Now()
 	failures := 0
+	var last error // What is wrong, and not that the time is up.
 	for {
-		err := Once(ctx, client, url, "")
+		answer, err := Once(ctx, client, r)
 		if err == nil {
-			return nil
+			return answer, nil
+		}
+		if ctx.Err() == nil || last == nil {
+			last = err
 		}
 		pause := refusedPause
-		if _, answered := errors.AsType[*StatusError](err); answered {
+		if failed, answered := errors.AsType[*StatusError](err); answered {
 			pause = limits.Interval
 			if time.Since(start) > limits.StartPeriod {
 				failures++
 			}
 			if failures >= limits.Retries {
-				return fmt.Errorf("GET %s %w, %d times in a row", pathOf(url), err, failures)
+				return answer, &SickError{Last: failed, Path: pathOf(r.URL), Times: failures, Took: time.Since(start)}
 			}
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%w; last: %w", context.Cause(ctx), err)
+			return answer, fmt.Errorf("%w; last: %w", context.Cause(ctx), last)
 		case <-time.After(pause):
 		}
 	}
@@ -110,62 +195,4 @@ func pathOf(address string) string {
 		return address
 	}
 	return u.RequestURI()
-}
-
-// Watch sends a request every pause until it is stopped, and counts. It proves
-// from the user's side of the proxy that a move of traffic lost nothing.
-type Watch struct {
-	cancel context.CancelFunc
-	done   sync.WaitGroup
-	mu     sync.Mutex
-	count  state.Probe
-}
-
-// watchPause bounds a probe to some fifty requests a second and host.
-const watchPause = 20 * time.Millisecond
-
-// StartWatch begins to probe. Call Stop exactly once.
-func StartWatch(ctx context.Context, client *http.Client, url, hostHeader string) *Watch {
-	ctx, cancel := context.WithCancel(ctx)
-	w := &Watch{cancel: cancel}
-	w.done.Go(func() {
-		for ctx.Err() == nil {
-			began := time.Now()
-			err := Once(ctx, client, url, hostHeader)
-			if ctx.Err() != nil {
-				return // Cut off by Stop: no answer to count.
-			}
-			if status, ok := errors.AsType[*StatusError](err); ok && status.Status < 500 {
-				err = nil // The application's own answer: it was reached.
-			}
-			w.add(err, time.Since(began))
-			select {
-			case <-ctx.Done():
-			case <-time.After(watchPause):
-			}
-		}
-	})
-	return w
-}
-
-func (w *Watch) add(err error, took time.Duration) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.count.Requests++
-	w.count.SlowestMs = max(w.count.SlowestMs, took.Milliseconds())
-	if err != nil {
-		w.count.Failed++
-		if w.count.FirstFail == "" {
-			w.count.FirstFail = err.Error()
-		}
-	}
-}
-
-// Stop ends the probing and returns the count.
-func (w *Watch) Stop() state.Probe {
-	w.cancel()
-	w.done.Wait()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.count
 }

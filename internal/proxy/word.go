@@ -90,7 +90,7 @@ func (w *Word) get(ctx context.Context, path string, into any) (known bool, err 
 	case http.StatusNotFound:
 		return false, nil
 	default:
-		return false, fmt.Errorf("ask the proxy: %w", &probe.StatusError{Status: resp.StatusCode})
+		return false, fmt.Errorf("ask the proxy: %w", &probe.StatusError{Answer: probe.Answer{Status: resp.StatusCode}})
 	}
 	if err := json.Unmarshal(body, into); err != nil {
 		return false, fmt.Errorf("understand the proxy: %w", err)

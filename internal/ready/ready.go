@@ -1,6 +1,6 @@
 // Package ready tells when one container may get traffic: by kstep's own HTTP
 // probe, by Docker's health check, by the cord's marker, or, for a role
-// without any check, by staying up. An ended container is told by the engine's
+// without any check, by staying up for a while. An ended container is told by the engine's
 // events, at once.
 package ready
 
@@ -29,12 +29,9 @@ const (
 	ByRunning = "running"
 )
 
-// settle is how long a container without any check must stay up to count as
-// ready: long enough for a missing file or a wrong option to end it.
-const settle = time.Second
-
-// settleProven is for one that served before: it lacks none of these.
-const settleProven = settle / 4
+// settleProven is how long a container that served before must stay up: it
+// starts as it did then.
+const settleProven = 250 * time.Millisecond
 
 // Check is a container to wait for.
 type Check struct {
@@ -42,18 +39,26 @@ type Check struct {
 	Container string
 	Target    plan.Target
 	Health    config.Healthcheck
-	Cord      bool
+	// Name is the Host header of the HTTP request; empty means the container's
+	// address.
+	Name string
+	// Certificate is the name that the application's certificate must have,
+	// with `scheme: https`.
+	Certificate string
+	Cord        bool
 	// Proven tells that the container served before, as it is.
 	Proven bool
+	// Notice, if it is set, is called with what the user should know about a
+	// container that is ready.
+	Notice func(text string)
 }
 
 // How tells by what the container is judged, given what is observed of it.
 func (k Check) How(c engine.Container) string {
-	custom := k.Health.Cmd.Shell != "" || len(k.Health.Cmd.Exec) > 0
 	switch {
-	case k.Cord && custom:
+	case k.Cord && k.Health.Custom():
 		return ByCord
-	case custom:
+	case k.Health.Custom():
 		return ByHealth
 	case k.Target.Proxied:
 		return ByHTTP
@@ -71,7 +76,7 @@ func (k Check) Wait(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := ended(first, first.Restarts); err != nil {
+	if err := Ended(first, first.Restarts); err != nil {
 		return "", err
 	}
 	how := k.How(first)
@@ -91,28 +96,41 @@ func (k Check) http(ctx context.Context, c engine.Container) error {
 	if address == "" {
 		return fmt.Errorf("container has no address on network %s", plan.Network)
 	}
-	url := fmt.Sprintf("http://%s:%d%s", address, k.Health.Port, k.Health.Path)
-	return k.whileUp(ctx, c, func(ctx context.Context) error {
-		client := probe.Client(k.Host, k.Health.Timeout.D())
+	request := probe.Request{
+		URL:  probe.URL(k.Health.Scheme, address, k.Health.Port, k.Health.Path),
+		Host: k.Name, Headers: k.Health.Headers, Success: k.Health.Status,
+	}
+	var answer probe.Answer
+	err := k.whileUp(ctx, c, func(ctx context.Context) (err error) {
+		client := probe.ClientOf(k.Host, k.Health, k.Certificate)
 		defer client.CloseIdleConnections()
-		return probe.Ready(ctx, client, url, probe.Limits{
+		answer, err = probe.Ready(ctx, client, request, probe.Limits{
 			Interval:    k.Health.Interval.D(),
 			StartPeriod: k.Health.StartPeriod.D(),
 			Retries:     k.Health.Retries,
 		})
+		return err
 	})
+	if err != nil {
+		return k.explained(err, c)
+	}
+	if to := k.redirectsToHTTPS(answer); to != "" && k.Notice != nil {
+		k.Notice(fmt.Sprintf("GET %s answered %d to %s: ready, but this says little about the application; %s",
+			k.Health.Path, answer.Status, to, forwardedHint))
+	}
+	return nil
 }
 
-// running gives a container its time to settle, which counts from its start by
-// the host's clock.
+// running waits until a container has stayed up for its settling time, which
+// counts from its start by the host's clock.
 func (k Check) running(ctx context.Context, c engine.Container) error {
 	info, err := k.Host.Engine().Info(ctx)
 	if err != nil {
 		return err
 	}
-	limit := settle
+	limit := k.Health.Settle.D()
 	if k.Proven {
-		limit = settleProven
+		limit = min(limit, settleProven)
 	}
 	left := unsettled(limit, info.Now, c.Started)
 	return k.whileUp(ctx, c, func(ctx context.Context) error {
@@ -127,7 +145,7 @@ func (k Check) running(ctx context.Context, c engine.Container) error {
 
 func (k Check) health(ctx context.Context, c engine.Container, how string) error {
 	return k.Host.Engine().WaitFor(ctx, c.ID, func(now engine.Container) (bool, error) {
-		if err := ended(now, c.Restarts); err != nil {
+		if err := Ended(now, c.Restarts); err != nil {
 			return false, err
 		}
 		if how == ByCord {
@@ -154,7 +172,7 @@ func (k Check) whileUp(ctx context.Context, c engine.Container, wait func(contex
 	watched := make(chan error, 1)
 	go func() {
 		err := k.Host.Engine().WaitFor(up, c.ID, func(now engine.Container) (bool, error) {
-			return false, ended(now, c.Restarts)
+			return false, Ended(now, c.Restarts)
 		})
 		if up.Err() != nil {
 			err = nil // The waiting was over before the container was.
@@ -170,11 +188,16 @@ func (k Check) whileUp(ctx context.Context, c engine.Container, wait func(contex
 	return err
 }
 
-// ended tells why a container is not up, or has been down since restarts were
-// counted: its restart policy may have brought it up again already.
-func ended(c engine.Container, restarts int) error {
-	if c.Running() && c.Restarts == restarts {
+// Ended returns why a container is not up, or has been down since it had
+// restarted this often: its restart policy may have started it again. Nil means
+// that it has been up all the time.
+func Ended(c engine.Container, restarts int) error {
+	if c.Running() && c.Restarts <= restarts {
 		return nil
+	}
+	if c.Running() && c.ExitCode == 0 && !c.OOMKilled {
+		// The engine forgets the status when it starts a container again.
+		return fmt.Errorf("container ended and was started again (restarts: %d)", c.Restarts)
 	}
 	why := fmt.Sprintf("container ended with exit status %d", c.ExitCode)
 	if c.OOMKilled {

@@ -9,6 +9,7 @@ import (
 )
 
 func TestUnsettled_CountsFromTheStartByTheHostsClock(t *testing.T) {
+	const settle = 7 * time.Second
 	started := time.Date(2026, 11, 23, 7, 0, 0, 0, time.UTC)
 	for name, c := range map[string]struct {
 		now  time.Time

@@ -58,7 +58,7 @@ func union(t reflect.Type) *jsonschema.Schema {
 	case reflect.TypeFor[config.Duration](), reflect.TypeFor[config.SecretOrValue](),
 		reflect.TypeFor[config.Servers](), reflect.TypeFor[config.Tasks](), reflect.TypeFor[config.Accessories](), reflect.TypeFor[config.Mounted](), reflect.TypeFor[config.Host](), reflect.TypeFor[config.Env](),
 		reflect.TypeFor[config.Command](), reflect.TypeFor[config.HealthCommand](),
-		reflect.TypeFor[config.Publish](), reflect.TypeFor[config.SSHConfig](), reflect.TypeFor[config.Texts](),
+		reflect.TypeFor[config.Publish](), reflect.TypeFor[config.Statuses](), reflect.TypeFor[config.SSHConfig](), reflect.TypeFor[config.Texts](),
 		reflect.TypeFor[runopt.Texts](), reflect.TypeFor[runopt.Size]():
 		return ref(t.Name())
 	case reflect.TypeFor[map[string]config.Env]():
@@ -80,6 +80,8 @@ func unions() map[string]*jsonschema.Schema {
 	secretName := text(secretPattern, "must be the name of a secret: letters, digits and _")
 	span := text(config.DurationPattern, "must be a time span such as 300ms, 5s, 2m or 1h30m")
 	span.MinLength = new(uint64(1))
+	status := text(config.StatusPattern, "must be a status such as 200, or a range such as 200-299")
+	code := &jsonschema.Schema{Type: "integer", Minimum: "200", Maximum: "599"}
 	port := &jsonschema.Schema{Type: "integer", Minimum: "1", Maximum: "65535"}
 	return map[string]*jsonschema.Schema{
 		"Duration":      anyOf(span, &jsonschema.Schema{Type: "number", Minimum: "0", Maximum: "100000000"}),
@@ -102,6 +104,7 @@ func unions() map[string]*jsonschema.Schema {
 		"EnvVars":       mapOf(variableName(), plainValue()),
 		"Command":       anyOf(required(text("", "")), nonEmpty(listOf(&jsonschema.Schema{Type: "string"}))),
 		"HealthCommand": anyOf(required(text("", "")), nonEmpty(listOf(required(text("", ""))))),
+		"Statuses":      anyOf(status, code, nonEmpty(listOf(anyOf(status, code)))),
 		"Publish":       anyOf(port, &jsonschema.Schema{Type: "boolean"}),
 		"SSHConfig":     anyOf(&jsonschema.Schema{Const: false}, required(text("", "")), listOf(required(text("", "")))),
 		"Texts":         anyOf(required(text("", "")), listOf(required(text("", "")))),

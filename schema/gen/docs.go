@@ -195,6 +195,8 @@ func (d *docs) form(s *jsonschema.Schema) string {
 		return "text, or list of one secret's name"
 	case "Publish":
 		return "port, `true` or `false`"
+	case "Statuses":
+		return "status, range, or list of them"
 	case "SSHConfig":
 		return "`false`, text or list of text"
 	case "EnvVars":

@@ -55,6 +55,9 @@ func refine(s *jsonschema.Schema) {
 	misplaced(s.Definitions["Options"])
 	pattern(p("Options", "workdir"), `^/`, "must be an absolute path in the container")
 	pattern(p("Healthcheck", "path"), `^/[!-~]*$`, "must be a path such as /up")
+	pattern(p("Healthcheck", "host"), `^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$`,
+		"must be a host name such as shop.example.com, with :port after it where the application wants one")
+	restrictKeys(p("Healthcheck", "headers"), text("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", "must be the name of a header such as X-Forwarded-Proto"))
 	pattern(p("Healthcheck", "cord"), `^/[^:]*[^:/]$`, inContainer)
 	pattern(p("Proxy", "path_prefix"), "^/[!-_a-~]*$", "must be a path such as /shop")
 	pattern(p("Proxy", "hosts").Items, `^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`, "must be a host name such as shop.example.com")

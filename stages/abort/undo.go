@@ -9,7 +9,6 @@ import (
 	"github.com/kstep/kstep/internal/cord"
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
-	"github.com/kstep/kstep/internal/ready"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
 )
@@ -170,11 +169,10 @@ func (u *undo) again(ctx context.Context, keep engine.Container) error {
 	limit := u.in.Config.Barrier.Timeout.D()
 	waiting, cancel := context.WithTimeoutCause(ctx, limit, exit.Errorf(exit.Deadline, "not ready within %s", limit))
 	defer cancel()
-	_, err := ready.Check{
-		Host: u.w.Host, Container: keep.ID, Target: u.w.Target,
-		Health: u.in.Config.EffectiveHealthcheck(u.w.Target.Role),
-		Cord:   u.w.Target.Proxied && stages.SwitchKind(u.w, keep) == "cord",
-	}.Wait(waiting)
+	check := stages.Ready(u.in, u.w, keep.ID)
+	check.Cord = u.w.Target.Proxied && stages.SwitchKind(u.w, keep) == "cord"
+	check.Proven = true
+	_, err := check.Wait(waiting)
 	if err != nil {
 		return fmt.Errorf("wait for the old container %s: %w", keep.Name, err)
 	}

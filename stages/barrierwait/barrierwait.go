@@ -177,12 +177,11 @@ func (g *gate) ready(ctx context.Context, w *stages.Work, booted state.BootTarge
 // one waits for one container.
 func (g *gate) one(ctx context.Context, w *stages.Work, r state.BootReplica) (string, error) {
 	began := time.Now()
-	how, err := ready.Check{
-		Host: w.Host, Container: r.Container, Target: w.Target,
-		Health: g.in.Config.EffectiveHealthcheck(w.Target.Role),
-		Cord:   g.boot.Switch == "cord" && w.Target.Proxied,
-		Proven: r.Retained,
-	}.Wait(ctx)
+	check := stages.Ready(g.in, w, r.Container)
+	check.Cord = g.boot.Switch == "cord" && w.Target.Proxied
+	check.Proven = r.Retained
+	check.Notice = func(text string) { g.notice(w.Target.Role.Name + ": " + text) }
+	how, err := check.Wait(ctx)
 	if err == nil {
 		w.Say("%s ready by %s after %s", r.Name, how, time.Since(began).Round(time.Millisecond))
 		return how, nil
@@ -191,6 +190,18 @@ func (g *gate) one(ctx context.Context, w *stages.Work, r state.BootReplica) (st
 		err = fmt.Errorf("%w (%w)", cause, err)
 	}
 	return how, err
+}
+
+// notice tells something about a role once, however many of its containers it
+// is true of.
+func (g *gate) notice(text string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if slices.Contains(g.noticed, text) {
+		return
+	}
+	g.noticed = append(g.noticed, text)
+	g.in.Report.Emit(report.Event{Kind: report.Notice, Message: text})
 }
 
 // blame is what the containers lack that are to blame, by name where there are

@@ -38,6 +38,7 @@ type gate struct {
 	decided bool          // This process made the verdict.
 	reasons []reason
 	hints   []string
+	noticed []string
 	err     error
 }
 

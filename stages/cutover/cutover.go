@@ -67,6 +67,12 @@ func (from inputs) booted(key string) (ids []string, err error) {
 	return booted.IDs(), nil
 }
 
+// proven tells that all of a target's new containers served before: a rollback
+// starts them again.
+func (from inputs) proven(key string) bool {
+	return !slices.ContainsFunc(from.boot.Targets[key].Replicas, func(r state.BootReplica) bool { return !r.Retained })
+}
+
 // Run implements stages.Stage.
 func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 	from, err := read(in)
@@ -92,7 +98,7 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 			if err != nil {
 				return state.CutoverTarget{}, err
 			}
-			return target(ctx, in, w, ids, books[w.Target.Host])
+			return target(ctx, in, w, ids, books[w.Target.Host], from.proven(w.Target.Key()))
 		})
 	noted, _, noteErr := stages.EachHost(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
 		return struct{}{}, note(ctx, in, w, from.push, results)
@@ -105,7 +111,7 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 }
 
 // target moves one role on one host.
-func target(ctx context.Context, in stages.Input, w *stages.Work, ids []string, book ledger.Ledger) (state.CutoverTarget, error) {
+func target(ctx context.Context, in stages.Input, w *stages.Work, ids []string, book ledger.Ledger, proven bool) (state.CutoverTarget, error) {
 	out := state.CutoverTarget{Containers: ids}
 	w.Containers = ids
 	containers, err := w.Host.Engine().Containers(ctx, engine.Filter{
@@ -118,7 +124,7 @@ func target(ctx context.Context, in stages.Input, w *stages.Work, ids []string, 
 	if err != nil {
 		return out, err
 	}
-	m := &move{in: in, w: w, fresh: fresh, old: old, before: book.Live(w.Target.Role.Name), out: &out}
+	m := &move{in: in, w: w, fresh: fresh, old: old, before: book.Live(w.Target.Role.Name), proven: proven, out: &out}
 	if w.Target.Proxied {
 		err = m.proxied(ctx)
 	} else {
@@ -153,6 +159,7 @@ type move struct {
 	w          *stages.Work
 	fresh, old []engine.Container
 	before     []string // What served when the stage began, as the ledger has it.
+	proven     bool     // The fresh ones served before, as they are.
 	out        *state.CutoverTarget
 }
 

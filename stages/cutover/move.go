@@ -14,7 +14,6 @@ import (
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/probe"
 	"github.com/kstep/kstep/internal/proxy"
-	"github.com/kstep/kstep/internal/ready"
 	"github.com/kstep/kstep/internal/traffic"
 	"github.com/kstep/kstep/stages"
 )
@@ -128,7 +127,7 @@ func (m *move) arrives(ctx context.Context, front engine.Container) error {
 	client := probe.Client(m.w.Host, m.in.Config.EffectiveHealthcheck(m.w.Target.Role).Timeout.D())
 	defer client.CloseIdleConnections()
 	for range m.fresh {
-		err := probe.Once(ctx, client, m.url(front), m.hostHeader())
+		_, err := probe.Once(ctx, client, m.request(front))
 		var status *probe.StatusError
 		if err != nil && (!errors.As(err, &status) || status.Status >= 500) {
 			return fmt.Errorf("ask the new container through the proxy: %w", err)
@@ -144,22 +143,20 @@ func (m *move) watch(ctx context.Context, front engine.Container, runs, live boo
 		return nil
 	}
 	client := probe.Client(m.w.Host, m.in.Config.EffectiveHealthcheck(m.w.Target.Role).Timeout.D())
-	return probe.StartWatch(ctx, client, m.url(front), m.hostHeader())
+	return probe.StartWatch(ctx, client, m.request(front))
 }
 
-func (m *move) url(front engine.Container) string {
-	path := m.in.Config.EffectiveHealthcheck(m.w.Target.Role).Path
+// request is the health check's, through the proxy.
+func (m *move) request(front engine.Container) probe.Request {
+	health := m.in.Config.EffectiveHealthcheck(m.w.Target.Role)
+	path := health.Path
 	if prefix := m.in.Config.Proxy.PathPrefix; !strings.HasPrefix(path, prefix) {
 		path = prefix
 	}
-	return proxy.URL(front, path)
-}
-
-func (m *move) hostHeader() string {
-	if hosts := m.in.Config.Proxy.Hosts; len(hosts) > 0 {
-		return hosts[0]
+	return probe.Request{
+		URL: proxy.URL(front, path), Host: m.in.Config.ProxyHost(m.w.Target.Role),
+		Headers: health.Headers, Success: health.Status,
 	}
-	return ""
 }
 
 // plain exchanges containers of a role without traffic: the old ones stop, and
@@ -216,10 +213,9 @@ func (m *move) start(ctx context.Context, c engine.Container) error {
 	limit := m.in.Config.Barrier.Timeout.D()
 	waiting, cancel := context.WithTimeoutCause(ctx, limit, exit.Errorf(exit.Deadline, "not ready within %s", limit))
 	defer cancel()
-	_, err := ready.Check{
-		Host: m.w.Host, Container: c.ID, Target: m.w.Target,
-		Health: m.in.Config.EffectiveHealthcheck(m.w.Target.Role),
-	}.Wait(waiting)
+	check := stages.Ready(m.in, m.w, c.ID)
+	check.Proven = m.proven
+	_, err := check.Wait(waiting)
 	if err != nil {
 		return fmt.Errorf("wait for %s: %w", c.Name, err)
 	}

@@ -1,13 +1,18 @@
 package hosttest
 
 import (
+	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"io"
+	"math/big"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 )
 
 func matchesLabels(labels map[string]string, want []string) bool {
@@ -43,6 +48,16 @@ func newID() string {
 	id := make([]byte, 32)
 	rand.Read(id) // Never fails.
 	return hex.EncodeToString(id)
+}
+
+// selfSigned is a certificate for the name app.
+func selfSigned() tls.Certificate {
+	public, private, _ := ed25519.GenerateKey(rand.Reader) // Never fails.
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: []string{"app"}, NotAfter: time.Now().Add(time.Hour),
+	}
+	der, _ := x509.CreateCertificate(rand.Reader, template, template, public, private) // A fixed template.
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private}
 }
 
 func flush(w http.ResponseWriter) { http.NewResponseController(w).Flush() } // The client notices.

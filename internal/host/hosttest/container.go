@@ -31,6 +31,12 @@ type Behaviour struct {
 	Sick bool
 	// Silent does not listen at all.
 	Silent bool
+	// Port is the only port that it listens on; 0 means every port.
+	Port int
+	// H2C serves HTTP/2 without TLS and nothing else, as gRPC servers do.
+	H2C bool
+	// TLS serves HTTPS with a certificate that nobody signed.
+	TLS bool
 	// IgnoreStop goes on until it is killed.
 	IgnoreStop bool
 }
@@ -83,6 +89,8 @@ type containerConfig struct {
 	StopSignal  string `json:",omitempty"`
 	StopTimeout *int   `json:",omitempty"`
 	Healthcheck *healthConfig
+
+	ExposedPorts map[string]struct{} `json:",omitempty"`
 }
 
 type healthConfig struct {
@@ -150,6 +158,16 @@ func (e *Engine) create(name string, config containerConfig, hostConfig hostConf
 	c.Config.Env = append(slices.Clone(img.Env), config.Env...)
 	if len(c.Config.Cmd) == 0 {
 		c.Config.Cmd = img.Cmd
+	}
+	if len(img.Exposed) > 0 {
+		exposed := maps0.Clone(config.ExposedPorts)
+		if exposed == nil {
+			exposed = map[string]struct{}{}
+		}
+		for _, port := range img.Exposed {
+			exposed[port] = struct{}{}
+		}
+		c.Config.ExposedPorts = exposed
 	}
 	if c.Config.Healthcheck == nil || len(c.Config.Healthcheck.Test) == 0 {
 		c.Config.Healthcheck = img.Health
@@ -256,7 +274,7 @@ func (c *container) dial(port int) (net.Conn, error) {
 	c.engine.mu.Lock()
 	listening, wire := c.listening, c.wire
 	c.engine.mu.Unlock()
-	if !listening {
+	if only := c.behaviour.Port; !listening || only != 0 && only != port {
 		return nil, fmt.Errorf("connect to port %d: %w", port, syscall.ECONNREFUSED)
 	}
 	return wire.dialPort(port)

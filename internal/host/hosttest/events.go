@@ -59,7 +59,7 @@ func (e *Engine) serveEvents(w http.ResponseWriter, r *http.Request) {
 	encoder := json.NewEncoder(w)
 	for {
 		e.mu.Lock()
-		fresh, changed, down := slices.Clone(e.events[max(0, next-e.forgotten):]), e.changed, e.down
+		fresh, changed, down := slices.Clone(e.events[min(max(0, next-e.forgotten), len(e.events)):]), e.changed, e.down
 		next = e.forgotten + len(e.events)
 		e.mu.Unlock()
 		for _, one := range fresh {

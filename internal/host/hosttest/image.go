@@ -19,6 +19,7 @@ type Image struct {
 	Env    []string
 	Files  map[string]string // Contents by absolute path.
 	Health []string          // A HEALTHCHECK's test, such as `CMD-SHELL`, `…`.
+	Expose []string          // Ports such as `8080/tcp`.
 }
 
 // image is one of the engine's. All fields but files are guarded by it.
@@ -31,6 +32,7 @@ type image struct {
 	Cmd     []string
 	Env     []string
 	Health  *healthConfig
+	Exposed []string
 	Size    int64
 	Created time.Time
 	tree    func() map[string]string // Files by path, read once.
@@ -64,7 +66,7 @@ func (e *Engine) behaviourOf(img *image, ref string) Behaviour {
 // AddImage puts an image on the host, without a registry.
 func (e *Engine) AddImage(ref string, i Image) {
 	made := &image{
-		ID: "sha256:" + newID(), DiffIDs: []string{"sha256:" + newID()}, Labels: i.Labels, Cmd: i.Cmd, Env: i.Env,
+		ID: "sha256:" + newID(), DiffIDs: []string{"sha256:" + newID()}, Labels: i.Labels, Cmd: i.Cmd, Env: i.Env, Exposed: i.Expose,
 		Created: time.Now(), tree: func() map[string]string { return i.Files },
 	}
 	if len(i.Health) > 0 {

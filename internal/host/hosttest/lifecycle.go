@@ -3,7 +3,10 @@ package hosttest
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"os/exec"
 	"path/filepath"
@@ -109,9 +112,18 @@ func (c *container) lockedListen() {
 // listen begins to serve; the engine is locked.
 func (c *container) listen() {
 	c.wire = newPipeListener()
-	c.served = &http.Server{Handler: c.handler()}
+	c.served = &http.Server{Handler: c.handler(), ErrorLog: log.New(io.Discard, "", 0)}
 	c.listening = true
 	served, wire := c.served, c.wire
+	if c.behaviour.H2C {
+		served.Protocols = new(http.Protocols)
+		served.Protocols.SetUnencryptedHTTP2(true)
+	}
+	if c.behaviour.TLS {
+		served.TLSConfig = &tls.Config{Certificates: []tls.Certificate{selfSigned()}}
+		c.engine.wait.Go(func() { served.ServeTLS(wire, "", "") }) // Until its end.
+		return
+	}
 	c.engine.wait.Go(func() { served.Serve(wire) }) // Until its end.
 }
 

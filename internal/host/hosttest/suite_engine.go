@@ -12,6 +12,7 @@ import (
 
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/host"
+	"github.com/kstep/kstep/internal/runopt"
 )
 
 // suite is one test's surroundings on the host's engine.
@@ -43,6 +44,7 @@ func suiteEngine(t *testing.T, h host.Host, img string) {
 		"a taken port is named":                             suite.ports,
 		"a missing mount is an error":                       suite.mounts,
 		"an address of a container is reached":              suite.dials,
+		"the ports that are exposed are seen":               suite.exposed,
 		"images have names that come and go":                suite.images,
 		"files come out of an image that never ran":         suite.extracts,
 		"a network is made once by many":                    suite.networks,
@@ -93,6 +95,17 @@ func (s suite) inspect(id string) engine.Container {
 	c, err := s.e.Inspect(s.Context(), id)
 	must(s, err)
 	return c
+}
+
+func (s suite) exposed() {
+	spec := s.spec()
+	spec.Options.Expose = runopt.Texts{"8080", "9000/udp"}
+	c := s.inspect(s.create(spec))
+	for _, want := range []string{"8080/tcp", "9000/udp"} {
+		if !slices.Contains(c.Exposed, want) {
+			s.Errorf("got exposed ports %q, want %s among them", c.Exposed, want)
+		}
+	}
 }
 
 func (s suite) lifecycle() {
