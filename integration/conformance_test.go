@@ -52,7 +52,7 @@ func TestConformance_HostsOfTheRigPassTheSuite(t *testing.T) {
 			opts.EngineTransport = test.transport
 			h := connect(t, opts, test.host)
 			image := rig.Registry + "/" + suiteRepository + ":1"
-			if err := h.Engine().Pull(t.Context(), image, nil, nil); err != nil {
+			if err := h.Engine().PullImage(t.Context(), image, nil, nil); err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() {
@@ -71,7 +71,7 @@ func TestConformance_ThisMachinePassesTheSuite(t *testing.T) {
 	pushSuiteImage(t, r)
 	h := connect(t, rigOptions(t, r), host.Local)
 	image := r.LocalRegistry() + "/" + suiteRepository + ":1"
-	if err := h.Engine().Pull(t.Context(), image, nil, nil); err != nil {
+	if err := h.Engine().PullImage(t.Context(), image, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	hosttest.Suite(t, func(*testing.T) host.Host { return h }, image)
@@ -150,7 +150,7 @@ func TestConformance_RegistriesSayWhatIsWrong(t *testing.T) {
 	}
 	for label, test := range tests {
 		t.Run(label, func(t *testing.T) {
-			err := h.Engine().Pull(t.Context(), test.ref, test.auth, nil)
+			err := h.Engine().PullImage(t.Context(), test.ref, test.auth, nil)
 			if !errors.Is(err, test.want) || exit.CodeOf(err) != test.code {
 				t.Errorf("got %v (exit %d), want %v (exit %d)", err, exit.CodeOf(err), test.want, test.code)
 			}

@@ -156,7 +156,7 @@ func (r *run) gather(ctx context.Context) error {
 		Config: r.Config, Release: r.Release, Version: r.Version, By: r.By,
 		Targets: targets, All: all, Upstream: upstream, Own: own,
 		StateDir: r.Dir.Path(), Hosts: r.Hosts, Secrets: r.Secrets, Report: r.Report, Options: r.Options,
-		Source: r.Source,
+		Source: r.Source, images: r.puller(),
 	}
 	return nil
 }

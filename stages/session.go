@@ -2,6 +2,7 @@ package stages
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/kstep/kstep/internal/config"
@@ -9,6 +10,7 @@ import (
 	"github.com/kstep/kstep/internal/host"
 	"github.com/kstep/kstep/internal/lease"
 	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/registry"
 	"github.com/kstep/kstep/internal/report"
 	"github.com/kstep/kstep/internal/secret"
 	"github.com/kstep/kstep/internal/state"
@@ -56,10 +58,12 @@ type Session struct {
 	// Done are the files of the stages that ran, in order.
 	Done []*state.File
 
-	lease     *lease.Hold // Once a stage that touches hosts has run.
-	planned   *state.Plan // To be compared with the hosts.
-	connected bool        // The pre-connect hook has run.
-	fetched   bool        // The state has been fetched from the hosts.
+	lease      *lease.Hold // Once a stage that touches hosts has run.
+	planned    *state.Plan // To be compared with the hosts.
+	imagesOnce sync.Once
+	images     *registry.Puller
+	connected  bool // The pre-connect hook has run.
+	fetched    bool // The state has been fetched from the hosts.
 }
 
 // Input is what work outside of a release may know: some targets, and those of
@@ -68,6 +72,7 @@ func (s *Session) Input(all, targets []plan.Target) Input {
 	return Input{
 		Config: s.Config, By: s.By, All: all, Targets: targets,
 		Hosts: s.Hosts, Secrets: s.Secrets, Report: s.Report, Options: s.Options,
+		images: s.puller(),
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/kstep/kstep/internal/host"
 	"github.com/kstep/kstep/internal/lease"
 	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/registry"
 	"github.com/kstep/kstep/internal/report"
 	"github.com/kstep/kstep/internal/secret"
 	"github.com/kstep/kstep/internal/state"
@@ -94,6 +95,8 @@ type Input struct {
 	Report report.Sink
 	// Options are the stage's own flags.
 	Options Options
+
+	images *registry.Puller // Nil makes one for each pull.
 
 	hold *lease.Hold // The lease that the stage runs in.
 }

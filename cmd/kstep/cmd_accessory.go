@@ -14,8 +14,6 @@ import (
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/plan"
-	"github.com/kstep/kstep/internal/registry"
-	"github.com/kstep/kstep/internal/report"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/schema"
 	"github.com/kstep/kstep/stages"
@@ -204,25 +202,11 @@ func setupAccessories(ctx context.Context, s *stages.Session) error {
 // pullAccessory brings an accessory's image to the host, with the login that its
 // registry needs.
 func pullAccessory(ctx context.Context, in stages.Input, w *stages.Work, a config.Accessory) error {
-	repository, err := registry.RepositoryOf(a.Image)
-	if err != nil {
-		return err
-	}
-	auth, err := registry.PullAuth(ctx, in.Config, repository, in.Secrets)
-	if err != nil {
-		return err
-	}
 	before, err := w.Host.Engine().Image(ctx, a.Image)
 	if err != nil && !errors.Is(err, engine.ErrNotFound) {
 		return err
 	}
-	err = w.Host.Engine().Pull(ctx, a.Image, auth, func(done, total int64, _ string) {
-		in.Report.Emit(report.Event{Kind: report.Progress, Host: w.Target.Host, Message: "pull image", Done: done, Total: total})
-	})
-	if errors.Is(err, engine.ErrUnauthorized) {
-		err = exit.Hint(err, registry.LoginHint(in.Config))
-	}
-	if err != nil {
+	if err := in.PullOn(w)(ctx, a.Image); err != nil {
 		return err
 	}
 	if now, err := w.Host.Engine().Image(ctx, a.Image); err != nil || now.ID != before.ID {

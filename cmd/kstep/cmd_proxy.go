@@ -22,7 +22,7 @@ func configureProxy(p *program, app *kingpin.Application, actions map[string]act
 	cmd.Command("boot", "Start the proxy where it does not run.")
 	actions["proxy boot"] = p.onProxies("proxy boot", func(ctx context.Context, s *stages.Session, targets []plan.Target) error {
 		return eachProxy(ctx, s, targets, func(ctx context.Context, w *stages.Work) (proxy.Booted, error) {
-			booted, err := proxy.Boot(ctx, w.Host, s.Config, w.Names)
+			booted, err := proxy.Boot(ctx, w.Host, s.Config, w.Names, s.PullOn(w))
 			if err == nil && booted.Differs {
 				err = exit.With(exit.Failed, errDiffers, "kstep proxy reboot starts it anew")
 			}
@@ -87,7 +87,7 @@ func rebootGroup(ctx context.Context, s *stages.Session, group []plan.Target) er
 		return err
 	}
 	err := eachProxy(ctx, s, group, func(ctx context.Context, w *stages.Work) (proxy.Booted, error) {
-		return proxy.Reboot(ctx, w.Host, s.Config, w.Names)
+		return proxy.Reboot(ctx, w.Host, s.Config, w.Names, s.PullOn(w))
 	})
 	if err != nil {
 		return err

@@ -91,7 +91,7 @@ func (h *floorHost) exchange(ctx context.Context, image string) (floor, error) {
 		name string
 		do   func() error
 	}{
-		{"pull", func() error { return h.engine.Pull(ctx, image, nil, nil) }},
+		{"pull", func() error { return h.engine.PullImage(ctx, image, nil, nil) }},
 		{"create", func() (err error) {
 			id, err = h.engine.Create(ctx, engine.Spec{
 				Name: "floor-" + image[strings.LastIndex(image, ":")+1:], Image: image, Network: network, Restart: "unless-stopped",

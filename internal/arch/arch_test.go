@@ -1,6 +1,7 @@
 package arch
 
 import (
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -94,6 +95,21 @@ func TestImports_BringEachOutsideModuleInAtOnePackage(t *testing.T) {
 	}
 }
 
+// A caller that asked the engine itself would have to pick the login, too.
+func TestPull_GoesThroughTheRegistryPackage(t *testing.T) {
+	eachFile(t, parser.SkipObjectResolution, func(pkg string, file *ast.File) {
+		if pkg == "internal/registry" || pkg == "internal/engine" || tool(pkg) {
+			return
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			if s, ok := n.(*ast.SelectorExpr); ok && (s.Sel.Name == "PullImage" || s.Sel.Name == "ImagePull") {
+				t.Errorf("%s calls %s; pull with registry.Puller, which picks the login by the image's server", pkg, s.Sel.Name)
+			}
+			return true
+		})
+	})
+}
+
 // tool tells packages that are not in the product: generators, and what tests
 // are made of.
 func tool(pkg string) bool {
@@ -103,8 +119,29 @@ func tool(pkg string) bool {
 // product is every package's imports, tests left out.
 func product(t *testing.T) map[string][]string {
 	t.Helper()
-	root := filepath.Join("..", "..")
 	found := map[string][]string{}
+	eachFile(t, parser.ImportsOnly, func(pkg string, file *ast.File) {
+		for _, spec := range file.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found[pkg] = append(found[pkg], imported)
+		}
+		if found[pkg] == nil {
+			found[pkg] = []string{}
+		}
+	})
+	if len(found) < 20 {
+		t.Fatalf("found only %d packages: is the test looking at the right folder?", len(found))
+	}
+	return found
+}
+
+// eachFile visits every Go file that is not a test.
+func eachFile(t *testing.T, mode parser.Mode, visit func(pkg string, file *ast.File)) {
+	t.Helper()
+	root := filepath.Join("..", "..")
 	err := filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -115,32 +152,17 @@ func product(t *testing.T) map[string][]string {
 		if !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
 			return nil
 		}
-		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, mode)
 		if err != nil {
 			return err
 		}
 		dir, err := filepath.Rel(root, filepath.Dir(file))
-		if err != nil {
-			return err
+		if err == nil {
+			visit(filepath.ToSlash(dir), parsed)
 		}
-		pkg := filepath.ToSlash(dir)
-		for _, spec := range parsed.Imports {
-			imported, err := strconv.Unquote(spec.Path.Value)
-			if err != nil {
-				return err
-			}
-			found[pkg] = append(found[pkg], imported)
-		}
-		if found[pkg] == nil {
-			found[pkg] = []string{}
-		}
-		return nil
+		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(found) < 20 {
-		t.Fatalf("found only %d packages: is the test looking at the right folder?", len(found))
-	}
-	return found
 }

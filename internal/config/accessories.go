@@ -20,8 +20,8 @@ type Accessories struct {
 type Accessory struct {
 	// Name is the accessory's key under `accessories`.
 	Name string `json:"-"`
-	// Image is the image with its tag or digest, such as `mysql:8.4`. For one of
-	// `registry.server` that login is used.
+	// Image is the image with its tag or digest, such as `mysql:8.4`. It is pulled
+	// with the login of its server, from `registry` or `registries`.
 	Image string `json:"image" jsonschema:"required"`
 	// Service is the container's name. Default: `<service>-<accessory>`, with
 	// `-<destination>` behind it where one is given. The containers of a host

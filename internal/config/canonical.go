@@ -10,6 +10,7 @@ import (
 func (c *checker) canonical() {
 	c.canonicalServers()
 	c.canonicalAccessories()
+	c.canonicalRegistries()
 	c.tree.walk(func(segs []string, n *node) {
 		if isEnv(segs) && n.kind == mapping && !isStructured(n) && len(n.pairs) > 0 {
 			*n = *structured(&node{kind: mapping, at: n.at, path: n.path, pairs: n.pairs})

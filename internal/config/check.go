@@ -30,7 +30,7 @@ func (c *checker) semantics(kstepVersion string) {
 	c.stop([]string{"stop"}, c.cfg.Stop)
 	c.labels([]string{"labels"}, c.cfg.Labels)
 	c.labels([]string{"proxy", "labels"}, c.cfg.Proxy.Labels)
-	c.credentials()
+	c.registries()
 	c.leaks()
 }
 
@@ -236,15 +236,5 @@ func (c *checker) labels(segs []string, labels map[string]string) {
 		if strings.HasPrefix(name, "kstep.") {
 			c.atKey(append(slices.Clip(segs), name), `labels that begin with "kstep." are kstep's own`)
 		}
-	}
-}
-
-func (c *checker) credentials() {
-	r := c.cfg.Registry
-	switch hasName := r.Username != (SecretOrValue{}); {
-	case hasName && len(r.Password) == 0:
-		c.at([]string{"registry", "password"}, "is missing; name the secret that holds it, as a list")
-	case !hasName && len(r.Password) > 0:
-		c.at([]string{"registry", "username"}, "is missing; write it, or a list with the name of the secret that holds it")
 	}
 }

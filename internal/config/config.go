@@ -23,6 +23,10 @@ type Config struct {
 	Image string `json:"image" jsonschema:"required"`
 	// Registry is where images are pushed and pulled.
 	Registry Registry `json:"registry,omitzero"`
+	// Registries are the logins of further servers, for accessories, the proxy's
+	// image and `push --image`: a list, or a map by server. Each image is pulled
+	// with the login of its own server, and with no other.
+	Registries Registries `json:"registries,omitempty"`
 	// Servers are the hosts: a plain list is the role `web`, a map has one
 	// entry for each role.
 	Servers Servers `json:"servers" jsonschema:"required"`

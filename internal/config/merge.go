@@ -43,12 +43,25 @@ func spellOut(base, over *node, segs []string) (*node, *node) {
 		if base.kind == mapping && over.kind == list {
 			over = wrap("hosts", over)
 		}
+	case matches("registries", segs) && base.kind != over.kind:
+		base, over = mergeableRegistries(base, over)
 	case isEnv(segs) && base.kind == mapping && over.kind == mapping:
 		if len(base.pairs) > 0 && len(over.pairs) > 0 && isStructured(base) != isStructured(over) {
 			base, over = structured(base), structured(over)
 		}
 	}
 	return base, over
+}
+
+// mergeableRegistries gives a list and a map of registries the form of a map. A
+// list with an entry that has no server of its own stays one, to be refused.
+func mergeableRegistries(base, over *node) (*node, *node) {
+	a, missingA := byServer(base)
+	b, missingB := byServer(over)
+	if len(missingA)+len(missingB) > 0 {
+		return base, over
+	}
+	return a, b
 }
 
 func wrap(key string, n *node) *node {
@@ -78,7 +91,7 @@ func dropNulls(n *node, segs []string) {
 				p.value.kind = mapping
 			}
 		}
-	case among(freePlaces+" servers tasks accessories", segs), isEnv(segs) && !isStructured(n),
+	case among(freePlaces+" servers tasks accessories registries", segs), isEnv(segs) && !isStructured(n),
 		last == "clear" && isEnv(segs[:len(segs)-1]), last == inList:
 	default:
 		n.pairs = slices.DeleteFunc(n.pairs, func(p pair) bool { return p.value.isNull() })

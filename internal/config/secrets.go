@@ -33,10 +33,16 @@ func (c *Config) SecretNames() []SecretUse {
 			add(name, append(slices.Clip(segs), itoa(i))...)
 		}
 	}
-	if c.Registry.Username.Secret != "" {
-		add(c.Registry.Username.Secret, "registry", "username")
+	login := func(r Registry, segs ...string) {
+		if r.Username.Secret != "" {
+			add(r.Username.Secret, append(slices.Clip(segs), "username")...)
+		}
+		list(r.Password, append(slices.Clip(segs), "password")...)
 	}
-	list(c.Registry.Password, "registry", "password")
+	login(c.Registry, "registry")
+	for _, r := range c.Registries {
+		login(r, "registries", r.Server)
+	}
 	list(c.Builder.Secrets, "builder", "secrets")
 	list(c.SSH.KeyData, "ssh", "key_data")
 	c.eachEnv(func(segs []string, env *Env) {

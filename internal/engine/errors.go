@@ -118,7 +118,7 @@ func classify(text, host string) (kind error, hints []string) { //nolint:revive,
 		}
 		return ErrPortTaken, []string{fmt.Sprintf("something on %s uses %s: ss -ltnp, docker ps", host, port)}
 	case has("unauthorized", "authentication required", "no basic auth credentials", "access denied", "requested access to the resource is denied", "incorrect username or password"):
-		return ErrUnauthorized, []string{"check registry.username and registry.password, and that they may pull this repository"}
+		return ErrUnauthorized, nil
 	case has("server gave http response to https client"):
 		return ErrRegistry, []string{fmt.Sprintf("the registry speaks plain HTTP: list it under insecure-registries in /etc/docker/daemon.json on %s", host)}
 	case has("manifest unknown", "name unknown", "repository does not exist", "not found: manifest"):

@@ -50,10 +50,11 @@ func (c *Client) Images(ctx context.Context, f Filter) ([]Image, error) {
 	return list, nil
 }
 
-// Pull brings an image to the host. The login goes with this one request and
+// PullImage brings an image to the host. Only package registry calls it, which
+// picks the login. The login goes with this one request and
 // is not stored there. progress may be nil; it gets the sums over all layers.
 // ErrUnauthorized, ErrNotFound, ErrRegistry, ErrDiskFull.
-func (c *Client) Pull(ctx context.Context, ref string, auth *Auth, progress func(done, total int64, msg string)) error {
+func (c *Client) PullImage(ctx context.Context, ref string, auth *Auth, progress func(done, total int64, msg string)) error {
 	if _, err := c.ready(ctx); err != nil {
 		return err
 	}

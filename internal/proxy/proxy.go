@@ -156,24 +156,30 @@ func Look(ctx context.Context, h host.Host, cfg *config.Config) (Seen, error) {
 	return Seen{Missing: true}, err
 }
 
+// Pull brings an image to the host, with the login of its registry.
+type Pull func(ctx context.Context, image string) error
+
 // Boot makes the proxy run where it is missing, and leaves a running one
 // alone. It is safe to be called by several services at once.
-func Boot(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names) (Booted, error) {
+func Boot(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names, pull Pull) (Booted, error) {
 	env, err := readEnvironment(ctx, h, cfg, n)
 	if err != nil {
 		return Booted{}, err
 	}
-	return boot(ctx, h, cfg, n, env)
+	return boot(ctx, h, cfg, n, env, pull)
 }
 
-func boot(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names, env environment) (Booted, error) {
+func boot(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names, env environment, pull Pull) (Booted, error) {
 	spec := spec(cfg, n, env)
 	seen, err := Look(ctx, h, cfg)
 	if err != nil {
 		return Booted{}, err
 	}
 	if seen.Missing {
-		return create(ctx, h, spec, n, seen.NoImage)
+		if !seen.NoImage {
+			pull = nil
+		}
+		return create(ctx, h, spec, n, pull)
 	}
 	now := seen.Container
 	booted := Booted{Container: now, Differs: now.Labels[engine.LabelSpec] != spec.Labels[engine.LabelSpec]}
@@ -186,13 +192,13 @@ func boot(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names, en
 // Reboot replaces the proxy by one with today's settings. Its image is there
 // before the old one stops, so that the gap is as short as can be; the routes
 // are files, and the new one finds them.
-func Reboot(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names) (Booted, error) {
+func Reboot(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names, pull Pull) (Booted, error) {
 	env, err := readEnvironment(ctx, h, cfg, n)
 	if err != nil {
 		return Booted{}, err
 	}
 	if _, err := h.Engine().Image(ctx, cfg.Proxy.Image); errors.Is(err, engine.ErrNotFound) {
-		if err := h.Engine().Pull(ctx, cfg.Proxy.Image, nil, nil); err != nil {
+		if err := pull(ctx, cfg.Proxy.Image); err != nil {
 			return Booted{}, err
 		}
 	} else if err != nil {
@@ -212,14 +218,15 @@ func Reboot(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names) 
 			return Booted{}, err
 		}
 	}
-	booted, err := boot(ctx, h, cfg, n, env)
+	booted, err := boot(ctx, h, cfg, n, env, pull)
 	if err == nil && now.ID != "" {
 		booted.Changed = append([]string{"stopped the old " + plan.ProxyContainer}, booted.Changed...)
 	}
 	return booted, err
 }
 
-func create(ctx context.Context, h host.Host, spec engine.Spec, n plan.Names, pull bool) (Booted, error) {
+// create makes the proxy. pull is nil where its image is on the host.
+func create(ctx context.Context, h host.Host, spec engine.Spec, n plan.Names, pull Pull) (Booted, error) {
 	if err := Prepare(ctx, h, n); err != nil {
 		return Booted{}, err
 	}
@@ -227,8 +234,8 @@ func create(ctx context.Context, h host.Host, spec engine.Spec, n plan.Names, pu
 		return Booted{}, err
 	}
 	var booted Booted
-	if pull {
-		if err := h.Engine().Pull(ctx, spec.Image, nil, nil); err != nil {
+	if pull != nil {
+		if err := pull(ctx, spec.Image); err != nil {
 			return Booted{}, err
 		}
 		booted.Changed = append(booted.Changed, "pulled "+spec.Image)

@@ -73,9 +73,9 @@ func plain(err error) string {
 func (c *Client) answerHints(server string, answer *transport.Error) []string {
 	switch code := answer.StatusCode; {
 	case code == http.StatusUnauthorized:
-		return []string{"the registry " + server + " does not accept the login: " + c.loginHint()}
+		return []string{"the registry " + server + " does not accept the login: " + loginHint(c.cfg, c.repo)}
 	case code == http.StatusForbidden:
-		return []string{"the login may not do that in " + c.repo.Name() + ": " + c.loginHint()}
+		return []string{"the login may not do that in " + c.repo.Name() + ": " + loginHint(c.cfg, c.repo)}
 	case code == http.StatusNotFound:
 		return []string{"check the name " + c.repo.Name() + "; some registries want a repository created before the first push"}
 	case code == http.StatusRequestEntityTooLarge:
@@ -96,7 +96,7 @@ func (c *Client) connectionHints(server string, err error) []string {
 	_, dns := errors.AsType[*net.DNSError](err)
 	switch {
 	case errors.Is(err, http.ErrSchemeMismatch) || notTLS:
-		return []string{server + " speaks plain HTTP: set registry.insecure: true (and list it under insecure-registries of the hosts' engines)"}
+		return []string{server + " speaks plain HTTP: set " + c.cfg.RegistryKey(c.repo.RegistryStr()) + ".insecure: true (and list it under insecure-registries of the hosts' engines)"}
 	case untrusted:
 		return []string{"the certificate of " + server + " is not trusted here: install its authority, or name its file in SSL_CERT_FILE"}
 	case dns:
@@ -105,16 +105,6 @@ func (c *Client) connectionHints(server string, err error) []string {
 		return []string{"nothing answers at " + server + ": is the registry running, and registry.server right?"}
 	}
 	return []string{"check that " + server + " can be reached from here"}
-}
-
-func (c *Client) loginHint() string {
-	if configured(c.cfg) && onConfigRegistry(c.cfg, c.repo) {
-		return LoginHint(c.cfg)
-	}
-	if configured(c.cfg) {
-		return "run docker login, for the config's password is only for " + c.cfg.Registry.Server
-	}
-	return LoginHint(c.cfg)
 }
 
 func storageFull(err error) bool {

@@ -19,14 +19,7 @@ import (
 func secured(t *testing.T) *registrytest.Server {
 	t.Helper()
 	s := registrytest.New(t)
-	s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
-		if user, password, _ := r.BasicAuth(); user == "ci" && password == "right" {
-			return false
-		}
-		w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
-		w.WriteHeader(http.StatusUnauthorized)
-		return true
-	})
+	s.Protect("ci", "right")
 	return s
 }
 
@@ -50,7 +43,7 @@ func TestPush_FallsBackToDockersLogin(t *testing.T) {
 	t.Setenv("DOCKER_CONFIG", docker)
 	write(t, filepath.Join(docker, "config.json"), `{"auths":{"`+s.Host()+`":{"auth":"Y2k6cmlnaHQ="}}}`)
 	push(t, open(t, configFor(s), nil, report.Discard{}), dockerArchive(t, noise(1, 1000)))
-	auth, err := PullAuth(t.Context(), configFor(s), Repository(configFor(s)), nil)
+	auth, err := authOf(t, configFor(s), Repository(configFor(s)), nil)
 	if err != nil || auth == nil || auth.Password != "right" {
 		t.Errorf("got %v, %v, want docker's login for the hosts too", auth, err)
 	}
@@ -70,20 +63,6 @@ func TestPush_NamesTheSecretThatIsRefused(t *testing.T) {
 	}
 	if _, err := open(t, configFor(s), nil, report.Discard{}).Push(t.Context(), dockerArchive(t, noise(1, 1000))); !strings.Contains(strings.Join(exit.Hints(err), " "), "docker login") {
 		t.Errorf("without login: got hints %q, want docker login", exit.Hints(err))
-	}
-}
-
-func TestPullAuth_GivesThePasswordToNoOtherRegistry(t *testing.T) {
-	t.Parallel()
-	cfg := login(&config.Config{Image: "acme/shop", Registry: config.Registry{Server: "registry.example.com"}})
-	get := secrets{"REGISTRY_USER": "ci", "REGISTRY_PASSWORD": "right"}
-	own, err := PullAuth(t.Context(), cfg, "registry.example.com/acme/shop", get)
-	if err != nil || own == nil || own.Username != "ci" || own.Password != "right" || own.Server != "registry.example.com" {
-		t.Errorf("own registry: got %+v, %v, want the login", own, err)
-	}
-	other, err := PullAuth(t.Context(), cfg, "elsewhere.example.com/acme/shop", get)
-	if err != nil || other != nil {
-		t.Errorf("other registry: got %+v, %v, want none", other, err)
 	}
 }
 

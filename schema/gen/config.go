@@ -56,7 +56,7 @@ func configSchema() (*jsonschema.Schema, error) {
 func union(t reflect.Type) *jsonschema.Schema {
 	switch t {
 	case reflect.TypeFor[config.Duration](), reflect.TypeFor[config.SecretOrValue](),
-		reflect.TypeFor[config.Servers](), reflect.TypeFor[config.Tasks](), reflect.TypeFor[config.Accessories](), reflect.TypeFor[config.Mounted](), reflect.TypeFor[config.Host](), reflect.TypeFor[config.Env](),
+		reflect.TypeFor[config.Servers](), reflect.TypeFor[config.Tasks](), reflect.TypeFor[config.Accessories](), reflect.TypeFor[config.Registries](), reflect.TypeFor[config.Mounted](), reflect.TypeFor[config.Host](), reflect.TypeFor[config.Env](),
 		reflect.TypeFor[config.Command](), reflect.TypeFor[config.HealthCommand](),
 		reflect.TypeFor[config.Publish](), reflect.TypeFor[config.Statuses](), reflect.TypeFor[config.SSHConfig](), reflect.TypeFor[config.Texts](),
 		reflect.TypeFor[runopt.Texts](), reflect.TypeFor[runopt.Size]():
@@ -94,7 +94,8 @@ func unions() map[string]*jsonschema.Schema {
 			text(`^[a-z0-9][a-z0-9_-]*$`, "a task's name has lower-case letters, digits, - and _"), ref("Task")),
 		"Accessories": mapOf(
 			text(`^[a-z0-9][a-z0-9_-]*$`, "an accessory's name has lower-case letters, digits, - and _"), ref("Accessory")),
-		"Mounted": mounted(),
+		"Registries": anyOf(nonEmpty(listOf(ref("Registry"))), mapOf(text(serverPattern, serverMessage), ref("Registry"))),
+		"Mounted":    mounted(),
 		"Size": anyOf(text(runopt.SizePattern, "must be a size such as 512m or 1.5g, or a number of bytes"),
 			&jsonschema.Schema{Type: "integer", Minimum: "-1"}),
 		"Host":          anyOf(ref("HostName"), hostWithTags()),
@@ -137,6 +138,11 @@ func mounted() *jsonschema.Schema {
 func octal() *jsonschema.Schema {
 	return text(`^0?[0-7]{3}$`, "must be permissions in octal digits, such as 0640")
 }
+
+const (
+	serverPattern = `^[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?(/[a-z0-9._/-]+)?$`
+	serverMessage = "must be a host such as ghcr.io or registry:5000, without https://"
+)
 
 const secretPattern = `^[A-Za-z_][A-Za-z0-9_]*$`
 

@@ -181,6 +181,8 @@ func (d *docs) form(s *jsonschema.Schema) string {
 		return "map of [tasks](#taskstask)"
 	case "Accessories":
 		return "map of [accessories](#accessoriesaccessory)"
+	case "Registries":
+		return "list of [registries](#registry) with `server`, or map of them by server"
 	case "Mounted":
 		return "`local:remote[:ro]`, or map with `local`, `remote`, `mode`, `owner`, `options`"
 	case "HostName":

@@ -43,7 +43,11 @@ func examples() map[string][]any {
 			obj{"RAILS_ENV": "production"},
 			obj{"clear": obj{"PORT": 3000}, "secret": arr{"SECRET_KEY", "DATABASE_URL:SHOP_DATABASE_URL"}, "tags": obj{"gpu": obj{"DEVICE": "cuda"}}},
 		},
-		"env_tags":    {obj{"gpu": obj{"DEVICE": "cuda"}}},
+		"env_tags": {obj{"gpu": obj{"DEVICE": "cuda"}}},
+		"registries": {
+			obj{"registry.gitlab.com": obj{"username": "deploy-token", "password": arr{"GITLAB_DEPLOY_TOKEN"}}},
+			arr{obj{"server": "registry:5001", "username": "acme", "password": arr{"MIRROR_PASSWORD"}, "insecure": true}},
+		},
 		"asset_paths": {arr{"/app/public/assets", "/app/public/packs"}},
 		"tasks": {obj{
 			"migrate": obj{"cmd": "bin/rails db:migrate"},

@@ -35,7 +35,7 @@ func refine(s *jsonschema.Schema) {
 	pattern(p("", "minimum_version"), `^v?[0-9]+(\.[0-9]+){0,2}(-[0-9A-Za-z.-]+)?$`, "must be a version such as 1.2 or 1.2.3")
 	pattern(p("", "run_directory"), `^[A-Za-z0-9._/-]*[A-Za-z0-9_-]$`, "must be a folder such as .kstep or /opt/kstep; a relative one is below the user's home, without ~/")
 	p("", "hooks_path").MinLength = new(uint64(1))
-	pattern(p("Registry", "server"), `^[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?(/[a-z0-9._/-]+)?$`, "must be a host such as ghcr.io or registry:5000, without https://")
+	pattern(p("Registry", "server"), serverPattern, serverMessage)
 	*p("Registry", "password") = names(p("Registry", "password"))
 	*p("Builder", "secrets") = names(p("Builder", "secrets"))
 	*p("SecretSources", "allow_empty") = names(p("SecretSources", "allow_empty"))

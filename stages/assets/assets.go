@@ -11,10 +11,7 @@ import (
 
 	"github.com/kstep/kstep/internal/asset"
 	"github.com/kstep/kstep/internal/engine"
-	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/ledger"
-	"github.com/kstep/kstep/internal/registry"
-	"github.com/kstep/kstep/internal/report"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
 )
@@ -40,9 +37,8 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 	if err != nil {
 		return stages.Result{}, err
 	}
-	auth, authErr := registry.PullAuth(ctx, in.Config, push.Repository, in.Secrets)
 	hosts, _, err := stages.EachHost(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
-		return struct{}{}, image(ctx, in, w, push, auth, authErr)
+		return struct{}{}, image(ctx, in, w, push)
 	})
 	if err != nil {
 		return stages.Result{Targets: hosts}, err
@@ -57,15 +53,15 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 }
 
 // image makes the host have the image under its version tag. Secrets for the
-// registry are asked for only if it must be pulled: authErr is their failure.
-func image(ctx context.Context, in stages.Input, w *stages.Work, push state.PushOutputs, auth *engine.Auth, authErr error) error {
+// registry are asked for only if it must be pulled.
+func image(ctx context.Context, in stages.Input, w *stages.Work, push state.PushOutputs) error {
 	book, err := w.Guarded(ctx)
 	if err != nil {
 		return err
 	}
 	have, missing, err := look(ctx, w, push)
 	if missing {
-		have, err = pull(ctx, in, w, push, auth, authErr)
+		have, err = pull(ctx, in, w, push)
 	}
 	if err != nil {
 		return err
@@ -116,22 +112,8 @@ func pulling(in stages.Input, push state.PushOutputs) stages.Act {
 	return stages.To(stages.Pull, "%s", push.Reference())
 }
 
-func pull(ctx context.Context, in stages.Input, w *stages.Work, push state.PushOutputs, auth *engine.Auth, authErr error) (engine.Image, error) {
-	if authErr != nil {
-		return engine.Image{}, authErr
-	}
-	err := w.Host.Engine().Pull(ctx, push.Reference(), auth, func(done, total int64, _ string) {
-		in.Report.Emit(report.Event{
-			Kind: report.Progress, Host: w.Target.Host, Message: "pull image", Done: done, Total: total,
-		})
-	})
-	if err != nil {
-		if push.Insecure && errors.Is(err, engine.ErrRegistry) {
-			err = exit.Hint(err, fmt.Sprintf("the registry speaks plain HTTP: does the engine on %s list it under insecure-registries?", w.Target.Host))
-		}
-		if errors.Is(err, engine.ErrUnauthorized) {
-			err = exit.Hint(err, registry.LoginHint(in.Config))
-		}
+func pull(ctx context.Context, in stages.Input, w *stages.Work, push state.PushOutputs) (engine.Image, error) {
+	if err := in.PullOn(w)(ctx, push.Reference()); err != nil {
 		return engine.Image{}, err
 	}
 	w.Made(pulling(in, push))

@@ -100,7 +100,7 @@ func prepare(ctx context.Context, in stages.Input, w *stages.Work) error {
 		}
 		return nil
 	}
-	booted, err := proxy.Boot(ctx, w.Host, in.Config, w.Names)
+	booted, err := proxy.Boot(ctx, w.Host, in.Config, w.Names, in.PullOn(w))
 	for _, what := range booted.Changed {
 		w.Did("%s", what)
 	}

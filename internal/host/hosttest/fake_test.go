@@ -94,7 +94,7 @@ func TestFake_PullsFromARegistryWithWhatIsInTheImage(t *testing.T) {
 	e := fake.Connect(t).Engine()
 	var total int64
 	ref := at + "/shop@" + digest.String()
-	must(t, e.Pull(t.Context(), ref, nil, func(_, all int64, _ string) { total = all }))
+	must(t, e.PullImage(t.Context(), ref, nil, func(_, all int64, _ string) { total = all }))
 	have, err := e.Image(t.Context(), ref)
 	must(t, err)
 	if have.ID != config.String() || have.ConfigDigest != config.String() || len(have.DiffIDs) != 2 || have.Labels["a"] != "b" || total == 0 {
@@ -116,14 +116,14 @@ func TestFake_PullsFromARegistryWithWhatIsInTheImage(t *testing.T) {
 	}
 	for label, test := range tests {
 		t.Run(label, func(t *testing.T) {
-			err := e.Pull(t.Context(), test.ref, test.auth, nil)
+			err := e.PullImage(t.Context(), test.ref, test.auth, nil)
 			if !errors.Is(err, test.want) || exit.CodeOf(err) != test.code {
 				t.Errorf("got %v (exit %d), want %v", err, exit.CodeOf(err), test.want)
 			}
 		})
 	}
 	fake.Engine.SetDiskFull(true)
-	if err := e.Pull(t.Context(), ref, nil, nil); !errors.Is(err, engine.ErrDiskFull) || exit.CodeOf(err) != exit.Failed {
+	if err := e.PullImage(t.Context(), ref, nil, nil); !errors.Is(err, engine.ErrDiskFull) || exit.CodeOf(err) != exit.Failed {
 		t.Errorf("got %v, want ErrDiskFull", err)
 	}
 }

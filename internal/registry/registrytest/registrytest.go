@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -27,6 +28,7 @@ type Server struct {
 	mu        sync.Mutex
 	requests  []string
 	intercept func(w http.ResponseWriter, r *http.Request) bool
+	logins    []string
 }
 
 // Main hides docker's own login from all tests of a package and runs them, for
@@ -73,6 +75,34 @@ func (s *Server) Intercept(f func(w http.ResponseWriter, r *http.Request) bool) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.intercept = f
+}
+
+// Protect lets nobody in but a user with a password, from now on.
+func (s *Server) Protect(user, password string) {
+	s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		gotUser, gotPassword, given := r.BasicAuth()
+		if given {
+			s.mu.Lock()
+			s.logins = append(s.logins, gotUser+":"+gotPassword)
+			s.mu.Unlock()
+		}
+		if gotUser == user && gotPassword == password {
+			return false
+		}
+		w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
+		w.WriteHeader(http.StatusUnauthorized)
+		return true
+	})
+}
+
+// Logins are all that a protected registry was given, each once, as
+// `user:password`.
+func (s *Server) Logins() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	logins := slices.Clone(s.logins)
+	slices.Sort(logins)
+	return slices.Compact(logins)
 }
 
 // Requests are those since the last call, as `METHOD /path`.
