@@ -60,7 +60,7 @@ func Decide(t plan.Target, release string, booted []string, seen stages.Seen) Wa
 	trace, noted := seen.Book.Find(release)
 	own := trace.Live[role]
 	noted = noted && len(own) > 0
-	before := seen.Book.Before(release, role)
+	before, _ := seen.Book.Before(release, role)
 	w := Way{Keep: seen.Find(before), Noted: noted}
 	routed := func(c engine.Container) bool { return slices.Contains(seen.Routed, c.ID) }
 	alone := true
