@@ -46,7 +46,9 @@ func orphansBeside(ctx context.Context, in stages.Input, records []state.Target)
 	return all, err
 }
 
-func stopOrphans(in stages.Input) string { return stages.Command(in.Config, "app stale-containers --stop") }
+func stopOrphans(in stages.Input) string {
+	return stages.Command(in.Config, "app stale-containers --stop")
+}
 
 func (o orphanStatus) condition() string {
 	return targetStatus{Containers: o.Containers}.condition() + "; not configured"

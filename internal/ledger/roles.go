@@ -26,6 +26,8 @@ type Replaced struct {
 	Containers []string `json:"containers"`
 	// Proxied is true if they received traffic.
 	Proxied bool `json:"proxied,omitempty"`
+	// Spared is true if they were left running, without traffic.
+	Spared bool `json:"spared,omitempty"`
 }
 
 // replaces reports whether the release has taken the role out of service.
@@ -53,7 +55,7 @@ func (l *Ledger) Replace(r Release, replaced map[string]Replaced) bool {
 		}
 		entry.Proxied = entry.Proxied || have.Proxied
 		slices.Sort(entry.Containers)
-		if have.By != entry.By || have.Proxied != entry.Proxied || !slices.Equal(have.Containers, entry.Containers) {
+		if have.By != entry.By || have.Proxied != entry.Proxied || have.Spared != entry.Spared || !slices.Equal(have.Containers, entry.Containers) {
 			merged[role], changed = entry, true
 		}
 	}
@@ -89,4 +91,15 @@ func (l Ledger) Roles() []string {
 		}
 	}
 	return slices.Sorted(maps.Keys(names))
+}
+
+// Kind is how the newest release that lists the role had it, and false if none
+// does.
+func (l Ledger) Kind(role string) (Role, bool) {
+	for _, r := range slices.Backward(l.Releases) {
+		if kind, ok := r.Roles[role]; ok {
+			return kind, true
+		}
+	}
+	return Role{}, false
 }

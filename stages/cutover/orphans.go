@@ -80,7 +80,7 @@ func stops(in stages.Input) bool { return in.Config.Orphans != "warn" }
 func (m *move) record(ctx context.Context) error {
 	replaced := map[string]ledger.Replaced{}
 	for _, o := range slices.Concat(m.orphans, m.routes) {
-		replaced[o.Role] = ledger.Replaced{By: m.w.Target.Role.Name, Containers: engine.IDs(o.Running()), Proxied: o.Proxied}
+		replaced[o.Role] = ledger.Replaced{By: m.w.Target.Role.Name, Containers: engine.IDs(o.Running()), Proxied: o.Proxied, Spared: !stops(m.in)}
 	}
 	if len(replaced) == 0 {
 		return nil
