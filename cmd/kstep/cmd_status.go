@@ -74,7 +74,8 @@ func (p *program) status(ctx context.Context, s *stages.Session) error {
 		return err
 	}
 	s.Warm(ctx)
-	records, found, err := stages.Look(ctx, in)
+	wide := stages.WithEarlier(ctx, in)
+	records, found, err := stages.Look(ctx, wide)
 	sum := statusReport{Service: s.Config.Service, Destination: s.Config.Destination}
 	for i, t := range in.Targets {
 		one := targetStatus{}
@@ -84,6 +85,7 @@ func (p *program) status(ctx context.Context, s *stages.Session) error {
 			one = describe(t, found[t.Key()])
 		}
 		one.Host, one.Role = t.Host, t.Role.Name
+		one.Retained = append(one.Retained, retainedBefore(in, wide, t, found)...)
 		sum.Targets = append(sum.Targets, one)
 	}
 	var besideErr, leaseErr, orphanErr error

@@ -46,6 +46,23 @@ func orphansBeside(ctx context.Context, in stages.Input, records []state.Target)
 	return all, err
 }
 
+// retainedBefore are the versions that can come back in the place of a target,
+// served by a role that is not configured any more.
+func retainedBefore(in, wide stages.Input, t plan.Target, found map[string]stages.Sight) []string {
+	var all []string
+	for _, gone := range wide.Targets[len(in.Targets):] {
+		if heir, _ := plan.Successor(in.All, gone.Host, gone.Proxied); heir.Key() != t.Key() {
+			continue
+		}
+		for _, version := range found[gone.Key()].Retained() {
+			if !slices.Contains(all, version) && !slices.Contains(found[t.Key()].Retained(), version) {
+				all = append(all, version)
+			}
+		}
+	}
+	return all
+}
+
 func stopOrphans(in stages.Input) string {
 	return stages.Command(in.Config, "app stale-containers --stop")
 }

@@ -119,6 +119,9 @@ type Config struct {
 
 	// Destination is the name given with -d, or empty. Not a key.
 	Destination string `json:"-"`
+	// LeaseHost is the host with the lease, if it is not the first one of the
+	// primary role. Not a key.
+	LeaseHost string `json:"-"`
 	// Path is the main file this was loaded from. Not a key.
 	Path string `json:"-"`
 }

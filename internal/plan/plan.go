@@ -24,6 +24,8 @@ type Target struct {
 	Primary bool
 	// Proxied tells that the role receives traffic.
 	Proxied bool
+	// Lease tells that the host has the lease, whatever the primary role is.
+	Lease bool
 	// Env is the merged environment: top level, role, then the host's tags in
 	// listed order.
 	Env config.Env
@@ -42,6 +44,7 @@ func Targets(cfg *config.Config) []Target {
 				Role:    role,
 				Primary: role.Name == cfg.PrimaryRole,
 				Proxied: cfg.Proxied(role),
+				Lease:   host.Name == cfg.LeaseHost,
 				Env:     mergeEnv(cfg, role, host),
 			})
 		}
@@ -178,9 +181,12 @@ func Keys(targets []Target) []string {
 // first primary host of the unfiltered config, so that every shard of a
 // release asks the same one.
 func LeaseHost(all []Target) string {
-	for _, t := range all {
-		if t.Primary {
-			return t.Host
+	for _, holds := range []func(Target) bool{
+		func(t Target) bool { return t.Lease },
+		func(t Target) bool { return t.Primary },
+	} {
+		if i := slices.IndexFunc(all, holds); i >= 0 {
+			return all[i].Host
 		}
 	}
 	return all[0].Host

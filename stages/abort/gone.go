@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 
 	"github.com/kstep/kstep/internal/engine"
@@ -55,14 +54,11 @@ func (a *abort) gone(ctx context.Context, w *stages.Work) ([]plan.Target, error)
 		if !plan.IsRoleName(role) || plan.IsTarget(a.in.All, role, w.Target.Host) || !a.concerns(role, w.Target.Host, book, containers) {
 			continue
 		}
-		proxied, known := book.IsProxied(role)
-		if !known {
-			_, err := w.Host.Files().Stat(ctx, w.Names.RouteFile(role))
-			if proxied = err == nil; err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return nil, err
-			}
+		t, err := w.Gone(ctx, a.in, role, book)
+		if err != nil {
+			return nil, err
 		}
-		all = append(all, stages.Gone(a.in, w.Target.Host, role, proxied, book))
+		all = append(all, t)
 	}
 	return all, nil
 }
