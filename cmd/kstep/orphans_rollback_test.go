@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -109,6 +111,9 @@ func TestAbort_OfARollbackToOtherRolesLeavesTheNewOnesServing(t *testing.T) {
 			users := w.hammer(w.pool())
 			for k := 110; k < 240; k += 43 {
 				w.forget()
+				if err := os.Mkdir(filepath.Join(w.dir, "kstep-state"), 0o755); err != nil {
+					t.Fatal(err)
+				}
 				if !w.killed(k, "rollback", "v1") {
 					break
 				}

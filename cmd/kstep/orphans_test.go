@@ -181,3 +181,42 @@ func TestOrphans_AreNotThoseOfAnotherShard(t *testing.T) {
 	w.isRouted("vm1", "zweb")
 	w.serves("v2")
 }
+
+func TestPrune_RemovesWhatIsLeftOfARoleWithTheReleasesItBelongsTo(t *testing.T) {
+	t.Parallel()
+	for kind, extra := range switches() {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.configure(extra + "retain: 2\n")
+			w.deploy("v1")
+			w.renamed("zweb")
+			w.replace("  job:\n    hosts: [vm3]", "  job:\n    hosts: [vm2, vm3]")
+			w.deploy("v2")
+			if _, kept := w.containersOf("vm1")["shop-web-v1"]; !kept {
+				t.Error("the role that was renamed is gone at once")
+			}
+			w.deploy("v3")
+			for name := range w.containersOf("vm1") {
+				if strings.HasPrefix(name, "shop-web-") {
+					t.Errorf("%s is still there", name)
+				}
+			}
+			for _, folder := range []string{"assets", "cords", "env"} {
+				entries, err := os.ReadDir(filepath.Join(w.hosts["vm1"].Home, ".kstep/shop", folder))
+				if err != nil && !os.IsNotExist(err) {
+					t.Fatal(err)
+				}
+				for _, e := range entries {
+					if strings.HasPrefix(e.Name(), "web") {
+						t.Errorf("%s/%s is still there", folder, e.Name())
+					}
+				}
+			}
+			stdout, _ := w.exits(exit.OK, "app", "images")
+			if strings.Contains(stdout, "acme/shop:v1") {
+				t.Errorf("the image is still there:\n%s", stdout)
+			}
+		})
+	}
+}
