@@ -109,7 +109,8 @@ func TestAbort_OfARollbackToOtherRolesLeavesTheNewOnesServing(t *testing.T) {
 			w.moved()
 			w.deploy("v2")
 			users := w.hammer(w.pool())
-			for k := 110; k < 240; k += 43 {
+			fired := 0
+			for k := 60; ; k += 37 {
 				w.forget()
 				if err := os.Mkdir(filepath.Join(w.dir, "kstep-state"), 0o755); err != nil {
 					t.Fatal(err)
@@ -117,6 +118,7 @@ func TestAbort_OfARollbackToOtherRolesLeavesTheNewOnesServing(t *testing.T) {
 				if !w.killed(k, "rollback", "v1") {
 					break
 				}
+				fired++
 				_, stderr := w.exits(exit.OK, "abort")
 				if strings.Contains(stderr, "is complete") {
 					w.serves("v1")
@@ -127,6 +129,9 @@ func TestAbort_OfARollbackToOtherRolesLeavesTheNewOnesServing(t *testing.T) {
 				w.works("vm1", "shop-zweb-v2")
 				w.works("vm3", "shop-cron-v2")
 				w.isRouted("vm1", "zweb")
+			}
+			if fired < 3 {
+				t.Errorf("the rollback was killed %d times only", fired)
 			}
 			if sent, failed := users(); len(failed) > 0 {
 				t.Errorf("%d of %d requests failed, such as: %s", len(failed), sent, failed[0])
