@@ -57,6 +57,8 @@ func (c *compiled) findings(e *jsonschema.ValidationError) []finding {
 		return []finding{wrongForm(e, []string{fmt.Sprint(k.Want)}, "")}
 	case *kind.Enum:
 		return []finding{c.wrongChoice(e, k)}
+	case *kind.MaxLength: // The pattern's own message says nothing of it.
+		return []finding{at(e, plainMessage(e))}
 	default:
 		return []finding{at(e, c.hint(e, plainMessage(e)))}
 	}
@@ -179,6 +181,8 @@ func plainMessage(e *jsonschema.ValidationError) string {
 		return "must be at most " + decimal(k.Want)
 	case *kind.MinLength:
 		return "must not be empty"
+	case *kind.MaxLength:
+		return fmt.Sprintf("is %d characters long; at most %d are allowed", k.Got, k.Want)
 	case *kind.MinItems:
 		return "must have " + count(k.Want, "entry", "entries") + " or more"
 	case *kind.MaxItems:

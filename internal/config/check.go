@@ -20,6 +20,7 @@ func (c *checker) semantics(kstepVersion string) {
 		c.at([]string{"require_destination"}, "no destination is given; name one with -d")
 	}
 	c.roles()
+	c.lengths()
 	c.tags()
 	c.assets(nil, c.cfg.AssetPath, c.cfg.AssetPaths)
 	c.assetRules()
@@ -202,8 +203,12 @@ func (c *checker) environments() {
 			seen[name] = true
 		}
 		for name, value := range env.Clear {
+			at := append(slices.Clip(segs), "clear", name)
 			if strings.ContainsRune(value, 0) {
-				c.at(append(slices.Clip(segs), "clear", name), "a variable cannot hold a NUL byte")
+				c.at(at, "a variable cannot hold a NUL byte")
+			}
+			if err := VariableFits(name, value); err != nil {
+				c.at(at, "%s", err)
 			}
 		}
 	})

@@ -65,7 +65,7 @@ func Load(o LoadOptions) (*Config, error) {
 	return cfg, nil
 }
 
-var destinationName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]*$`)
+var destinationName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 
 // readFiles parses the main file and merges the destination's over it. Without
 // a tree there is nothing to look at but the problems.
@@ -82,7 +82,7 @@ func readFiles(o LoadOptions) (*node, Errors, error) {
 		return tree, problems, nil
 	}
 	if !destinationName.MatchString(o.Destination) {
-		return nil, nil, exit.Errorf(exit.Usage, "destination %q: use lower-case letters, digits, - and _", o.Destination)
+		return nil, nil, exit.Errorf(exit.Usage, "destination %q: use lower-case letters, digits, - and _, at most 63 of them", o.Destination)
 	}
 	path := destinationPath(o.Path, o.Destination)
 	data, err = read(path)
@@ -215,7 +215,7 @@ func (c *checker) schema() bool {
 		found := schema.ValidateConfig(doc)
 		if attempt == 0 {
 			for _, p := range found {
-				c.report(p.Path, p.OnKey, p.Message)
+				c.report(p.Path, p.OnKey, c.explained(p))
 			}
 			for _, p := range found {
 				c.broken = append(c.broken, p.Path)

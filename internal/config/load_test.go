@@ -115,7 +115,7 @@ func TestLoad_SaysWhatIsWrongAndWhere(t *testing.T) {
 		"an empty primary role":                {"service: s\nimage: a\nservers: {web: {hosts: []}}\nallow_empty_roles: true\n", `kstep.yml:3:17: servers.web.hosts: the primary role needs at least one host`},
 		"an unknown primary role":              {base + "primary_role: wen\n", `kstep.yml:4:15: primary_role: unknown role "wen"; did you mean "web"?`},
 		"a primary role that is left out":      {"service: s\nimage: a\nservers: {app: [a]}\n", `kstep.yml:1:1: primary_role: unknown role "web"; known are app`},
-		"a role name with a blank":             {"service: s\nimage: a\nservers: {web: [a], \"a b\": [b]}\n", `kstep.yml:3:21: servers["a b"]: a role's name has lower-case letters, digits, - and _`},
+		"a role name with a blank":             {"service: s\nimage: a\nservers: {web: [a], \"a b\": [b]}\n", `kstep.yml:3:21: servers["a b"]: a role's name has lower-case letters, digits, - and _, and at most 63 of them`},
 		"a host that looks like an option":     {"service: s\nimage: a\nservers: [-oProxyCommand=x]\n", `kstep.yml:3:11: servers[0]: must be a host name or address, with user@ before it and :port after it where needed`},
 		"a tag that nobody declares":           {"service: s\nimage: a\nservers: [a: gpu]\n", `kstep.yml:3:14: servers[0]: unknown tag "gpu"; none is declared`},
 		"a host that is a number":              {"service: s\nimage: a\nservers: [5]\n", `kstep.yml:3:11: servers[0]: must be text or a map, not a number`},

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/joho/godotenv"
 
@@ -51,18 +52,25 @@ func readDotenv(path string) (map[string]string, error) {
 // ParseDotenv reads the text of a dotenv file, which errors name as where. They
 // do not repeat what is in it.
 func ParseDotenv(data []byte, where string) (map[string]string, error) {
+	data, err := encoding(data, where)
+	if err != nil {
+		return nil, err
+	}
 	values, err := godotenv.UnmarshalBytes(data)
 	if err != nil {
 		// The parser's message quotes the file, and so perhaps a secret.
 		return nil, exit.With(exit.Config, fmt.Errorf("read secrets from %s: line %d is not NAME=value", where, faultyLine(string(data))),
 			"put values with spaces, quotes or $ into single quotes: NAME='…'")
 	}
+	if err := readable(where, string(data)); err != nil {
+		return nil, err
+	}
 	return values, unresolved(where, string(data), values)
 }
 
 // signs are variables for the characters that the parser does not take at every
 // place, such as a quote or a backslash before the closing quote.
-const signs = "KSTEP_BACKSLASH=\\\nKSTEP_DOLLAR='$'\nKSTEP_QUOTE='\"'\n"
+const signs = "KSTEP_BACKSLASH=\\\nKSTEP_DOLLAR='$'\nKSTEP_QUOTE='\"'\nKSTEP_TICK='`'\n"
 
 // FormatDotenv is the text of a dotenv file with these variables, sorted by
 // name. Of the ways to write a value it takes the first that is read back as it
@@ -71,6 +79,10 @@ func FormatDotenv(variables map[string]string) (string, error) {
 	var out strings.Builder
 	head := ""
 	for _, name := range slices.Sorted(maps.Keys(variables)) {
+		if !utf8.ValidString(variables[name]) {
+			return "", exit.With(exit.Config, fmt.Errorf("%s is not valid UTF-8, so it cannot be written to a dotenv file", name),
+				"encode it, as base64 for example")
+		}
 		line, ok := formatted(name, variables[name], "")
 		if !ok {
 			line, ok = formatted(name, variables[name], signs)
@@ -88,10 +100,10 @@ func FormatDotenv(variables map[string]string) (string, error) {
 // formatted is the variable's line, in a file that begins with head.
 func formatted(name, value, head string) (line string, ok bool) {
 	breaks := []string{"\n", `\n`, "\r", `\r`}
-	escape := strings.NewReplacer(append(breaks, `\`, `\\`, `"`, `\"`, `$`, `\$`)...)
+	escape := strings.NewReplacer(append(breaks, `\`, `\\`, `"`, `\"`, `$`, `\$`, "`", "\\`")...)
 	ways := []string{"'" + value + "'", `"` + escape.Replace(value) + `"`, value}
 	if head != "" {
-		spell := strings.NewReplacer(append(breaks, `\`, "${KSTEP_BACKSLASH}", `"`, "${KSTEP_QUOTE}", `$`, "${KSTEP_DOLLAR}")...)
+		spell := strings.NewReplacer(append(breaks, `\`, "${KSTEP_BACKSLASH}", `"`, "${KSTEP_QUOTE}", `$`, "${KSTEP_DOLLAR}", "`", "${KSTEP_TICK}")...)
 		ways = []string{`"` + spell.Replace(value) + `"`}
 	}
 	for _, way := range ways {
@@ -99,7 +111,7 @@ func formatted(name, value, head string) (line string, ok bool) {
 		text := head + line + "KSTEP_END=1\n"
 		back, err := godotenv.Unmarshal(text)
 		whole := err == nil && back[name] == value && back["KSTEP_END"] == "1" && len(back) == 2+strings.Count(head, "\n")
-		if whole && unresolved("", text, back) == nil {
+		if whole && readable("", text) == nil && unresolved("", text, back) == nil {
 			return line, true
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/kstep/kstep/internal/exit"
 )
@@ -395,6 +396,12 @@ func FuzzFormatDotenv_IsReadBackAsItWas(f *testing.F) {
 		if strings.ContainsRune(a+b, 0) {
 			return
 		}
+		if !utf8.ValidString(a) || !utf8.ValidString(b) {
+			if err == nil || !strings.Contains(err.Error(), "UTF-8") {
+				t.Errorf("%q, %q: got %q, %v, want an error that names UTF-8", a, b, text, err)
+			}
+			return
+		}
 		if err != nil {
 			t.Fatalf("%q, %q: %v", a, b, err)
 		}
@@ -403,4 +410,58 @@ func FuzzFormatDotenv_IsReadBackAsItWas(f *testing.F) {
 			t.Errorf("%q, %q: got %q (%v) from %q", a, b, got, err, text)
 		}
 	})
+}
+
+func TestParseDotenv_ReadsAByteOrderMark(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"\ufeffA=1\nB=2\n", "\ufeff# comment\nA=1\nB=2\n", "\ufeffexport A=1\r\nB=2\r\n"} {
+		values, err := ParseDotenv([]byte(text), ".env")
+		if err != nil || values["A"] != "1" || values["B"] != "2" {
+			t.Errorf("%q: got %v, %v", text, values, err)
+		}
+	}
+}
+
+func TestParseDotenv_RefusesWhatItWouldChangeInSilence(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct{ text, want, hint string }{
+		"a Windows path":         {"B=1\nA=\"C:\\temp\\d\"\n", `.env: line 2: A has \t in double quotes`, "A='…'"},
+		"a regular expression":   {"A=\"^\\d+$\"\n", `line 1: A has \d in double quotes`, "A='…'"},
+		"a generated password":   {"A=\"hunter\\2\"\n", `line 1: A has a backslash in double quotes`, "A='…'"},
+		"a command":              {"A=$(op read x)\n", "line 1: A has $(…)", "secrets.commands"},
+		"a command in quotes":    {"A=\"x-$(date +%F)\"\n", "line 1: A has $(…)", "A='…'"},
+		"backticks":              {"# `no`\n\nA=`date`\n", "line 3: A has a command in backticks", "secrets.commands"},
+		"backticks in quotes":    {"A=\"b\nc\"\nB=\"v-`git rev-parse HEAD`\"\n", "line 3: B has a command in backticks", "B='…'"},
+		"Latin-1":                {"A=caf\xe9\n", "line 1: A is not valid UTF-8", "UTF-8"},
+		"Latin-1 in quotes":      {"B='x'\nA='caf\xe9'\n", "line 2: A is not valid UTF-8", "UTF-8"},
+		"UTF-16 of an editor":    {"\xff\xfeA\x00=\x001\x00", "it is UTF-16", "UTF-8"},
+		"UTF-16, the other ways": {"\xfe\xff\x00A\x00=\x001", "it is UTF-16", "UTF-8"},
+	}
+	for title, test := range tests {
+		_, err := ParseDotenv([]byte(test.text), ".env")
+		if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(strings.Join(exit.Hints(err), "\n"), test.hint) {
+			t.Errorf("%s: got %v with hints %q, want %q and %q", title, err, exit.Hints(err), test.want, test.hint)
+			continue
+		}
+		if strings.Contains(err.Error()+strings.Join(exit.Hints(err), ""), "hunter") {
+			t.Errorf("%s: the value is in the message: %v", title, err)
+		}
+	}
+}
+
+func TestParseDotenv_TakesWhatIsMeantAsWritten(t *testing.T) {
+	t.Parallel()
+	text := "P='C:\\temp\\d'\nQ=\"C:\\\\temp\"\nU=C:\\temp\\d\nC='$(date)'\nT='`date`'\nONE=a`b\nE=\"a\\nb\\\"c\"\n# caf\xe9 $(x)\nD=\"\\$(x) \\`y\\`\"\n"
+	want := map[string]string{
+		"P": `C:\temp\d`, "Q": `C:\temp`, "U": `C:\temp\d`, "C": "$(date)", "T": "`date`", "ONE": "a`b", "E": "a\nb\"c", "D": "$(x) `y`",
+	}
+	values, err := ParseDotenv([]byte(text), ".env")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range want {
+		if values[name] != value {
+			t.Errorf("%s: got %q, want %q", name, values[name], value)
+		}
+	}
 }

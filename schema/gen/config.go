@@ -88,12 +88,12 @@ func unions() map[string]*jsonschema.Schema {
 		"SecretName":    secretName,
 		"SecretOrValue": anyOf(required(text("", "")), &jsonschema.Schema{Type: "array", Items: ref("SecretName"), MinItems: new(uint64(1)), MaxItems: new(uint64(1))}),
 		"Servers": anyOf(nonEmpty(listOf(ref("Host"))), mapOf(
-			text(`^[a-z0-9][a-z0-9_-]*$`, "a role's name has lower-case letters, digits, - and _"),
+			text(namePattern, "a role's name has lower-case letters, digits, - and _, and at most 63 of them"),
 			anyOf(ref("Role"), listOf(ref("Host"))))),
 		"Tasks": mapOf(
-			text(`^[a-z0-9][a-z0-9_-]*$`, "a task's name has lower-case letters, digits, - and _"), ref("Task")),
+			text(namePattern, "a task's name has lower-case letters, digits, - and _, and at most 63 of them"), ref("Task")),
 		"Accessories": mapOf(
-			text(`^[a-z0-9][a-z0-9_-]*$`, "an accessory's name has lower-case letters, digits, - and _"), ref("Accessory")),
+			text(namePattern, "an accessory's name has lower-case letters, digits, - and _, and at most 63 of them"), ref("Accessory")),
 		"Registries": anyOf(nonEmpty(listOf(ref("Registry"))), mapOf(text(serverPattern, serverMessage), ref("Registry"))),
 		"Mounted":    mounted(),
 		"Size": anyOf(text(runopt.SizePattern, "must be a size such as 512m or 1.5g, or a number of bytes"),
@@ -140,6 +140,7 @@ func octal() *jsonschema.Schema {
 }
 
 const (
+	namePattern   = `^[a-z0-9][a-z0-9_-]{0,62}$`
 	serverPattern = `^[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?(/[a-z0-9._/-]+)?$`
 	serverMessage = "must be a host such as ghcr.io or registry:5000, without https://"
 )

@@ -4,7 +4,6 @@ import (
 	"maps"
 	"reflect"
 	"slices"
-	"strings"
 
 	"github.com/invopop/jsonschema"
 
@@ -31,6 +30,8 @@ func refine(s *jsonschema.Schema) {
 		at.Extras = map[string]any{"patternErrorMessage": message}
 	}
 	pattern(p("", "service"), `^[a-z0-9][a-z0-9_-]*$`, "must have lower-case letters, digits, - and _ only, and begin with a letter or digit")
+	p("", "service").MaxLength = new(uint64(128))
+	p("", "image").MaxLength = new(uint64(255)) // The distribution's limit of a repository's name.
 	pattern(p("", "image"), imagePattern, "must be a repository such as acme/shop, without https:// and tag")
 	pattern(p("", "minimum_version"), `^v?[0-9]+(\.[0-9]+){0,2}(-[0-9A-Za-z.-]+)?$`, "must be a version such as 1.2 or 1.2.3")
 	pattern(p("", "run_directory"), `^[A-Za-z0-9._/-]*[A-Za-z0-9_-]$`, "must be a folder such as .kstep or /opt/kstep; a relative one is below the user's home, without ~/")
@@ -62,7 +63,7 @@ func refine(s *jsonschema.Schema) {
 	pattern(p("Proxy", "path_prefix"), "^/[!-_a-~]*$", "must be a path such as /shop")
 	pattern(p("Proxy", "hosts").Items, `^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`, "must be a host name such as shop.example.com")
 	restrictKeys(p("Proxy", "args"), text(`^[A-Za-z0-9][A-Za-z0-9_.\[\]-]*$`, "must be a Traefik option without leading dashes"))
-	p("Proxy", "image").MinLength = new(uint64(1))
+	pattern(p("Proxy", "image"), imageRefPattern, "must be an image such as traefik:v3.6 or registry:5000/traefik:v3.6, without https://")
 	p("Builder", "dockerfile").MinLength = new(uint64(1))
 	pattern(p("Builder", "platforms").Items, `^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9.]+)?$`, "must be a platform such as linux/amd64 or linux/arm/v7")
 	pattern(p("SSH", "proxy_jump"), `^[A-Za-z0-9_\[][^\s]*$`, "must be user@host:port, several by comma")
@@ -85,8 +86,9 @@ func refine(s *jsonschema.Schema) {
 	replace(p("Role", "env"), []*jsonschema.Schema{{Ref: "#/$defs/PlainEnv"}})
 	replace(p("Proxy", "env"), []*jsonschema.Schema{{Ref: "#/$defs/PlainEnv"}})
 	replace(p("Accessory", "env"), []*jsonschema.Schema{{Ref: "#/$defs/PlainEnv"}})
-	pattern(p("Accessory", "image"), strings.TrimSuffix(imagePattern, "$")+`(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$`,
+	pattern(p("Accessory", "image"), imageRefPattern,
 		"must be an image such as mysql:8.4 or ghcr.io/acme/db:2, without https://")
+	p("Accessory", "service").MaxLength = new(uint64(128))
 	pattern(p("Accessory", "service"), `^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`, "must be a container's name: letters, digits, _, . and -")
 	pattern(p("Accessory", "port"), `^(([0-9.]+|\[[0-9a-fA-F:]+\]):)?([0-9]{1,5}:)?[0-9]{1,5}(/(tcp|udp|sctp))?$`, "must be a port such as 5432, or [address:]host port:port such as 127.0.0.1:15432:5432")
 	replace(p("Accessory", "host"), []*jsonschema.Schema{ref("HostName")})
@@ -111,8 +113,13 @@ func misplaced(options *jsonschema.Schema) {
 }
 
 // imagePattern is the distribution grammar of a repository name.
-const imagePattern = `^([A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?/)?` +
-	`[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$`
+const imagePattern = imageRepository + `$`
+
+const imageRepository = `^([A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?/)?` +
+	`[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*`
+
+// imageRefPattern is a repository with a tag, a digest or both.
+const imageRefPattern = imageRepository + `(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$`
 
 // names makes a list of text a list of secrets' names.
 func names(s *jsonschema.Schema) jsonschema.Schema {

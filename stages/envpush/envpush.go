@@ -97,6 +97,10 @@ func assemble(targets []plan.Target, look func(plan.Target) lookup) (files map[s
 			errs = append(errs, err)
 			continue
 		}
+		if err := fits(t, env); err != nil {
+			errs = append(errs, err)
+			continue
+		}
 		data, err := envfile.Encode(env)
 		if err != nil {
 			errs = append(errs, exit.With(exit.Config, fmt.Errorf("env of %s: %w", t.Key(), err)))
@@ -105,6 +109,18 @@ func assemble(targets []plan.Target, look func(plan.Target) lookup) (files map[s
 		files[t.Key()], names[t.Key()] = data, slices.Sorted(maps.Keys(env))
 	}
 	return files, names, distinct(errs)
+}
+
+// fits refuses variables that no process could be started with. The values of
+// secrets are known only here.
+func fits(t plan.Target, env map[string]string) error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		if err := config.VariableFits(name, env[name]); err != nil {
+			errs = append(errs, exit.With(exit.Config, fmt.Errorf("env of %s: %s %w", t.Role.Name, name, err)))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // proxies are the proxies of the targets' hosts as targets, as far as the config
