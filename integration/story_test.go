@@ -41,6 +41,7 @@ type settings struct {
 	web     int    // Replicas of the web role, if it is not one.
 
 	switchTo string // How traffic moves, if not by routes.
+	proxy    string // More keys of the proxy, such as ", hosts: [a]".
 }
 
 func (s settings) yaml() string {
@@ -58,8 +59,8 @@ servers:
     cmd: /app/bin work
     healthcheck: {settle: 1s}
 asset_path: /app/public/assets
-proxy: {image: "%s", switch: %s}
-%s`, service, service, rig.Registry, web, rig.TraefikImage, cmp.Or(s.switchTo, "routes"), s.extra)
+proxy: {image: "%s", switch: %s%s}
+%s`, service, service, rig.Registry, web, rig.TraefikImage, cmp.Or(s.switchTo, "routes"), s.proxy, s.extra)
 }
 
 func (s settings) replicas(n int) settings {

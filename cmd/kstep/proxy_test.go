@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/host/hosttest"
@@ -60,5 +61,57 @@ func TestProxy_ShowsWhatItWrote(t *testing.T) {
 	stdout, _ := w.exits(exit.OK, "proxy", "logs", "-n", "1")
 	if lines := strings.Split(strings.TrimSpace(stdout), "\n"); len(lines) != 2 || !strings.Contains(stdout, "[vm1] two\n") || !strings.Contains(stdout, "[vm2] two\n") {
 		t.Errorf("the lines are %q", lines)
+	}
+}
+
+func TestProxy_RebootWithAProxyThatDoesNotServeLeavesTheOldOneServing(t *testing.T) {
+	t.Parallel()
+	status := 1
+	for name, next := range map[string]hosttest.Behaviour{
+		"it ends at once":       {Exit: &status, Log: []string{"unknown option"}},
+		"it crashes a bit late": {Crash: 20 * time.Millisecond, Log: []string{"unknown option"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.deploy("v1")
+			for _, fake := range w.hosts {
+				fake.Engine.AddImage("traefik:v3.7", hosttest.Image{})
+				fake.Engine.Behave("traefik:v3.7", next)
+			}
+			w.configure("proxy: {image: traefik:v3.7}\n")
+			before := w.containersOf("vm1")["kstep-proxy"].ID
+			w.refuses(exit.Failed, "its log ends with: unknown option", "proxy", "reboot")
+			w.serves("v1")
+			if after := w.containersOf("vm1")["kstep-proxy"].ID; after != before {
+				t.Errorf("the proxy is %s, want the old one, %s", after, before)
+			}
+			w.configure("")
+			w.exits(exit.OK, "proxy", "reboot")
+			w.serves("v1")
+		})
+	}
+}
+
+func TestProxy_KilledAnywhereInARebootTheNextOneConverges(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.deploy("v1")
+	k := 0
+	for ; w.killed(k, "proxy", "reboot", "--hosts", "vm1"); k += 3 {
+		if k%2 == 0 { // A deploy finds what is left, too.
+			w.deploy("v1")
+			w.serves("v1")
+		}
+		w.exits(exit.OK, "proxy", "reboot", "--hosts", "vm1")
+		w.serves("v1")
+		for _, c := range w.containers("vm1") {
+			if strings.HasPrefix(c.Name, "kstep-proxy_") {
+				t.Errorf("killed at %d: %s is left", k, c.Name)
+			}
+		}
+	}
+	if k < 12 {
+		t.Errorf("a reboot has %d operations only: is the right thing killed?", k)
 	}
 }

@@ -42,9 +42,15 @@ func newHandler(f flags) http.Handler {
 		fmt.Fprint(w, page)
 	})
 	mux.HandleFunc("GET /env/{name}", serveEnv)
+	mux.HandleFunc("GET /header/{name}", serveHeader)
 	mux.HandleFunc("GET /body", serveBody)
 	mux.Handle("GET /assets/", http.StripPrefix("/assets/", http.FileServer(http.Dir(assetsDir))))
 	return mux
+}
+
+// serveHeader answers with the values of a request header, as the proxy sent it.
+func serveHeader(w http.ResponseWriter, r *http.Request) {
+	fmt.Fprint(w, strings.Join(r.Header.Values(r.PathValue("name")), ", "))
 }
 
 // serveEnv answers with a variable's bytes as they are.

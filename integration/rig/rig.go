@@ -129,6 +129,10 @@ func newRig(dir string, number int) *Rig {
 // LoadBalancerURL is nginx over vm1 and vm2; it passes every failure on.
 func (r *Rig) LoadBalancerURL() string { return "http://" + r.net + ".20" }
 
+// LoadBalancerContainer is the name of its container in the engine outside,
+// which the deployer may use too.
+func (r *Rig) LoadBalancerContainer() string { return r.Hosts[0].project + "-load_balancer-1" }
+
 // RegistryAddress is Registry as the machine outside reaches it.
 func (r *Rig) RegistryAddress() string { return r.net + ".21:5000" }
 

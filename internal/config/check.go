@@ -31,6 +31,8 @@ func (c *checker) semantics(kstepVersion string) {
 	c.stop([]string{"stop"}, c.cfg.Stop)
 	c.labels([]string{"labels"}, c.cfg.Labels)
 	c.labels([]string{"proxy", "labels"}, c.cfg.Proxy.Labels)
+	c.proxyArgs()
+	c.trustedProxies()
 	c.registries()
 	c.leaks()
 }

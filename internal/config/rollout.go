@@ -43,8 +43,15 @@ type Proxy struct {
 	// publishes none.
 	Publish Publish `json:"publish" jsonschema:"default=80"`
 	// Args are extra Traefik options, without leading dashes:
-	// `accesslog: true` becomes `--accesslog=true`.
+	// `accesslog: true` becomes `--accesslog=true`. Options that kstep sets
+	// itself and depends on are refused.
 	Args map[string]string `json:"args,omitempty"`
+	// TrustedProxies are the load balancers and CDNs in front of the hosts,
+	// whose `X-Forwarded-*` headers the application gets as they are: addresses,
+	// ranges such as `203.0.113.0/24`, or `private` for all private networks. The
+	// headers of any other sender are replaced. `kstep proxy reboot` makes a
+	// running proxy take a change.
+	TrustedProxies Texts `json:"trusted_proxies,omitempty"`
 	// Env is the environment of the proxy's container, such as the token with
 	// which Traefik asks for certificates. `kstep proxy reboot` makes a running
 	// proxy take a change.

@@ -27,7 +27,7 @@ func Start(ctx context.Context, h host.Host, cfg *config.Config) (Booted, error)
 	if err != nil || c.Running() {
 		return Booted{Container: c}, err
 	}
-	return start(ctx, h, Booted{Container: c}, cfg.Proxy.Publish)
+	return start(ctx, h, Booted{Container: c}, cfg.Proxy.Publish, nil)
 }
 
 // Stop stops the proxy; no service of the host is reached until it is started.
@@ -44,11 +44,19 @@ func Stop(ctx context.Context, h host.Host) (Booted, error) {
 
 // Restart stops the proxy, and starts it again.
 func Restart(ctx context.Context, h host.Host, cfg *config.Config) (Booted, error) {
+	now, err := There(ctx, h)
+	if err != nil {
+		return Booted{}, err
+	}
+	want, err := expect(ctx, h, now)
+	if err != nil {
+		return Booted{Container: now}, err
+	}
 	stopped, err := Stop(ctx, h)
 	if err != nil {
 		return stopped, err
 	}
-	started, err := Start(ctx, h, cfg)
+	started, err := start(ctx, h, Booted{Container: now}, cfg.Proxy.Publish, &want)
 	started.Changed = append(stopped.Changed, started.Changed...)
 	return started, err
 }

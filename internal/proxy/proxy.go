@@ -12,6 +12,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/kstep/kstep/internal/config"
 	"github.com/kstep/kstep/internal/engine"
@@ -27,13 +28,19 @@ const (
 	routes  = "/etc/kstep/routes"
 )
 
+// HealthPath is the request path at which the proxy itself answers 200 for any
+// host name, once it serves its routes. A load balancer in front of the hosts
+// can check them by it.
+const HealthPath = "/.well-known/kstep/health"
+
 // catchAll answers 502 for requests that no service takes: nothing listens on
 // the discard port in the proxy's own container. Without it Traefik says 404,
 // which looks like the application's answer.
 const catchAll = `{
   "http": {
     "routers": {
-      "kstep-catch-all": {"rule": "PathPrefix(` + "`/`" + `)", "service": "kstep-nothing", "entryPoints": ["web"], "priority": 1}
+      "kstep-catch-all": {"rule": "PathPrefix(` + "`/`" + `)", "service": "kstep-nothing", "entryPoints": ["web"], "priority": 1},
+      "kstep-health": {"rule": "Path(` + "`" + HealthPath + "`" + `)", "service": "ping@internal", "entryPoints": ["web"], "priority": 100000}
     },
     "services": {
       "kstep-nothing": {"loadBalancer": {"servers": [{"url": "http://127.0.0.1:9"}]}}
@@ -83,7 +90,13 @@ func spec(cfg *config.Config, n plan.Names, env environment) engine.Spec {
 		})
 		mounts = append(mounts, engine.Mount{Source: cfg.SSH.DockerSocket, Target: "/var/run/docker.sock", ReadOnly: true})
 	}
-	maps.Copy(args, cfg.Proxy.Args)
+	if trusted := cfg.Proxy.TrustedNetworks(); len(trusted) > 0 {
+		args["entrypoints.web.forwardedheaders.trustedips"] = strings.Join(trusted, ",")
+	}
+	for name, value := range cfg.Proxy.Args { // Which may name one of the above in other letters.
+		delete(args, config.ArgName(name))
+		args[name] = value
+	}
 	spec := engine.Spec{
 		Name:    plan.ProxyContainer,
 		Image:   cfg.Proxy.Image,
@@ -186,43 +199,7 @@ func boot(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names, en
 	if now.Running() {
 		return booted, nil
 	}
-	return start(ctx, h, booted, cfg.Proxy.Publish)
-}
-
-// Reboot replaces the proxy by one with today's settings. Its image is there
-// before the old one stops, so that the gap is as short as can be; the routes
-// are files, and the new one finds them.
-func Reboot(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names, pull Pull) (Booted, error) {
-	env, err := readEnvironment(ctx, h, cfg, n)
-	if err != nil {
-		return Booted{}, err
-	}
-	if _, err := h.Engine().Image(ctx, cfg.Proxy.Image); errors.Is(err, engine.ErrNotFound) {
-		if err := pull(ctx, cfg.Proxy.Image); err != nil {
-			return Booted{}, err
-		}
-	} else if err != nil {
-		return Booted{}, err
-	}
-	now, err := h.Engine().Inspect(ctx, plan.ProxyContainer)
-	if err != nil && !errors.Is(err, engine.ErrNotFound) {
-		return Booted{}, err
-	}
-	if err == nil {
-		if now.Running() {
-			if err := h.Engine().Stop(ctx, now.ID, engine.Stop{}); err != nil {
-				return Booted{}, err
-			}
-		}
-		if err := h.Engine().Remove(ctx, now.ID); err != nil {
-			return Booted{}, err
-		}
-	}
-	booted, err := boot(ctx, h, cfg, n, env, pull)
-	if err == nil && now.ID != "" {
-		booted.Changed = append([]string{"stopped the old " + plan.ProxyContainer}, booted.Changed...)
-	}
-	return booted, err
+	return start(ctx, h, booted, cfg.Proxy.Publish, nil)
 }
 
 // create makes the proxy. pull is nil where its image is on the host.
@@ -252,10 +229,12 @@ func create(ctx context.Context, h host.Host, spec engine.Spec, n plan.Names, pu
 	if len(spec.Ports) > 0 {
 		port = config.Publish(spec.Ports[0].Host)
 	}
-	return start(ctx, h, booted, port)
+	return start(ctx, h, booted, port, nil)
 }
 
-func start(ctx context.Context, h host.Host, booted Booted, port config.Publish) (Booted, error) {
+// start starts the proxy's container and waits until it serves. Without an
+// expectation, that is what is in the folder it watches.
+func start(ctx context.Context, h host.Host, booted Booted, port config.Publish, want *expectation) (Booted, error) {
 	if err := h.Engine().Start(ctx, plan.ProxyContainer); err != nil {
 		if errors.Is(err, engine.ErrPortTaken) {
 			err = exit.Hint(err, fmt.Sprintf("free port %d, or set another proxy.publish", port))
@@ -268,7 +247,16 @@ func start(ctx context.Context, h host.Host, booted Booted, port config.Publish)
 	}
 	booted.Container = now
 	booted.Changed = append(booted.Changed, "started "+plan.ProxyContainer)
-	return booted, nil
+	if want == nil {
+		stopped := now
+		stopped.State = "created" // It serves nothing yet.
+		found, err := expect(ctx, h, stopped)
+		if err != nil {
+			return booted, err
+		}
+		want = &found
+	}
+	return booted, serve(ctx, h, now, *want)
 }
 
 // WatchesDocker tells whether the proxy has the engine's socket, without which

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -29,7 +30,7 @@ var _ traffic.Word = (*Word)(nil)
 func NewWord(h host.Host, c engine.Container) *Word {
 	return &Word{
 		client: probe.Client(h, 5*time.Second),
-		base:   fmt.Sprintf("http://%s:%d/api/http", c.Addresses[plan.Network], apiPort),
+		base:   fmt.Sprintf("http://%s:%d", c.Addresses[plan.Network], apiPort),
 	}
 }
 
@@ -71,7 +72,35 @@ func (w *Word) Router(ctx context.Context, router string) (string, error) {
 	return answer.Service, err
 }
 
+// routerStatus is what Traefik says of one router.
+type routerStatus struct {
+	// Status is `enabled`, `warning` or `disabled`.
+	Status string `json:"status"`
+}
+
+// routers are all that the proxy knows, by name with provider.
+func (w *Word) routers(ctx context.Context) (map[string]routerStatus, error) {
+	var answer struct {
+		Routers map[string]routerStatus `json:"routers"`
+	}
+	known, err := w.at(ctx, "/api/rawdata", maxRawData, &answer)
+	if err == nil && !known {
+		err = errors.New("the proxy has no API")
+	}
+	return answer.Routers, err
+}
+
+// Bounds of the API's answers, in bytes.
+const (
+	maxAnswer  = 1 << 20
+	maxRawData = 32 << 20
+)
+
 func (w *Word) get(ctx context.Context, path string, into any) (known bool, err error) {
+	return w.at(ctx, "/api/http"+path, maxAnswer, into)
+}
+
+func (w *Word) at(ctx context.Context, path string, limit int64, into any) (known bool, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.base+path, nil)
 	if err != nil {
 		return false, err
@@ -81,7 +110,7 @@ func (w *Word) get(ctx context.Context, path string, into any) (known bool, err 
 		return false, fmt.Errorf("ask the proxy: %w", err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, limit))
 	if err != nil {
 		return false, fmt.Errorf("ask the proxy: %w", err)
 	}

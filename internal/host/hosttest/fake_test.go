@@ -219,6 +219,9 @@ func TestFake_TraefikFollowsFilesAndLabels(t *testing.T) {
 		t.Errorf("without a route: got %d, want 404", status)
 	}
 	route("(Host(`127.0.0.1`) || Host(`x`)) && PathPrefix(`/`)", "http://"+one.ID[:12]+":3000")
+	for status, began := 404, time.Now(); status == 404 && time.Since(began) < 10*time.Second; {
+		status, _ = ask(t, h, "http://127.0.0.1/") // Until it has loaded its files.
+	}
 	if status, body := ask(t, h, "http://127.0.0.1/"); status != 200 || body != "version one\n" {
 		t.Errorf("with a route: got %d %q", status, body)
 	}

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // traefik is a container whose image is called so: a proxy that reads its
@@ -23,10 +24,15 @@ type traefik struct {
 	web, api int
 	transfer *http.Transport
 	files    sync.Map // Of *dynamicFile, by name.
+	started  time.Time
 }
 
+// loadTime is how long a proxy that was started answers 404 before its files
+// are loaded, as Traefik does.
+const loadTime = 30 * time.Millisecond
+
 func newTraefik(c *container) *traefik {
-	t := &traefik{c: c, web: 80, api: 8080}
+	t := &traefik{c: c, web: 80, api: 8080, started: time.Now()}
 	if port := t.option("entrypoints.web.address"); port != "" {
 		t.web, _ = strconv.Atoi(strings.TrimPrefix(port, ":"))
 	}
@@ -109,10 +115,14 @@ func answerOne[T any](w http.ResponseWriter, found *T) {
 var (
 	hostRule   = regexp.MustCompile("Host\\(`([^`]*)`\\)")
 	prefixRule = regexp.MustCompile("PathPrefix\\(`([^`]*)`\\)")
+	pathRule   = regexp.MustCompile("^Path\\(`([^`]*)`\\)$")
 )
 
 // rule understands the rules that kstep writes.
 func (r *tRouter) rule(req *http.Request) bool {
+	if exact := pathRule.FindStringSubmatch(r.Rule); exact != nil {
+		return req.URL.Path == exact[1]
+	}
 	host, _, found := strings.Cut(req.Host, ":")
 	if !found {
 		host = req.Host
@@ -136,6 +146,10 @@ func (t *traefik) proxy(w http.ResponseWriter, r *http.Request) {
 	}
 	if best == nil {
 		http.NotFound(w, r)
+		return
+	}
+	if best.Service == pingService {
+		fmt.Fprint(w, "OK")
 		return
 	}
 	servers := d.services[qualified(best.Service, best.Provider)].LoadBalancer.Servers

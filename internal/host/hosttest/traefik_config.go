@@ -6,9 +6,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v4"
 )
+
+// pingService is Traefik's own: it answers 200.
+const pingService = "ping@internal"
 
 // dynamic is what Traefik knows, with `@provider` at every name.
 type dynamic struct {
@@ -40,7 +44,10 @@ type tService struct {
 
 func (t *traefik) read() dynamic {
 	d := dynamic{routers: map[string]*tRouter{}, services: map[string]*tService{}}
-	if dir := t.option("providers.file.directory"); dir != "" {
+	if t.option("ping") == "true" {
+		d.services[pingService] = &tService{}
+	}
+	if dir := t.option("providers.file.directory"); dir != "" && time.Since(t.started) > loadTime {
 		t.readFiles(d, t.c.hostPath(dir))
 	}
 	if t.option("providers.docker") == "true" {

@@ -1,0 +1,92 @@
+package config
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestLoad_RefusesProxySettingsThatWouldTakeAHostDown(t *testing.T) {
+	const down = "would take the services of the host down: kstep "
+	for name, tt := range map[string]struct{ proxy, want string }{
+		"a redirect to an entry point without port": {
+			"{args: {entrypoints.web.http.redirections.entrypoint.to: websecure}}",
+			`proxy.args["entrypoints.web.http.redirections.entrypoint.to"]: would take the services of the host down: no port of the host leads to the entry point websecure; where TLS ends in front of the hosts, set proxy.trusted_proxies and let the load balancer or the application redirect`,
+		},
+		"another port": {
+			"{args: {entryPoints.web.address: ':8000'}}",
+			`proxy.args["entryPoints.web.address"]: ` + down + "publishes this port of the container and needs plain HTTP there; instead, proxy.publish sets the port of the host",
+		},
+		"TLS at the entry point": {
+			"{args: {entrypoints.web.http.tls: 'true'}}",
+			`proxy.args["entrypoints.web.http.tls"]: ` + down + "publishes this port of the container and needs plain HTTP there; instead, end TLS in front of the hosts",
+		},
+		"TLS at the entry point, by a list": {
+			"{args: {'entrypoints.web.http.tls.domains[0].main': a.example.com}}",
+			`proxy.args["entrypoints.web.http.tls.domains[0].main"]: ` + down + "publishes this port of the container and needs plain HTTP there; instead, end TLS in front of the hosts",
+		},
+		"no API": {
+			"{args: {API.Insecure: 'false'}}",
+			`proxy.args["API.Insecure"]: ` + down + "asks this API which routes are served",
+		},
+		"another folder": {
+			"{args: {providers.file.directory: /etc/traefik}}",
+			`proxy.args["providers.file.directory"]: ` + down + "writes the routes into this folder; instead, put your own files into the folder that is mounted there",
+		},
+		"no watching": {
+			"{args: {providers.file.watch: false}}",
+			`proxy.args["providers.file.watch"]: ` + down + "writes the routes into this folder",
+		},
+		"a configuration file": {
+			"{args: {configFile: /x.yml}}",
+			`proxy.args.configFile: ` + down + "sets all options on the command line, which Traefik ignores beside a configuration file; instead, write the options under proxy.args",
+		},
+		"another network with the cord": {
+			"{switch: cord, args: {providers.docker.network: mine}}",
+			`proxy.args["providers.docker.network"]: ` + down + "puts the containers on this network",
+		},
+		"one option twice": {
+			"{args: {accesslog: 'true', accessLog: 'false'}}",
+			`proxy.args.accesslog: is the same option as "accessLog"; keep one`,
+		},
+		"trust in two places": {
+			"{trusted_proxies: private, args: {entrypoints.web.forwardedheaders.insecure: 'true'}}",
+			`proxy.args["entrypoints.web.forwardedheaders.insecure"]: is given beside proxy.trusted_proxies, which sets it; keep one`,
+		},
+		"trust in everybody": {
+			"{trusted_proxies: [10.0.0.1, 0.0.0.0/0]}",
+			`proxy.trusted_proxies[1]: trusts every sender: anybody could forge X-Forwarded-For; list the addresses of your load balancer`,
+		},
+		"trust in a name": {
+			"{trusted_proxies: [lb.example.com]}",
+			`proxy.trusted_proxies[0]: must be an address such as 203.0.113.7, a range such as 203.0.113.0/24, or private`,
+		},
+		"a range with bits outside of its mask": {
+			"{trusted_proxies: 10.1.2.3/8}",
+			`proxy.trusted_proxies: is a range whose address has bits outside of the mask; write 10.0.0.0/8`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := complaints(t, map[string]string{"kstep.yml": base + "proxy: " + tt.proxy + "\n"}, LoadOptions{})
+			if len(got) != 1 || !strings.HasPrefix(got[0], "kstep.yml:4:") || !strings.HasSuffix(got[0], ": "+tt.want) {
+				t.Errorf("got\n%s\nwant one at kstep.yml:4\n%s", strings.Join(got, "\n"), tt.want)
+			}
+		})
+	}
+}
+
+func TestLoad_AcceptsProxySettingsThatServe(t *testing.T) {
+	for name, proxy := range map[string]string{
+		"a redirect to a port in front of the hosts": "{args: {entrypoints.web.http.redirections.entrypoint.to: ':443'}}",
+		"what is so anyway":                          "{args: {entrypoints.web.address: ':80', api.insecure: 'true', ping: 'true', providers.file.watch: 'true'}}",
+		"another network without the cord":           "{args: {providers.docker.network: mine}}",
+		"an option of another entry point":           "{args: {entrypoints.metrics.address: ':9100', metrics.prometheus.entrypoint: metrics}}",
+		"trust by options":                           "{args: {entrypoints.web.forwardedheaders.trustedips: 10.0.0.0/8}}",
+		"trusted addresses":                          "{trusted_proxies: [private, 203.0.113.7, '2001:db8::/32', '::1']}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			mustLoad(t, base+"proxy: "+proxy+"\n")
+		})
+	}
+}
