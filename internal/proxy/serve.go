@@ -174,7 +174,7 @@ func answers(ctx context.Context, h host.Host, c engine.Container, want expectat
 	if missing := want.missing(now); len(missing) > 0 {
 		return fmt.Errorf("it does not serve %s", strings.Join(missing, ", "))
 	}
-	err = probe.Once(ctx, word.client, URL(c, HealthPath), "")
+	_, err = probe.Once(ctx, word.client, probe.Request{URL: URL(c, HealthPath)})
 	if _, answered := errors.AsType[*probe.StatusError](err); answered {
 		return nil // By a catch-all that an older kstep wrote.
 	}
