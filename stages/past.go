@@ -11,6 +11,7 @@ import (
 
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/ledger"
+	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/state"
 )
 
@@ -27,6 +28,9 @@ type Past struct {
 	// image; Missing says of the others why not.
 	Ready   []string
 	Missing map[string]string
+	// Targets are where the version serves if it comes back: the roles that it
+	// had.
+	Targets []plan.Target
 
 	image string // By digest.
 	host  string // One that has it.
@@ -83,29 +87,30 @@ func Look(ctx context.Context, in Input) ([]state.Target, map[string]Sight, erro
 
 // History is what the targets can go back to, the latest in service first.
 func History(ctx context.Context, in Input) ([]Past, error) {
-	_, found, err := Look(ctx, in)
+	before := lookEarlier(ctx, in)
+	wide := in
+	wide.Targets = before.targets()
+	_, found, err := Look(ctx, wide)
 	if err != nil {
 		return nil, err
 	}
-	byVersion := map[string]*Past{}
-	for _, t := range in.Targets {
-		for version, one := range found[t.Key()].past {
-			p := byVersion[version]
-			if p == nil {
-				p = &Past{Version: version, Missing: map[string]string{}}
-				byVersion[version] = p
-			}
-			p.add(t.Host, t.Key(), one)
+	versions := map[string]bool{}
+	for _, t := range wide.Targets {
+		for version := range found[t.Key()].past {
+			versions[version] = true
 		}
 	}
 	var all []Past
-	for _, p := range byVersion {
-		for _, t := range in.Targets {
-			if _, known := found[t.Key()].past[p.Version]; !known {
+	for version := range versions {
+		p := Past{Version: version, Missing: map[string]string{}, Targets: before.layout(version)}
+		for _, t := range p.Targets {
+			if one, known := found[t.Key()].past[version]; known {
+				p.add(t.Host, t.Key(), one)
+			} else {
 				p.Missing[t.Key()] = "it has never served there, or was forgotten"
 			}
 		}
-		all = append(all, *p)
+		all = append(all, p)
 	}
 	slices.SortFunc(all, func(a, b Past) int { return cmp.Compare(b.Release, a.Release) })
 	return all, nil

@@ -24,7 +24,7 @@ func configureAppShow(p *program, cmd *kingpin.CmdClause, actions map[string]act
 	actions["app details"] = p.inSession("app details", p.appDetails)
 	cmd.Command("containers", "Show all containers of the application, also those that are kept for a rollback.")
 	actions["app containers"] = p.inSession("app containers", p.appContainers)
-	stale := cmd.Command("stale-containers", "Show the containers that run and are not in service, left by a release that did not come to its end.")
+	stale := cmd.Command("stale-containers", "Show the containers that run and are not in service: left by a release that did not come to its end, or of roles that are no longer configured on their host.")
 	stop := stale.Flag("stop", "Stop them; refused (20) while a release is under way.").Bool()
 	actions["app stale-containers"] = p.inSession("app stale-containers", func(ctx context.Context, s *stages.Session) error {
 		if *stop {
@@ -96,6 +96,11 @@ func (p *program) appStale(ctx context.Context, s *stages.Session) error {
 	if err != nil {
 		return err
 	}
+	orphans, err := runningOrphans(ctx, s)
+	if err != nil {
+		return err
+	}
+	all = append(all, orphans...)
 	lease, err := holder(ctx, s)
 	if err != nil {
 		return err
@@ -115,7 +120,17 @@ func stopStale(ctx context.Context, in stages.Input) ([]state.Target, error) {
 		live := engine.IDs(inService(w.Target, seen))
 		return struct{}{}, stopApp(ctx, in, w, slices.DeleteFunc(seen.Containers, func(c engine.Container) bool { return slices.Contains(live, c.ID) }))
 	})
-	return records, err
+	if err != nil {
+		return records, err
+	}
+	hosts, _, err := stages.EachHost(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
+		orphans, err := w.Orphans(ctx, in)
+		if err != nil {
+			return struct{}{}, err
+		}
+		return struct{}{}, w.StopOrphans(ctx, in, orphans)
+	})
+	return stages.Merge(hosts, records), err
 }
 
 func (p *program) printContainers(all []appContainer) error {

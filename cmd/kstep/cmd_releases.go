@@ -40,7 +40,7 @@ type releaseStatus struct {
 }
 
 func (p *program) releases(ctx context.Context, s *stages.Session) error {
-	in, past, err := history(ctx, s)
+	_, past, err := history(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (p *program) releases(ctx context.Context, s *stages.Session) error {
 	}
 	t := p.table("VERSION", "SERVED (UTC)", "BY", "LIVE", "ROLLBACK")
 	for _, one := range past {
-		t.row(one.Version, dated(one.At), one.By, share(one.Live, len(in.Targets)), readiness(one, len(in.Targets)))
+		t.row(one.Version, dated(one.At), one.By, share(one.Live, len(one.Targets)), readiness(one, len(one.Targets)))
 	}
 	return t.end()
 }

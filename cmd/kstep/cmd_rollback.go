@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/report"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
 )
@@ -41,6 +44,11 @@ func choose(ctx context.Context, s *stages.Session, version string, fresh bool) 
 	if fresh {
 		s.Options.Image = s.Config.Repository() + ":" + to.Version
 		return nil
+	}
+	if then := to.Config(s.Config); then != s.Config {
+		s.Report.Emit(report.Event{Time: time.Now().UTC(), Kind: report.Notice, Message: fmt.Sprintf(
+			"version %s had other roles than kstep.yml has now: it comes back as %s", to.Version, strings.Join(plan.Keys(to.Targets), ", "))})
+		s.Config = then
 	}
 	pushed, err := to.Pushed(ctx, in)
 	s.Options.Retained = &pushed

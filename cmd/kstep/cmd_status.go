@@ -30,6 +30,8 @@ type statusReport struct {
 	Destination string         `json:"destination,omitempty"`
 	Lease       leaseStatus    `json:"lease"`
 	Targets     []targetStatus `json:"targets"`
+	// Orphans are roles that run on these hosts and are not configured there.
+	Orphans []orphanStatus `json:"orphans,omitempty"`
 	// Accessories are those on the hosts that the filters leave.
 	Accessories []accessoryStatus `json:"accessories,omitempty"`
 }
@@ -72,7 +74,8 @@ func (p *program) status(ctx context.Context, s *stages.Session) error {
 		return err
 	}
 	s.Warm(ctx)
-	records, found, err := stages.Look(ctx, in)
+	wide := stages.WithEarlier(ctx, in)
+	records, found, err := stages.Look(ctx, wide)
 	sum := statusReport{Service: s.Config.Service, Destination: s.Config.Destination}
 	for i, t := range in.Targets {
 		one := targetStatus{}
@@ -82,9 +85,12 @@ func (p *program) status(ctx context.Context, s *stages.Session) error {
 			one = describe(t, found[t.Key()])
 		}
 		one.Host, one.Role = t.Host, t.Role.Name
+		one.Retained = append(one.Retained, retainedBefore(in, wide, t, found)...)
 		sum.Targets = append(sum.Targets, one)
 	}
-	var besideErr, leaseErr error
+	var besideErr, leaseErr, orphanErr error
+	sum.Orphans, orphanErr = orphansBeside(ctx, in, records)
+	err = errors.Join(err, orphanErr)
 	sum.Accessories, besideErr = accessoriesBeside(ctx, s)
 	err = errors.Join(err, besideErr)
 	if sum.Lease, leaseErr = holder(ctx, s); err == nil {
@@ -158,9 +164,13 @@ func (p *program) printStatus(sum statusReport) error {
 		t.row(one.Host, one.Role, one.Version, one.condition(), one.traffic(), dated(one.Since),
 			strings.Join(one.Others, ", "), strings.Join(one.Retained, ", "))
 	}
+	for _, one := range sum.Orphans {
+		t.row(one.Host, one.Role, one.Version, one.condition(), one.traffic(), "", "", "")
+	}
 	if err := t.end(); err != nil {
 		return err
 	}
+	p.printOrphans(sum)
 	if len(sum.Accessories) > 0 {
 		p.result("")
 		if err := p.printAccessories(sum.Accessories); err != nil {

@@ -165,6 +165,24 @@ func TestPlan_TellsWhatADeployThenDoes(t *testing.T) {
 		"a role left a host": again(func(w *world) {
 			w.replace("  job:\n    hosts: [vm3]", "  cron:\n    hosts: [vm3]")
 		}),
+		"the primary role was renamed": func(w *world) []string {
+			w.deploy("v1")
+			w.renamed("zweb")
+			return []string{"--image", w.image("v2"), "--version", "v2"}
+		},
+		"the primary role was renamed in the same version": again(func(w *world) { w.renamed("zweb") }),
+		"the primary role was taken off a host": func(w *world) []string {
+			w.replace("hosts: [vm3]", "hosts: [vm2, vm3]")
+			w.deploy("v1")
+			w.replace("web: [vm1, vm2]", "web: [vm1]")
+			return []string{"--image", w.image("v2"), "--version", "v2"}
+		},
+		"a role was renamed, and stays with a warning": func(w *world) []string {
+			w.deploy("v1")
+			w.append("orphans: warn\n")
+			w.renamed("zweb")
+			return []string{"--image", w.image("v2"), "--version", "v2"}
+		},
 		"tasks": func(w *world) []string {
 			w.task("migrate", "true", "")
 			w.task("clean", "true", ", run: after-cutover")

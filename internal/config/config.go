@@ -74,6 +74,12 @@ type Config struct {
 	Barrier Barrier `json:"barrier"`
 	// Cutover tells how traffic moves to the new containers.
 	Cutover Cutover `json:"cutover"`
+	// Orphans says what a deploy does with containers of roles that were renamed,
+	// removed, or taken off a host that is still listed: `stop` stops them after
+	// the new containers have the traffic and keeps them for a rollback; `warn`
+	// leaves them running and prints a warning. Where a new role takes over the
+	// same traffic, the old role's route is removed with both.
+	Orphans string `json:"orphans" jsonschema:"enum=stop,enum=warn,default=stop"`
 	// Boot tells how many hosts start new containers at once.
 	Boot Rolling `json:"boot,omitzero"`
 	// Proxy is the Traefik that kstep runs on the hosts of proxied roles.
@@ -113,6 +119,9 @@ type Config struct {
 
 	// Destination is the name given with -d, or empty. Not a key.
 	Destination string `json:"-"`
+	// LeaseHost is the host with the lease, if it is not the first one of the
+	// primary role. Not a key.
+	LeaseHost string `json:"-"`
 	// Path is the main file this was loaded from. Not a key.
 	Path string `json:"-"`
 }

@@ -11,6 +11,7 @@ func defaults() Config {
 		Stop:        defaultStop(),
 		Barrier:     Barrier{Quorum: "1", Timeout: 2 * minute},
 		Cutover:     Cutover{Drain: 300 * second / 1000, Probe: new(true), Timeout: 30 * second},
+		Orphans:     "stop",
 		Proxy: Proxy{
 			Switch:     "routes",
 			Image:      "traefik:v3.6",

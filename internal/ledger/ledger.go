@@ -41,6 +41,12 @@ type Release struct {
 	// Live are the containers that this release put into service, by role and
 	// in the order of their numbers.
 	Live map[string][]string `json:"live,omitempty"`
+	// Roles are the roles that the release has on this host, by name. Releases
+	// of older versions of kstep do not list them.
+	Roles map[string]Role `json:"roles,omitempty"`
+	// Replaced are the roles that were in service here and are not in the
+	// release's configuration any more, by name.
+	Replaced map[string]Replaced `json:"replaced,omitempty"`
 	// Tasks are those of the release that ran on this host, by name.
 	Tasks map[string]Task `json:"tasks,omitempty"`
 }
@@ -115,9 +121,12 @@ func (l Ledger) Guard(host, release string) error {
 }
 
 // Live are the containers that the newest release to serve put into service for
-// the role.
+// the role. There are none if a newer release has replaced the role.
 func (l Ledger) Live(role string) []string {
 	for _, r := range slices.Backward(l.Releases) {
+		if r.replaces(role) {
+			return nil
+		}
 		if ids := r.Live[role]; len(ids) > 0 {
 			return ids
 		}
@@ -151,13 +160,20 @@ func (l *Ledger) Note(r Release) bool {
 	}
 	have := l.Releases[i]
 	r.At, r.By, r.Tasks = have.At, have.By, have.Tasks
+	r.Replaced = maps.Clone(have.Replaced)
+	maps.DeleteFunc(r.Replaced, func(role string, _ Replaced) bool { return len(r.Live[role]) > 0 }) // It serves again.
+	if len(r.Roles) == 0 {
+		r.Roles = have.Roles
+	}
 	merged := maps.Clone(have.Live)
 	if merged == nil {
 		merged = map[string][]string{}
 	}
 	maps.Copy(merged, r.Live)
 	r.Live = merged
-	if r.Version == have.Version && r.Image == have.Image && r.Tag == have.Tag && maps.EqualFunc(have.Live, merged, slices.Equal) {
+	if r.Version == have.Version && r.Image == have.Image && r.Tag == have.Tag && maps.Equal(r.Roles, have.Roles) &&
+		len(r.Replaced) == len(have.Replaced) &&
+		maps.EqualFunc(have.Live, merged, slices.Equal) {
 		return false
 	}
 	l.Releases[i] = r

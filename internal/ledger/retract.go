@@ -3,14 +3,27 @@ package ledger
 import "slices"
 
 // Before are the containers that served the role before the release did: what
-// an abort goes back to. There are none on a first deploy.
-func (l Ledger) Before(release, role string) []string {
+// an abort goes back to. There are none on a first deploy, and none if an older
+// release replaced the role; known is false if no release says.
+func (l Ledger) Before(release, role string) (ids []string, known bool) {
 	for _, r := range slices.Backward(l.Releases) {
-		if ids := r.Live[role]; len(ids) > 0 && r.ID < release {
-			return ids
+		if r.ID > release {
+			continue
+		}
+		if entry, ok := r.Replaced[role]; ok && r.ID == release {
+			return entry.Containers, true
+		}
+		if r.ID == release {
+			continue
+		}
+		if r.replaces(role) {
+			return nil, true
+		}
+		if ids := r.Live[role]; len(ids) > 0 {
+			return ids, true
 		}
 	}
-	return nil
+	return nil, false
 }
 
 // Find is the release's trace, and false if it left none.

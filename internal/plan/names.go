@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"path"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -109,6 +110,14 @@ const accessorySign = "@accessory-"
 
 // Replaced is the name an older container makes room under (S14).
 func Replaced(name, id string) string { return name + "_replaced_" + Short(id) }
+
+// IsRoleName reports whether a text can be the name of a role. Names that come
+// from a host are checked before they become part of a path.
+func IsRoleName(text string) bool {
+	return len(text) <= 128 && roleName.MatchString(text)
+}
+
+var roleName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]*$`)
 
 // Short is a container id as Docker's DNS and people use it.
 func Short(id string) string {

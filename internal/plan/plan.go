@@ -24,6 +24,8 @@ type Target struct {
 	Primary bool
 	// Proxied tells that the role receives traffic.
 	Proxied bool
+	// Lease tells that the host has the lease, whatever the primary role is.
+	Lease bool
 	// Env is the merged environment: top level, role, then the host's tags in
 	// listed order.
 	Env config.Env
@@ -42,6 +44,7 @@ func Targets(cfg *config.Config) []Target {
 				Role:    role,
 				Primary: role.Name == cfg.PrimaryRole,
 				Proxied: cfg.Proxied(role),
+				Lease:   host.Name == cfg.LeaseHost,
 				Env:     mergeEnv(cfg, role, host),
 			})
 		}
@@ -178,12 +181,41 @@ func Keys(targets []Target) []string {
 // first primary host of the unfiltered config, so that every shard of a
 // release asks the same one.
 func LeaseHost(all []Target) string {
-	for _, t := range all {
-		if t.Primary {
-			return t.Host
+	for _, holds := range []func(Target) bool{
+		func(t Target) bool { return t.Lease },
+		func(t Target) bool { return t.Primary },
+	} {
+		if i := slices.IndexFunc(all, holds); i >= 0 {
+			return all[i].Host
 		}
 	}
 	return all[0].Host
+}
+
+// Successor is the target that takes over from a role that is no longer in the
+// configuration of the host: every job of a release finds the same one. A role
+// with traffic is replaced by one with traffic where there is one, and the
+// primary role comes first. A role without traffic is replaced by one whose
+// containers must not overlap with others, if there is one.
+func Successor(all []Target, host string, proxied bool) (Target, bool) {
+	ranks := []func(Target) bool{
+		func(t Target) bool { return !proxied && t.Role.Start == "after-barrier" },
+		func(t Target) bool { return t.Primary && t.Proxied },
+		func(t Target) bool { return t.Proxied },
+		func(t Target) bool { return t.Primary },
+		func(Target) bool { return true },
+	}
+	for _, rank := range ranks {
+		if i := slices.IndexFunc(all, func(t Target) bool { return t.Host == host && rank(t) }); i >= 0 {
+			return all[i], true
+		}
+	}
+	return Target{}, false
+}
+
+// IsTarget reports whether one of the targets is the role on the host.
+func IsTarget(all []Target, role, host string) bool {
+	return slices.ContainsFunc(all, func(t Target) bool { return t.Role.Name == role && t.Host == host })
 }
 
 func distinct(targets []Target, field func(Target) string) []string {

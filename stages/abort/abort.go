@@ -44,9 +44,10 @@ func (Stage) Info() stages.Info {
 // Run implements stages.Stage.
 func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 	a := &abort{in: in, booted: booted(in.Upstream)}
-	records, ways, err := stages.Each(ctx, in, in.All, a.look)
-	own := func(t state.Target) bool {
-		return slices.ContainsFunc(in.Targets, func(o plan.Target) bool { return o.Host == t.Host && o.Role.Name == t.Role })
+	a.find(ctx)
+	records, ways, err := stages.Each(ctx, in, a.all, a.look)
+	own := func(r state.Target) bool {
+		return slices.ContainsFunc(a.all, func(t plan.Target) bool { return t.Host == r.Host && t.Role.Name == r.Role && a.isOwn(t) })
 	}
 	if ctx.Err() != nil {
 		return stages.Result{Targets: slices.DeleteFunc(records, func(t state.Target) bool { return !own(t) })}, err
@@ -69,14 +70,12 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 			failed = append(failed, r)
 		}
 	}
-	targets := slices.DeleteFunc(slices.Clone(in.Targets), func(t plan.Target) bool { return !seen[t.Key()] })
+	targets := slices.DeleteFunc(slices.Clone(a.all), func(t plan.Target) bool { return !seen[t.Key()] || !a.isOwn(t) })
 	closed, closeErr := a.close(ctx, ways)
 	if closeErr != nil {
 		return stages.Result{Targets: failed}, errors.Join(err, closeErr)
 	}
-	done, results, undoErr := stages.Each(ctx, in, targets, func(ctx context.Context, w *stages.Work) (state.AbortTarget, error) {
-		return a.undo(ctx, w, ways[w.Target.Key()])
-	})
+	done, results, undoErr := a.undoAll(ctx, targets, ways)
 	back := slices.DeleteFunc(slices.Clone(targets), func(t plan.Target) bool { return !results[t.Key()].Done })
 	noted, _, noteErr := stages.EachHost(ctx, in, back, func(ctx context.Context, w *stages.Work) (struct{}, error) {
 		return struct{}{}, a.retract(ctx, w, back)
@@ -102,8 +101,10 @@ func booted(set state.Set) map[string][]string {
 }
 
 type abort struct {
-	in     stages.Input
-	booted map[string][]string
+	in      stages.Input
+	booted  map[string][]string
+	all     []plan.Target     // Those of the configuration, and what the release replaced.
+	unknown map[string]string // Why nothing is known of a host's other roles.
 }
 
 func (a *abort) say(format string, args ...any) {
@@ -115,6 +116,9 @@ func (a *abort) look(ctx context.Context, w *stages.Work) (Way, error) {
 	seen, err := stages.Observe(ctx, a.in, w)
 	if err != nil {
 		return Way{}, err
+	}
+	if why, ok := a.unknown[w.Target.Host]; ok {
+		return Way{}, fmt.Errorf("find the roles that are no longer configured: %s", why)
 	}
 	return Decide(w.Target, a.in.Release, a.booted[w.Target.Key()], seen), nil
 }

@@ -59,8 +59,12 @@ func Decide(t plan.Target, release string, booted []string, seen stages.Seen) Wa
 	role := t.Role.Name
 	trace, noted := seen.Book.Find(release)
 	own := trace.Live[role]
-	noted = noted && len(own) > 0
-	before := seen.Book.Before(release, role)
+	entry, replaced := trace.Replaced[role]
+	if replaced {
+		own = nil
+	}
+	noted = noted && (len(own) > 0 || replaced && len(trace.Live[entry.By]) > 0)
+	before, known := seen.Book.Before(release, role)
 	w := Way{Keep: seen.Find(before), Noted: noted}
 	routed := func(c engine.Container) bool { return slices.Contains(seen.Routed, c.ID) }
 	alone := true
@@ -75,11 +79,13 @@ func Decide(t plan.Target, release string, booted []string, seen stages.Seen) Wa
 		}
 		alone = alone && slices.Contains(own, c.ID)
 		fresh := t.Proxied && !routed(c) && len(before) == 0
-		if !kept && (len(before) > 0 || ours || fresh) {
+		if !kept && (known || ours || fresh) {
 			w.Down = append(w.Down, c)
 		}
 	}
-	if live := seen.Find(own); noted && len(live) == len(own) {
+	if replaced {
+		w.Complete = noted && (alone || entry.Spared) && len(seen.Routed) == 0
+	} else if live := seen.Find(own); noted && len(live) == len(own) {
 		w.Complete = alone && !slices.ContainsFunc(live, func(c engine.Container) bool { return !c.Running() }) &&
 			(!t.Proxied || seen.RoutedTo(live))
 	}
@@ -90,7 +96,7 @@ func Decide(t plan.Target, release string, booted []string, seen stages.Seen) Wa
 	default:
 		w.Moved = !seen.RoutedTo(w.Keep)
 	}
-	serves := w.Moved || (!t.Proxied && len(w.Down) > 0)
+	serves := w.Moved || replaced || (!t.Proxied && len(w.Down) > 0)
 	if len(before) > 0 && len(w.Keep) == 0 && serves && !w.Complete {
 		w.Stuck = exit.With(exit.Failed,
 			fmt.Errorf("the container %s, which served before, is gone: what runs now is left serving", plan.Short(before[0])),

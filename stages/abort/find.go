@@ -89,8 +89,9 @@ func unnoted(ctx context.Context, in stages.Input) (Release, error) {
 // Trace tells whether a release has left anything on the hosts that answer.
 func Trace(ctx context.Context, in stages.Input, upstream state.Set) (bool, error) {
 	a := &abort{in: in, booted: booted(upstream)}
-	_, ways, err := stages.Each(ctx, in, in.All, a.look)
-	left := slices.ContainsFunc(in.All, func(t plan.Target) bool {
+	a.find(ctx)
+	_, ways, err := stages.Each(ctx, in, a.all, a.look)
+	left := slices.ContainsFunc(a.all, func(t plan.Target) bool {
 		way := ways[t.Key()]
 		return way.Ours(in.Release, a.booted[t.Key()])
 	})

@@ -10,6 +10,7 @@ import (
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/state"
+	"github.com/kstep/kstep/internal/traffic"
 	"github.com/kstep/kstep/stages"
 )
 
@@ -70,16 +71,17 @@ func (u *undo) move(ctx context.Context) error {
 	moving, cancel := context.WithTimeoutCause(ctx, limit, exit.Errorf(exit.Deadline, "the proxy did not confirm within %s", limit))
 	defer cancel()
 	keep := u.way.Keep
-	if len(keep) == 0 {
-		if err := u.w.Host.Files().Remove(moving, u.w.Names.RouteFile(u.w.Target.Role.Name)); err != nil {
-			return fmt.Errorf("remove route: %w", err)
-		}
-		u.w.Did("removed the route")
-		return u.drain(ctx)
-	}
 	front, runs, err := stages.Proxy(moving, u.w)
 	if err != nil {
 		return err
+	}
+	if len(keep) == 0 {
+		route := traffic.Role{Host: u.w.Host, Names: u.w.Names, Name: u.w.Target.Role.Name, Config: u.in.Config, Word: stages.Word(u.w, front, runs)}
+		if err := route.RemoveRoute(moving); err != nil {
+			return err
+		}
+		u.w.Did("removed the route")
+		return u.drain(ctx)
 	}
 	to := stages.SwitchOf(stages.SwitchKind(u.w, keep[0]), u.in, u.w, stages.Word(u.w, front, runs))
 	if err := to.Admit(moving, keep); err != nil {

@@ -79,18 +79,15 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 	if err != nil {
 		return stages.Result{}, err
 	}
-	guards, books, err := stages.EachHost(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (ledger.Ledger, error) {
-		book, err := w.Guarded(ctx)
-		if err != nil {
-			return book, err
-		}
-		return book, survived(ctx, in, w, from.waited)
+	guards, hosts, err := stages.EachHost(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (sight, error) {
+		return see(ctx, in, w, from.waited)
 	})
 	if err != nil {
 		// Nothing has moved anywhere: only what failed is worth a record.
 		failed := slices.DeleteFunc(guards, func(t state.Target) bool { return t.Status.Done() })
 		return stages.Result{Targets: failed}, err
 	}
+	c := &cutover{in: in, hosts: hosts, release: releaseOf(in, from.push)}
 	limits := in.Config.Cutover
 	records, results, err := stages.Waves(ctx, in, limits.Limit, limits.Wait.D(),
 		func(ctx context.Context, w *stages.Work) (state.CutoverTarget, error) {
@@ -98,10 +95,13 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 			if err != nil {
 				return state.CutoverTarget{}, err
 			}
-			return target(ctx, in, w, ids, books[w.Target.Host], from.proven(w.Target.Key()))
+			return c.target(ctx, w, ids, from.proven(w.Target.Key()))
 		})
+	if err == nil {
+		records, err = c.last(ctx, records)
+	}
 	noted, _, noteErr := stages.EachHost(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
-		return struct{}{}, note(ctx, in, w, from.push, results)
+		return struct{}{}, c.note(ctx, w, from.push, results)
 	})
 	records = stages.Merge(noted, records)
 	if err = errors.Join(err, noteErr); err == nil {
@@ -110,12 +110,26 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 	return stages.Result{Targets: records, Outputs: state.CutoverOutputs{Targets: results}}, err
 }
 
+// cutover is one run of the stage.
+type cutover struct {
+	in      stages.Input
+	hosts   map[string]sight
+	release ledger.Release // As ledgers note it, without what is live.
+}
+
+func releaseOf(in stages.Input, push state.PushOutputs) ledger.Release {
+	return ledger.Release{
+		ID: in.Release, Version: in.Version, Image: push.Reference(), Tag: push.Repository + ":" + in.Version,
+		By: in.By, At: time.Now().UTC(),
+	}
+}
+
 // target moves one role on one host.
-func target(ctx context.Context, in stages.Input, w *stages.Work, ids []string, book ledger.Ledger, proven bool) (state.CutoverTarget, error) {
+func (c *cutover) target(ctx context.Context, w *stages.Work, ids []string, proven bool) (state.CutoverTarget, error) {
 	out := state.CutoverTarget{Containers: ids}
 	w.Containers = ids
 	containers, err := w.Host.Engine().Containers(ctx, engine.Filter{
-		Labels: stages.RoleLabels(in.Config, w.Target.Role.Name), All: true,
+		Labels: stages.RoleLabels(c.in.Config, w.Target.Role.Name), All: true,
 	})
 	if err != nil {
 		return out, err
@@ -124,11 +138,19 @@ func target(ctx context.Context, in stages.Input, w *stages.Work, ids []string, 
 	if err != nil {
 		return out, err
 	}
-	m := &move{in: in, w: w, fresh: fresh, old: old, before: book.Live(w.Target.Role.Name), proven: proven, out: &out}
+	host := c.hosts[w.Target.Host]
+	m := &move{
+		in: c.in, w: w, release: c.release, fresh: fresh, old: old, before: host.book.Live(w.Target.Role.Name),
+		proven: proven, out: &out,
+	}
+	m.inherit(share(c.in, w.Target, host.orphans))
 	if w.Target.Proxied {
 		err = m.proxied(ctx)
 	} else {
 		err = m.plain(ctx)
+	}
+	if err == nil {
+		m.warn()
 	}
 	return out, err
 }
@@ -157,10 +179,17 @@ func split(containers []engine.Container, ids []string) (fresh, old []engine.Con
 type move struct {
 	in         stages.Input
 	w          *stages.Work
+	release    ledger.Release
 	fresh, old []engine.Container
 	before     []string // What served when the stage began, as the ledger has it.
 	proven     bool     // The fresh ones served before, as they are.
 	out        *state.CutoverTarget
+
+	orphans []stages.Orphan // Their containers are among the old ones.
+	routes  []stages.Orphan // Their routes go when the new one has come.
+	later   []stages.Orphan // They go when all targets have moved.
+	spared  []stages.Orphan // They stay, with a warning.
+	removed map[string][]byte
 }
 
 // stop asks the old containers to end, with the signal and grace they were
@@ -184,7 +213,8 @@ func (m *move) stop(ctx context.Context) error {
 
 // note writes into the host's ledger what is live now, and moves the tag
 // `latest` to the image.
-func note(ctx context.Context, in stages.Input, w *stages.Work, push state.PushOutputs, results map[string]state.CutoverTarget) error {
+func (c *cutover) note(ctx context.Context, w *stages.Work, push state.PushOutputs, results map[string]state.CutoverTarget) error {
+	in := c.in
 	live := map[string][]string{}
 	for _, t := range in.Targets {
 		if r := results[t.Key()]; t.Host == w.Target.Host && r.Done {
@@ -199,10 +229,9 @@ func note(ctx context.Context, in stages.Input, w *stages.Work, push state.PushO
 		if overtaken = book.Guard(w.Target.Host, in.Release); overtaken != nil {
 			return false
 		}
-		return book.Note(ledger.Release{
-			ID: in.Release, Version: in.Version, Image: push.Reference(), Tag: push.Repository + ":" + in.Version,
-			By: in.By, At: time.Now().UTC(), Live: live,
-		})
+		release := c.release
+		release.Live, release.Roles = live, rolesOn(in, w.Target.Host)
+		return book.Note(release)
 	})
 	if err := errors.Join(err, overtaken); err != nil {
 		return err
@@ -219,4 +248,19 @@ func note(ctx context.Context, in stages.Input, w *stages.Work, push state.PushO
 		return err
 	}
 	return nil
+}
+
+// rolesOn are the roles that the release has on a host, also those of other
+// shards.
+func rolesOn(in stages.Input, host string) map[string]ledger.Role {
+	roles := map[string]ledger.Role{}
+	for _, t := range in.All {
+		if t.Host == host {
+			roles[t.Role.Name] = ledger.Role{
+				Proxied: t.Proxied, Primary: t.Primary, AfterBarrier: t.Role.Start == "after-barrier",
+				Port: in.Config.EffectiveHealthcheck(t.Role).Port,
+			}
+		}
+	}
+	return roles
 }

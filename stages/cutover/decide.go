@@ -16,7 +16,7 @@ func (m *move) live(ctx context.Context) ([]string, error) {
 
 // settled tells that the new containers alone have the traffic.
 func (m *move) settled(live []string) bool {
-	return len(m.old) == 0 && len(m.waiting()) == 0 &&
+	return len(m.old)+len(m.routes) == 0 && len(m.waiting()) == 0 &&
 		slices.Equal(slices.Sorted(slices.Values(live)), slices.Sorted(slices.Values(engine.IDs(m.fresh))))
 }
 

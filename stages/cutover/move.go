@@ -35,9 +35,13 @@ func (m *move) proxied(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	to := stages.Switch(m.in, m.w, stages.Word(m.w, front, runs))
-	watch := m.watch(ctx, front, runs, len(live) > 0)
-	err = m.admit(ctx, to, front, runs, live)
+	if err := m.record(ctx); err != nil {
+		return err
+	}
+	word := stages.Word(m.w, front, runs)
+	to := stages.Switch(m.in, m.w, word)
+	watch := m.watch(ctx, front, runs, len(live)+len(m.routes) > 0)
+	err = m.admit(ctx, to, word, front, live)
 	if err == nil {
 		err = m.retire(ctx, to)
 	}
@@ -51,27 +55,32 @@ func (m *move) proxied(ctx context.Context) error {
 
 // admit gives the traffic to the new containers and sees with a request for
 // each that it arrives; else the traffic goes back.
-func (m *move) admit(ctx context.Context, to traffic.Switch, front engine.Container, runs bool, live []string) error {
+// The routes of orphans go in between.
+func (m *move) admit(ctx context.Context, to traffic.Switch, word traffic.Word, front engine.Container, live []string) error {
 	limit := m.in.Config.Cutover.Timeout.D()
 	moving, cancel := context.WithTimeoutCause(ctx, limit,
 		exit.Errorf(exit.Deadline, "the proxy did not confirm within %s", limit))
 	defer cancel()
 	err := to.Admit(moving, m.fresh)
-	if err == nil && runs {
+	if err == nil {
+		err = m.takeRoutes(moving, word)
+	}
+	if err == nil && word != nil {
 		err = m.arrives(moving, front)
 	}
 	if err == nil {
 		m.out.Switched = time.Now().UTC()
 		m.w.Made(toward(m.fresh))
+		m.tookRoutes()
 		return nil
 	}
-	return m.back(ctx, to, live, err)
+	return m.back(ctx, to, word, live, err)
 }
 
-// back returns the traffic to the containers that had it: old ones and, with
-// another number of replicas, new ones that served before. It runs to its end
-// also when the user interrupts: half a way back is the worst place to stop.
-func (m *move) back(ctx context.Context, to traffic.Switch, live []string, cause error) error {
+// back returns the traffic to the containers that had it: old ones, orphans and,
+// with another number of replicas, new ones that served before. It runs to its
+// end also when the user interrupts: half a way back is the worst place to stop.
+func (m *move) back(ctx context.Context, to traffic.Switch, word traffic.Word, live []string, cause error) error {
 	var had, down []engine.Container
 	for _, c := range slices.Concat(m.fresh, m.old) {
 		isNew := slices.Contains(engine.IDs(m.fresh), c.ID)
@@ -82,19 +91,25 @@ func (m *move) back(ctx context.Context, to traffic.Switch, live []string, cause
 			down = append(down, c)
 		}
 	}
-	if len(had) == 0 {
+	if len(had)+len(m.removed) == 0 {
 		return cause
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.in.Config.Cutover.Timeout.D())
 	defer cancel()
-	err := to.Admit(ctx, had)
-	if err == nil {
-		err = to.Dismiss(ctx, down)
+	orphaned, err := m.restoreRoutes(ctx, word)
+	switch {
+	case err != nil:
+	case len(had) > 0:
+		if err = to.Admit(ctx, had); err == nil {
+			err = to.Dismiss(ctx, down)
+		}
+	default: // Only orphans had the traffic.
+		err = traffic.Role{Host: m.w.Host, Names: m.w.Names, Name: m.w.Target.Role.Name, Config: m.in.Config, Word: word}.RemoveRoute(ctx)
 	}
 	if err != nil {
 		return errors.Join(cause, fmt.Errorf("move traffic back: %w", err))
 	}
-	m.w.Did("moved traffic back to %s", engine.NamesOf(had))
+	m.w.Did("moved traffic back to %s", engine.NamesOf(slices.Concat(had, orphaned)))
 	return exit.With(exit.RolledBack, fmt.Errorf("traffic moved back: %w", cause))
 }
 
@@ -109,8 +124,16 @@ func (m *move) retire(ctx context.Context, from traffic.Switch) error {
 		return err
 	}
 	m.out.Done = true
+	return m.drainAndStop(ctx)
+}
+
+// drainAndStop lets the old containers finish, and stops them.
+func (m *move) drainAndStop(ctx context.Context) error {
 	if len(m.old) == 0 {
 		return nil
+	}
+	if err := m.cutCords(ctx); err != nil {
+		return err
 	}
 	select {
 	case <-ctx.Done():
@@ -170,6 +193,9 @@ func (m *move) plain(ctx context.Context) error {
 		if err := m.open(ctx); err != nil {
 			return err
 		}
+	}
+	if err := m.record(ctx); err != nil {
+		return err
 	}
 	if len(m.old) > 0 {
 		if err := m.stop(ctx); err != nil {

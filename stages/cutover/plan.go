@@ -23,7 +23,8 @@ func (Stage) Plan(ctx context.Context, in stages.Input, ahead *stages.Outlook) (
 	}
 	targets, results, err := stages.Foresee(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (state.CutoverTarget, error) {
 		key := w.Target.Key()
-		if _, err := w.Guarded(ctx); err != nil {
+		book, err := w.Guarded(ctx)
+		if err != nil {
 			return state.CutoverTarget{}, err
 		}
 		ids, err := from.booted(key)
@@ -34,7 +35,12 @@ func (Stage) Plan(ctx context.Context, in stages.Input, ahead *stages.Outlook) (
 		if err != nil {
 			return state.CutoverTarget{}, err
 		}
+		orphans, err := stages.Orphans(ctx, in, w, ahead.Containers(w.Target.Host, nil), book)
+		if err != nil {
+			return state.CutoverTarget{}, err
+		}
 		m := &move{in: in, w: w, fresh: fresh, old: old}
+		m.inherit(share(in, w.Target, orphans))
 		out := state.CutoverTarget{Containers: ids, Done: true}
 		for _, id := range ids {
 			if !from.waited.Targets[key].Ready || done.Targets[key].Done || ahead.Starts(w.Target.Host, id) {
@@ -45,7 +51,10 @@ func (Stage) Plan(ctx context.Context, in stages.Input, ahead *stages.Outlook) (
 				return out, err
 			}
 		}
-		return out, m.foresee(ctx, ahead)
+		err = m.foresee(ctx, ahead)
+		m.foreseeLater(ahead)
+		m.foreseeSpared()
+		return out, err
 	})
 	hosts, _, tasksErr := stages.ForeseeHosts(ctx, in, func(ctx context.Context, w *stages.Work) (struct{}, error) {
 		return struct{}{}, stages.ForeseeTasks(ctx, in, w, config.AfterCutover)
@@ -73,6 +82,7 @@ func (m *move) foresee(ctx context.Context, ahead *stages.Outlook) error {
 		ahead.Route(m.w.Target, m.fresh, slices.DeleteFunc(slices.Concat(m.fresh, m.old), func(c engine.Container) bool {
 			return !slices.Contains(live, c.ID)
 		}))
+		m.foreseeOrphans()
 	}
 	for _, c := range m.old {
 		m.w.Intend(stopping(c))

@@ -8,11 +8,13 @@ import (
 
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/ledger"
+	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/stages"
 )
 
 // seen is what a host has.
 type seen struct {
+	host string
 	book    ledger.Ledger
 	all     []engine.Container // Of whatever service.
 	folders []string           // Of assets and cords.
@@ -25,7 +27,7 @@ func look(ctx context.Context, in stages.Input, w *stages.Work) (seen, error) {
 	if err != nil {
 		return seen{}, err
 	}
-	s := seen{book: book}
+	s := seen{host: w.Target.Host, book: book}
 	for _, kind := range []string{"assets", "cords"} {
 		dir := path.Join(w.Names.Folder(), kind)
 		entries, err := w.Host.Files().List(ctx, dir)
@@ -57,7 +59,8 @@ func decide(in stages.Input, s seen) todo {
 	var t todo
 	own, over := others(engine.With(s.all, stages.RoleLabels(in.Config, "")), in.Release)
 	kept, removed := retained(s.book, own, in.Release, in.Config.Retain)
-	removed = append(over, removed...)
+	kept, departed := retainedOfLeft(in, s, kept)
+	removed = slices.Concat(over, removed, departed)
 	if limit := in.Config.RetainSize; limit > 0 {
 		var more []engine.Container
 		kept, more = within(kept, s.images, int64(limit))
@@ -77,6 +80,26 @@ func decide(in stages.Input, s seen) todo {
 	}
 	t.folders = unmounted(s.folders, kept)
 	return t
+}
+
+// retainedOfLeft splits off the stopped containers of roles that are not
+// configured on the host any more, if they are older than the retained releases:
+// no newer version of such a role pushes them out.
+func retainedOfLeft(in stages.Input, s seen, kept []engine.Container) (stay, departed []engine.Container) {
+	newest := []string{in.Version}
+	for _, r := range slices.Backward(s.book.Releases) {
+		if len(newest) < in.Config.Retain && len(r.Live) > 0 && !slices.Contains(newest, r.Version) {
+			newest = append(newest, r.Version)
+		}
+	}
+	for _, c := range kept {
+		if !c.Up() && !plan.IsTarget(in.All, c.Labels[engine.LabelRole], s.host) && !slices.Contains(newest, c.Labels[engine.LabelVersion]) {
+			departed = append(departed, c)
+		} else {
+			stay = append(stay, c)
+		}
+	}
+	return stay, departed
 }
 
 // unneeded are the names of a release's image that can go. Only tags in this

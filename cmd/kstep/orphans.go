@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"slices"
+
+	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/state"
+	"github.com/kstep/kstep/stages"
+)
+
+// orphanStatus is a role that still runs on a host and is not configured there.
+type orphanStatus struct {
+	Host    string `json:"host"`
+	Role    string `json:"role"`
+	Version string `json:"version,omitempty"`
+	// Containers are those that are up.
+	Containers []containerStatus `json:"containers"`
+	// Routed is true if the proxy still has a route of the role.
+	Routed  bool `json:"routed"`
+	proxied bool
+	// Deploy is what the next deploy does with it: stop or warn.
+	Deploy string `json:"deploy"`
+	// Command stops it now.
+	Command string `json:"command"`
+}
+
+// orphansBeside are the orphans on the hosts that have answered.
+func orphansBeside(ctx context.Context, in stages.Input, records []state.Target) ([]orphanStatus, error) {
+	in.Targets = slices.DeleteFunc(slices.Clone(in.Targets), func(t plan.Target) bool {
+		return slices.ContainsFunc(records, func(r state.Target) bool { return r.Host == t.Host && r.Error != nil })
+	})
+	found, err := stages.FindOrphans(ctx, in)
+	var all []orphanStatus
+	for _, o := range found {
+		one := orphanStatus{
+			Host: o.Host, Role: o.Role, Version: o.Version(), Routed: o.Routed, proxied: o.Proxied, Containers: []containerStatus{},
+			Deploy: in.Config.Orphans, Command: stopOrphans(in),
+		}
+		for _, c := range o.Running() {
+			one.Containers = append(one.Containers, containerStatus{c.ID, c.Name, c.State, c.Health})
+		}
+		all = append(all, one)
+	}
+	return all, err
+}
+
+// retainedBefore are the versions that can come back in the place of a target,
+// served by a role that is not configured any more.
+func retainedBefore(in, wide stages.Input, t plan.Target, found map[string]stages.Sight) []string {
+	var all []string
+	for _, gone := range wide.Targets[len(in.Targets):] {
+		if heir, _ := plan.Successor(in.All, gone.Host, gone.Proxied); heir.Key() != t.Key() {
+			continue
+		}
+		for _, version := range found[gone.Key()].Retained() {
+			if !slices.Contains(all, version) && !slices.Contains(found[t.Key()].Retained(), version) {
+				all = append(all, version)
+			}
+		}
+	}
+	return all
+}
+
+func stopOrphans(in stages.Input) string {
+	return stages.Command(in.Config, "app stale-containers --stop")
+}
+
+func (o orphanStatus) condition() string {
+	return targetStatus{Containers: o.Containers}.condition() + "; not configured"
+}
+
+func (o orphanStatus) traffic() string {
+	switch {
+	case o.Routed:
+		return "yes"
+	case o.proxied:
+		return "no"
+	}
+	return ""
+}
+
+// printOrphans says below the table what becomes of the orphans.
+func (p *program) printOrphans(sum statusReport) {
+	if len(sum.Orphans) == 0 {
+		return
+	}
+	next := "the next deploy stops them"
+	if sum.Orphans[0].Deploy == "warn" {
+		next = "a deploy leaves them (orphans: warn)"
+	}
+	p.result("roles that are not configured on a host: %s; to stop them now: %s", next, sum.Orphans[0].Command)
+}
+
+// runningOrphans are the orphans' containers that run, as rows of `kstep app`.
+func runningOrphans(ctx context.Context, s *stages.Session) ([]appContainer, error) {
+	in, err := looking(s)
+	if err != nil {
+		return nil, err
+	}
+	found, err := stages.FindOrphans(ctx, in)
+	var all []appContainer
+	for _, o := range found {
+		for _, c := range o.Running() {
+			all = append(all, appContainer{
+				Host: o.Host, Role: o.Role, Name: c.Name, Container: c.ID, Version: c.Labels[engine.LabelVersion],
+				Release: c.Labels[engine.LabelRelease], State: c.State, Health: c.Health, Created: c.Created,
+			})
+		}
+	}
+	return all, err
+}

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/kstep/kstep/internal/exit"
+)
+
+// renamed gives the primary role another name.
+func (w *world) renamed(to string) {
+	w.t.Helper()
+	w.replace("  web: ", "  "+to+": ")
+	w.append("primary_role: " + to + "\n")
+}
+
+// routes are the roles that have a route file on a host, by the file names.
+func (w *world) routes(hostName string) []string {
+	w.t.Helper()
+	entries, err := os.ReadDir(filepath.Join(w.hosts[hostName].Home, ".kstep/proxy/routes"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var roles []string
+	for _, e := range entries {
+		if name, ours := strings.CutPrefix(e.Name(), "shop-"); ours {
+			roles = append(roles, name[:strings.LastIndex(name, "-")])
+		}
+	}
+	slices.Sort(roles)
+	return roles
+}
+
+// isRouted expects exactly these roles to have routes on a host.
+func (w *world) isRouted(hostName string, roles ...string) {
+	w.t.Helper()
+	if got := w.routes(hostName); !slices.Equal(got, roles) {
+		w.t.Errorf("%s has routes of %v, want %v", hostName, got, roles)
+	}
+}
+
+func TestOrphans_ARenamedRoleHandsOverItsTrafficAndStops(t *testing.T) {
+	t.Parallel()
+	for kind, extra := range switches() {
+		for _, count := range []string{"1", "2"} {
+			t.Run(count+" by "+kind, func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t)
+				w.replicas(extra, count)
+				w.deploy("v1")
+				w.renamed("zweb") // The old role's router would win by its name.
+				users := w.hammer(w.pool())
+				w.deploy("v2")
+				w.serves("v2")
+				if sent, failed := users(); len(failed) > 0 || sent == 0 {
+					t.Errorf("of %d requests, these failed: %v", sent, failed)
+				}
+				want := []string{"shop-zweb-v2"}
+				if count == "2" {
+					want = []string{"shop-zweb-v2", "shop-zweb.2-v2"}
+				}
+				for _, name := range []string{"vm1", "vm2"} {
+					w.works(name, want...)
+					w.isRouted(name, "zweb")
+					if old := w.containersOf(name)["shop-web-v1"]; old.State != "exited" {
+						t.Errorf("the old container on %s is %q, want it kept", name, old.State)
+					}
+				}
+				w.deploy("v3")
+				w.serves("v3")
+			})
+		}
+	}
+}
+
+func TestOrphans_AreStoppedWhereverARoleHasLeft(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		before, after [2]string
+		works         map[string][]string
+		routed        map[string][]string
+	}{
+		"a worker was removed": {
+			before: [2]string{"hosts: [vm3]", "hosts: [vm2, vm3]"},
+			after:  [2]string{"hosts: [vm2, vm3]", "hosts: [vm3]"},
+			works:  map[string][]string{"vm2": {"shop-web-v2"}, "vm3": {"shop-job-v2"}},
+			routed: map[string][]string{"vm2": {"web"}},
+		},
+		"a role with traffic left a host that keeps a worker": {
+			before: [2]string{"hosts: [vm3]", "hosts: [vm2, vm3]"},
+			after:  [2]string{"web: [vm1, vm2]", "web: [vm1]"},
+			works:  map[string][]string{"vm1": {"shop-web-v2"}, "vm2": {"shop-job-v2"}},
+			routed: map[string][]string{"vm1": {"web"}, "vm2": {}},
+		},
+		"roles changed places": {
+			before: [2]string{"web: [vm1, vm2]", "web: [vm1]"},
+			after:  [2]string{"web: [vm1]\n  job:\n    hosts: [vm3]", "web: [vm3]\n  job:\n    hosts: [vm1]"},
+			works:  map[string][]string{"vm1": {"shop-job-v2"}, "vm3": {"shop-web-v2"}},
+			routed: map[string][]string{"vm1": {}, "vm3": {"web"}},
+		},
+		"a worker that must not overlap was renamed": {
+			before: [2]string{"cmd: work hard", "cmd: work hard\n    start: after-barrier"},
+			after:  [2]string{"  job:", "  cron:"},
+			works:  map[string][]string{"vm3": {"shop-cron-v2"}},
+		},
+	} {
+		for kind, extra := range switches() {
+			t.Run(name+" by "+kind, func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t)
+				w.configure(extra)
+				w.replace(c.before[0], c.before[1])
+				w.deploy("v1")
+				w.replace(c.after[0], c.after[1])
+				w.deploy("v2")
+				for host, names := range c.works {
+					w.works(host, names...)
+				}
+				for host, roles := range c.routed {
+					w.isRouted(host, roles...)
+				}
+			})
+		}
+	}
+}
+
+func TestOrphans_StayWithAWarningThatNamesTheCommand(t *testing.T) {
+	t.Parallel()
+	for kind, extra := range switches() {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.configure(extra + "orphans: warn\n")
+			w.deploy("v1")
+			w.renamed("zweb")
+			w.replace("  job:", "  cron:")
+			_, stderr := w.exits(exit.OK, "deploy", "--image", w.image("v2"), "--version", "v2")
+			w.serves("v2")
+			w.isRouted("vm1", "zweb") // Two roles cannot have the same traffic.
+			w.works("vm1", "shop-web-v1", "shop-zweb-v2")
+			w.works("vm3", "shop-cron-v2", "shop-job-v1")
+			stdout, _ := w.exits(exit.OK, "status")
+			for _, want := range []string{"; not configured", "a deploy leaves them (orphans: warn)", "kstep app stale-containers --stop"} {
+				if !strings.Contains(stdout, want) {
+					t.Errorf("no %q in\n%s", want, stdout)
+				}
+			}
+
+			for _, want := range []string{"role job is no longer configured on vm3", "role web is no longer configured on vm1", "kstep app stale-containers --stop"} {
+				if !strings.Contains(stderr, want) {
+					t.Errorf("no %q in\n%s", want, stderr)
+				}
+			}
+			w.exits(exit.OK, "app", "stale-containers", "--stop")
+			w.works("vm1", "shop-zweb-v2")
+			w.works("vm3", "shop-cron-v2")
+		})
+	}
+}
+
+func TestOrphans_AreNotThoseOfAnotherShard(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.deploy("v1")
+	w.replace("  job:", "  cron:")
+	w.renamed("zweb")
+	w.exits(exit.OK, "push", "--image", w.image("v2"), "--version", "v2")
+	for _, stage := range []string{"assets", "env-push", "boot"} {
+		w.exits(exit.OK, stage)
+	}
+	w.exits(exit.OK, "barrier-wait")
+	w.exits(exit.OK, "cutover", "--hosts", "vm3")
+	w.works("vm3", "shop-cron-v2")
+	w.works("vm1", "shop-web-v1", "shop-zweb-v2")
+	w.exits(exit.OK, "cutover", "--roles", "zweb")
+	w.works("vm1", "shop-zweb-v2")
+	w.works("vm2", "shop-zweb-v2")
+	w.isRouted("vm1", "zweb")
+	w.serves("v2")
+}
+
+func TestPrune_RemovesWhatIsLeftOfARoleWithTheReleasesItBelongsTo(t *testing.T) {
+	t.Parallel()
+	for kind, extra := range switches() {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.configure(extra + "retain: 2\n")
+			w.deploy("v1")
+			w.renamed("zweb")
+			w.replace("  job:\n    hosts: [vm3]", "  job:\n    hosts: [vm2, vm3]")
+			w.deploy("v2")
+			if _, kept := w.containersOf("vm1")["shop-web-v1"]; !kept {
+				t.Error("the role that was renamed is gone at once")
+			}
+			w.deploy("v3")
+			for name := range w.containersOf("vm1") {
+				if strings.HasPrefix(name, "shop-web-") {
+					t.Errorf("%s is still there", name)
+				}
+			}
+			for _, folder := range []string{"assets", "cords", "env"} {
+				entries, err := os.ReadDir(filepath.Join(w.hosts["vm1"].Home, ".kstep/shop", folder))
+				if err != nil && !os.IsNotExist(err) {
+					t.Fatal(err)
+				}
+				for _, e := range entries {
+					if strings.HasPrefix(e.Name(), "web") {
+						t.Errorf("%s/%s is still there", folder, e.Name())
+					}
+				}
+			}
+			stdout, _ := w.exits(exit.OK, "app", "images")
+			if strings.Contains(stdout, "acme/shop:v1") {
+				t.Errorf("the image is still there:\n%s", stdout)
+			}
+		})
+	}
+}
