@@ -40,6 +40,7 @@ type world struct {
 	registry *registrytest.Server
 	env      map[string]string
 	stdin    io.Reader
+	programs []string // What images have, besides the application.
 
 	mu  sync.Mutex
 	ops []host.Op
@@ -50,7 +51,8 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{
 		t: t, dir: t.TempDir(), hosts: map[string]*hosttest.Fake{}, registry: registrytest.New(t),
-		env: map[string]string{"HOME": t.TempDir()},
+		env:      map[string]string{"HOME": t.TempDir()},
+		programs: []string{"bin/sh", "usr/bin/wget"}, // As the cord needs them.
 	}
 	var fakes []*hosttest.Fake
 	for _, name := range []string{"vm1", "vm2", "vm3"} {
@@ -121,9 +123,10 @@ func (w *world) image(version string) string {
 	w.t.Helper()
 	var layer bytes.Buffer
 	tw := tar.NewWriter(&layer)
-	for _, path := range []string{ // In this order: always the same image.
+	files := []string{ // In this order: always the same image.
 		"app/assets/app-" + version + ".css", "app/assets/manifest.json", "app/assets/.keys/" + version, "app/packs/" + version + ".js",
-	} {
+	}
+	for _, path := range append(files, w.programs...) {
 		if err := tw.WriteHeader(&tar.Header{Name: path, Mode: 0o644, Size: int64(len(version))}); err != nil {
 			w.t.Fatal(err)
 		}

@@ -35,7 +35,9 @@ type Cutover struct {
 // Proxy is the Traefik that kstep runs on the hosts of proxied roles.
 type Proxy struct {
 	// Switch is how traffic moves: `routes` replaces a file that Traefik
-	// watches; `cord` lets a proxy follow the containers' Docker health.
+	// watches; `cord` lets a proxy follow the containers' Docker health. The
+	// check of the cord runs in the container: the image needs `/bin/sh`, and
+	// `curl` or `wget` unless `healthcheck.cmd` is given.
 	Switch string `json:"switch" jsonschema:"enum=routes,enum=cord,default=routes"`
 	// Image is the Traefik image.
 	Image string `json:"image" jsonschema:"default=traefik:v3.6"`

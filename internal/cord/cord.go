@@ -80,7 +80,8 @@ func Health(hc config.Healthcheck) *engine.Health {
 	cordFile := path.Join(hc.Cord, file)
 	script := strings.Join([]string{
 		"app() { " + appCheck(hc) + "; }",
-		fmt.Sprintf("if [ ! -e '%s' ]; then app >/dev/null 2>&1 && echo '%s'; exit 1; fi", cordFile, Untied),
+		// What a failing check prints is kept: it is the reason that people need.
+		fmt.Sprintf(`if [ ! -e '%s' ]; then said=$(app 2>&1) && echo '%s' || printf '%%s\n' "$said"; exit 1; fi`, cordFile, Untied),
 		"for try in 1 2 3; do app && exit 0; sleep 0.3 2>/dev/null || sleep 1; done",
 		"exit 1",
 	}, "\n")
@@ -90,6 +91,20 @@ func Health(hc config.Healthcheck) *engine.Health {
 		Timeout:  3*hc.Timeout.D() + 3*hc.Interval.D(),
 		Retries:  1,
 	}
+}
+
+// Needs are the programs that the composed check runs in the image: of each
+// group, one is enough. An absolute path is that file; a name is searched for in
+// the image's PATH.
+func Needs(hc config.Healthcheck) [][]string {
+	needs := [][]string{{"/bin/sh"}}
+	switch {
+	case len(hc.Cmd.Exec) > 0:
+		needs = append(needs, hc.Cmd.Exec[:1])
+	case hc.Cmd.Shell == "":
+		needs = append(needs, []string{"curl", "wget"})
+	}
+	return needs
 }
 
 func appCheck(hc config.Healthcheck) string {

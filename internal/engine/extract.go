@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
@@ -54,6 +57,80 @@ func (c *Client) Extract(ctx context.Context, x Extract) error {
 		})
 	}
 	return c.withContainer(ctx, x, volumes, func(string) error { return nil })
+}
+
+// defaultPath is where engines search for programs in an image without PATH.
+const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// Lacks returns the first group of which the image has none: absolute paths are
+// files, names are programs that are searched for in the image's PATH. It is
+// empty if the image has one of each. Nothing of the image is run.
+func (c *Client) Lacks(ctx context.Context, x Extract, groups [][]string) (missing []string, err error) {
+	if _, err := c.ready(ctx); err != nil {
+		return nil, err
+	}
+	err = c.withContainer(ctx, x, nil, func(id string) error {
+		dirs, err := c.searchPath(ctx, id)
+		if err != nil {
+			return err
+		}
+		for _, group := range groups {
+			found, err := c.hasOne(ctx, id, dirs, group)
+			if err != nil {
+				return err
+			}
+			if !found {
+				missing = group
+				return nil
+			}
+		}
+		return nil
+	})
+	return missing, err
+}
+
+func (c *Client) searchPath(ctx context.Context, id string) ([]string, error) {
+	now, err := c.Inspect(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	search := defaultPath
+	for _, variable := range now.Env {
+		if value, ok := strings.CutPrefix(variable, "PATH="); ok && value != "" {
+			search = value
+		}
+	}
+	return strings.Split(search, ":"), nil
+}
+
+// hasOne asks for all candidates at once.
+func (c *Client) hasOne(ctx context.Context, id string, dirs, names []string) (bool, error) {
+	var candidates []string
+	for _, name := range names {
+		if path.IsAbs(name) {
+			candidates = append(candidates, name)
+			continue
+		}
+		for _, dir := range dirs {
+			candidates = append(candidates, path.Join("/", dir, name))
+		}
+	}
+	found, errs := make([]bool, len(candidates)), make([]error, len(candidates))
+	var all sync.WaitGroup
+	for i, candidate := range candidates {
+		all.Go(func() {
+			answer, err := c.api.ContainerStatPath(ctx, id, client.ContainerStatPathOptions{Path: candidate})
+			if cerrdefs.IsNotFound(err) {
+				return
+			}
+			found[i] = err == nil && !answer.Stat.Mode.IsDir()
+			if err != nil {
+				errs[i] = c.fail("find "+candidate, err)
+			}
+		})
+	}
+	all.Wait()
+	return slices.Contains(found, true), errors.Join(errs...)
 }
 
 // cleanUp bounds the removal of the container after an interruption.

@@ -41,7 +41,7 @@ func inspected(r container.InspectResponse) Container {
 		c.Health = string(s.Health.Status)
 		for _, result := range s.Health.Log {
 			if result != nil {
-				c.HealthLog = append(c.HealthLog, strings.TrimSpace(result.Output))
+				c.HealthLog = append(c.HealthLog, bounded(strings.TrimSpace(result.Output)))
 			}
 		}
 	}
@@ -178,3 +178,8 @@ func (f Filter) labels() client.Filters {
 	}
 	return terms
 }
+
+// maxHealthOutput bounds the output of one health check, in bytes.
+const maxHealthOutput = 1000
+
+func bounded(text string) string { return text[:min(len(text), maxHealthOutput)] }

@@ -56,7 +56,7 @@ type Check struct {
 // How tells by what the container is judged, given what is observed of it.
 func (k Check) How(c engine.Container) string {
 	switch {
-	case k.Cord && k.Health.Custom():
+	case k.Cord:
 		return ByCord
 	case k.Health.Custom():
 		return ByHealth
@@ -85,8 +85,10 @@ func (k Check) Wait(ctx context.Context) (string, error) {
 		err = k.http(ctx, first)
 	case ByRunning:
 		err = k.running(ctx, first)
+	case ByCord:
+		err = k.cord(ctx, first)
 	default:
-		err = k.health(ctx, first, how)
+		err = k.health(ctx, first)
 	}
 	return how, err
 }
@@ -143,13 +145,45 @@ func (k Check) running(ctx context.Context, c engine.Container) error {
 	})
 }
 
-func (k Check) health(ctx context.Context, c engine.Container, how string) error {
-	return k.Host.Engine().WaitFor(ctx, c.ID, func(now engine.Container) (bool, error) {
+// cordPatience is how many checks may pass between the first answer over HTTP
+// and the first check in the container that succeeds.
+const cordPatience = 5
+
+// cord waits until the check in the container says that only the cord is
+// missing: this check decides over the traffic later. Without a command of the
+// user's it asks the same as kstep does over HTTP, which is asked first because
+// its answers say more.
+func (k Check) cord(ctx context.Context, c engine.Container) error {
+	if !k.Health.Custom() {
+		if err := k.http(ctx, c); err != nil {
+			return err
+		}
+		limit := cordPatience * (k.Health.Interval.D() + k.Health.Timeout.D())
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, limit,
+			fmt.Errorf("the application answers over HTTP, but its health check in the container did not succeed within %s", limit))
+		defer cancel()
+	}
+	said := ""
+	err := k.Host.Engine().WaitFor(ctx, c.ID, func(now engine.Container) (bool, error) {
 		if err := Ended(now, c.Restarts); err != nil {
 			return false, err
 		}
-		if how == ByCord {
-			return cord.Ready(now), nil
+		if len(now.HealthLog) > 0 {
+			said = now.HealthLog[len(now.HealthLog)-1]
+		}
+		return cord.Ready(now), nil
+	})
+	if err != nil && ctx.Err() != nil && said != "" {
+		err = fmt.Errorf("%w: the health check says: %s", context.Cause(ctx), said)
+	}
+	return err
+}
+
+func (k Check) health(ctx context.Context, c engine.Container) error {
+	return k.Host.Engine().WaitFor(ctx, c.ID, func(now engine.Container) (bool, error) {
+		if err := Ended(now, c.Restarts); err != nil {
+			return false, err
 		}
 		if now.Health == "unhealthy" {
 			return false, unhealthy(now.HealthLog)

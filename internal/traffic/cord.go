@@ -93,7 +93,11 @@ func (s *cordSwitch) Dismiss(ctx context.Context, old []engine.Container) error 
 // waitHealth follows the engine's events. A container that ended meanwhile
 // gets no traffic either, so it counts as unhealthy.
 func (s *cordSwitch) waitHealth(ctx context.Context, c engine.Container, want string) error {
+	said := ""
 	err := s.Host.Engine().WaitFor(ctx, c.ID, func(now engine.Container) (bool, error) {
+		if len(now.HealthLog) > 0 && want == "healthy" {
+			said = now.HealthLog[len(now.HealthLog)-1]
+		}
 		if !now.Running() {
 			if want == "unhealthy" {
 				return true, nil
@@ -102,10 +106,13 @@ func (s *cordSwitch) waitHealth(ctx context.Context, c engine.Container, want st
 		}
 		return now.Health == want, nil
 	})
-	if err != nil {
-		return fmt.Errorf("wait for %s to be %s: %w", c.Name, want, err)
+	if err == nil {
+		return nil
 	}
-	return nil
+	if ctx.Err() != nil && said != "" {
+		return fmt.Errorf("wait for %s to be %s: its health check says: %s: %w", c.Name, want, said, err)
+	}
+	return fmt.Errorf("wait for %s to be %s: %w", c.Name, want, err)
 }
 
 // writeRouter keeps the router in kstep's own file, where one definition holds

@@ -141,6 +141,9 @@ func target(ctx context.Context, in stages.Input, w *stages.Work, from inputs, a
 	if err != nil {
 		return out, err
 	}
+	if err := checkable(ctx, in, w, all); err != nil {
+		return out, err
+	}
 	env := from.env.Targets[w.Target.Key()]
 	for i, one := range all {
 		var err error

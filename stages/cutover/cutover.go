@@ -88,15 +88,7 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 		return stages.Result{Targets: failed}, err
 	}
 	c := &cutover{in: in, hosts: hosts, release: releaseOf(in, from.push)}
-	limits := in.Config.Cutover
-	records, results, err := stages.Waves(ctx, in, limits.Limit, limits.Wait.D(),
-		func(ctx context.Context, w *stages.Work) (state.CutoverTarget, error) {
-			ids, err := from.booted(w.Target.Key())
-			if err != nil {
-				return state.CutoverTarget{}, err
-			}
-			return c.target(ctx, w, ids, from.proven(w.Target.Key()))
-		})
+	records, results, err := c.inOrder(ctx, from)
 	if err == nil {
 		records, err = c.last(ctx, records)
 	}
@@ -124,8 +116,9 @@ func releaseOf(in stages.Input, push state.PushOutputs) ledger.Release {
 	}
 }
 
-// target moves one role on one host.
-func (c *cutover) target(ctx context.Context, w *stages.Work, ids []string, proven bool) (state.CutoverTarget, error) {
+// target moves one role on one host. moved is called as soon as the new
+// containers have the traffic.
+func (c *cutover) target(ctx context.Context, w *stages.Work, ids []string, proven bool, moved func()) (state.CutoverTarget, error) {
 	out := state.CutoverTarget{Containers: ids}
 	w.Containers = ids
 	containers, err := w.Host.Engine().Containers(ctx, engine.Filter{
@@ -141,7 +134,7 @@ func (c *cutover) target(ctx context.Context, w *stages.Work, ids []string, prov
 	host := c.hosts[w.Target.Host]
 	m := &move{
 		in: c.in, w: w, release: c.release, fresh: fresh, old: old, before: host.book.Live(w.Target.Role.Name),
-		proven: proven, out: &out,
+		proven: proven, moved: moved, out: &out,
 	}
 	m.inherit(share(c.in, w.Target, host.orphans))
 	if w.Target.Proxied {
@@ -183,6 +176,7 @@ type move struct {
 	fresh, old []engine.Container
 	before     []string // What served when the stage began, as the ledger has it.
 	proven     bool     // The fresh ones served before, as they are.
+	moved      func()   // Called when the fresh ones have the traffic.
 	out        *state.CutoverTarget
 
 	orphans []stages.Orphan // Their containers are among the old ones.

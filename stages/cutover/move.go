@@ -26,6 +26,7 @@ func (m *move) proxied(ctx context.Context) error {
 	}
 	if m.settled(live) {
 		m.out.Done = true
+		m.moved()
 		return nil
 	}
 	if err := m.able(); err != nil {
@@ -70,6 +71,7 @@ func (m *move) admit(ctx context.Context, to traffic.Switch, word traffic.Word, 
 	}
 	if err == nil {
 		m.out.Switched = time.Now().UTC()
+		m.moved()
 		m.w.Made(toward(m.fresh))
 		m.tookRoutes()
 		return nil

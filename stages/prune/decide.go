@@ -14,7 +14,7 @@ import (
 
 // seen is what a host has.
 type seen struct {
-	host string
+	host    string
 	book    ledger.Ledger
 	all     []engine.Container // Of whatever service.
 	folders []string           // Of assets and cords.

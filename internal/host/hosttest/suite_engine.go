@@ -47,6 +47,7 @@ func suiteEngine(t *testing.T, h host.Host, img string) {
 		"the ports that are exposed are seen":               suite.exposed,
 		"images have names that come and go":                suite.images,
 		"files come out of an image that never ran":         suite.extracts,
+		"programs are found in an image that never ran":     suite.lacks,
 		"a network is made once by many":                    suite.networks,
 		"what is missing is ErrNotFound":                    suite.missing,
 	}

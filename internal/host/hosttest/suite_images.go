@@ -84,6 +84,28 @@ func (s suite) extracts() {
 	}
 }
 
+// lacks looks for programs in an image that is never run.
+func (s suite) lacks() {
+	x := engine.Extract{Image: s.image, Name: suiteName()}
+	for _, tt := range []struct{ groups, want [][]string }{
+		{[][]string{{"/www/index.html"}, {"/missing", "/www/index.html"}}, nil},
+		{[][]string{{"/www/index.html"}, {"no-such-program", "/missing"}}, [][]string{{"no-such-program", "/missing"}}},
+		{[][]string{{"/www"}}, [][]string{{"/www"}}}, // A folder is no program.
+	} {
+		var want []string
+		if len(tt.want) > 0 {
+			want = tt.want[0]
+		}
+		got, err := s.e.Lacks(s.Context(), x, tt.groups)
+		if err != nil || !slices.Equal(got, want) {
+			s.Errorf("of %q: got %q, %v, want %q", tt.groups, got, err, want)
+		}
+	}
+	if _, err := s.e.Inspect(s.Context(), x.Name); !errors.Is(err, engine.ErrNotFound) {
+		s.Errorf("the helper container: got %v, want it gone", err)
+	}
+}
+
 // clear empties a folder from within a container: what the engine put there
 // belongs to root, and the SSH user may be somebody else.
 func (s suite) clear(dir string) {
