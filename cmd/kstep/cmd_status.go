@@ -32,6 +32,9 @@ type statusReport struct {
 	Targets     []targetStatus `json:"targets"`
 	// Orphans are roles that run on these hosts and are not configured there.
 	Orphans []orphanStatus `json:"orphans,omitempty"`
+	// LeftHosts have or had the service and are not in the configuration. They
+	// are not connected to.
+	LeftHosts []leftHostStatus `json:"leftHosts,omitempty"`
 	// Accessories are those on the hosts that the filters leave.
 	Accessories []accessoryStatus `json:"accessories,omitempty"`
 }
@@ -89,7 +92,10 @@ func (p *program) status(ctx context.Context, s *stages.Session) error {
 		sum.Targets = append(sum.Targets, one)
 	}
 	var besideErr, leaseErr, orphanErr error
-	sum.Orphans, orphanErr = orphansBeside(ctx, in, records)
+	answering := without(in, records)
+	sum.Orphans, orphanErr = orphansBeside(ctx, answering)
+	err = errors.Join(err, orphanErr)
+	sum.LeftHosts, orphanErr = leftHosts(ctx, answering)
 	err = errors.Join(err, orphanErr)
 	sum.Accessories, besideErr = accessoriesBeside(ctx, s)
 	err = errors.Join(err, besideErr)

@@ -26,11 +26,34 @@ type orphanStatus struct {
 	Command string `json:"command"`
 }
 
-// orphansBeside are the orphans on the hosts that have answered.
-func orphansBeside(ctx context.Context, in stages.Input, records []state.Target) ([]orphanStatus, error) {
+// leftHostStatus is a host that is not in the configuration any more.
+type leftHostStatus struct {
+	Host string `json:"host"`
+	// Command removes the service from it.
+	Command string `json:"command"`
+}
+
+// without leaves out the hosts that have not answered.
+func without(in stages.Input, records []state.Target) stages.Input {
 	in.Targets = slices.DeleteFunc(slices.Clone(in.Targets), func(t plan.Target) bool {
 		return slices.ContainsFunc(records, func(r state.Target) bool { return r.Host == t.Host && r.Error != nil })
 	})
+	return in
+}
+
+// leftHosts are the hosts that have left the configuration, as the ledgers of
+// the others list them.
+func leftHosts(ctx context.Context, in stages.Input) ([]leftHostStatus, error) {
+	hosts, err := stages.FindLeftHosts(ctx, in)
+	var all []leftHostStatus
+	for _, host := range hosts {
+		all = append(all, leftHostStatus{host, stages.RemoveCommand(in.Config, host)})
+	}
+	return all, err
+}
+
+// orphansBeside are the orphans on the hosts of the input.
+func orphansBeside(ctx context.Context, in stages.Input) ([]orphanStatus, error) {
 	found, err := stages.FindOrphans(ctx, in)
 	var all []orphanStatus
 	for _, o := range found {
@@ -83,6 +106,9 @@ func (o orphanStatus) traffic() string {
 
 // printOrphans says below the table what becomes of the orphans.
 func (p *program) printOrphans(sum statusReport) {
+	for _, one := range sum.LeftHosts {
+		p.result("host %s is no longer configured, but still has the service: %s", one.Host, one.Command)
+	}
 	if len(sum.Orphans) == 0 {
 		return
 	}

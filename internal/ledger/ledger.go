@@ -24,6 +24,9 @@ type Ledger struct {
 	// Service and Destination own the folder that the ledger is in.
 	Service     string `json:"service,omitempty"`
 	Destination string `json:"destination,omitempty"`
+	// Hosts are all hosts that have or had the service, until it is removed from
+	// them. Older versions of kstep did not list them.
+	Hosts []string `json:"hosts,omitempty"`
 	// Generation rises with every change.
 	Generation int       `json:"generation"`
 	Releases   []Release `json:"releases"`

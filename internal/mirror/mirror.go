@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/host"
@@ -135,6 +136,43 @@ func later(into *state.Dir, name string, mirrored []byte) bool {
 		return true
 	}
 	return have.Finished.Before(there.Finished)
+}
+
+// hostReleases bounds how many releases Hosts reads.
+const hostReleases = 10
+
+// Hosts are the hosts that the mirrored releases had: those of the targets in
+// boot's and cutover's files. What cannot be read is left out.
+func (s Store) Hosts(ctx context.Context) ([]string, error) {
+	releases, err := s.Releases(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var hosts []string
+	for _, release := range releases[:min(len(releases), hostReleases)] {
+		entries, err := s.Files.List(ctx, path.Join(s.Dir, release))
+		if err != nil {
+			return nil, fmt.Errorf("list mirrored state: %w", err)
+		}
+		for _, e := range entries {
+			if e.IsDir || e.Size > state.MaxSize || !strings.HasPrefix(e.Name, "boot") && !strings.HasPrefix(e.Name, "cutover") {
+				continue
+			}
+			data, err := s.read(ctx, release, e.Name)
+			if err != nil {
+				return nil, err
+			}
+			f, err := state.Decode(e.Name, data)
+			if err != nil {
+				continue
+			}
+			for _, t := range f.Targets {
+				hosts = append(hosts, t.Host)
+			}
+		}
+	}
+	slices.Sort(hosts)
+	return slices.Compact(hosts), nil
 }
 
 // Keep removes the folders of releases for which keep says no, and returns

@@ -14,6 +14,7 @@ import (
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/ledger"
+	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
 )
@@ -88,6 +89,7 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 		return stages.Result{Targets: failed}, err
 	}
 	c := &cutover{in: in, hosts: hosts, release: releaseOf(in, from.push)}
+	c.warnLeft()
 	records, results, err := c.inOrder(ctx, from)
 	if err == nil {
 		records, err = c.last(ctx, records)
@@ -225,7 +227,8 @@ func (c *cutover) note(ctx context.Context, w *stages.Work, push state.PushOutpu
 		}
 		release := c.release
 		release.Live, release.Roles = live, rolesOn(in, w.Target.Host)
-		return book.Note(release)
+		added := book.AddHosts(slices.Concat(c.hosts[w.Target.Host].known, plan.HostNames(in.All)))
+		return book.Note(release) || added
 	})
 	if err := errors.Join(err, overtaken); err != nil {
 		return err

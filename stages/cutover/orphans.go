@@ -19,6 +19,7 @@ import (
 type sight struct {
 	book    ledger.Ledger
 	orphans []stages.Orphan
+	known   []string // Hosts that have or had the service.
 }
 
 // see reads the ledger, refuses what must not go on, and finds the orphans. The
@@ -39,7 +40,10 @@ func see(ctx context.Context, in stages.Input, w *stages.Work, waited state.Barr
 	if err := survived(ctx, in, w, waited); err != nil {
 		return s, err
 	}
-	s.orphans, err = stages.Orphans(ctx, in, w, all, book)
+	if s.orphans, err = stages.Orphans(ctx, in, w, all, book); err != nil {
+		return s, err
+	}
+	s.known, err = w.KnownHosts(ctx, in, book)
 	return s, err
 }
 

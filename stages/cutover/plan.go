@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 
 	"github.com/kstep/kstep/internal/config"
 	"github.com/kstep/kstep/internal/engine"
@@ -21,6 +22,8 @@ func (Stage) Plan(ctx context.Context, in stages.Input, ahead *stages.Outlook) (
 	if err != nil {
 		return stages.Forecast{}, err
 	}
+	var mu sync.Mutex
+	var known []string
 	targets, results, err := stages.Foresee(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (state.CutoverTarget, error) {
 		key := w.Target.Key()
 		book, err := w.Guarded(ctx)
@@ -53,12 +56,19 @@ func (Stage) Plan(ctx context.Context, in stages.Input, ahead *stages.Outlook) (
 		}
 		err = m.foresee(ctx, ahead)
 		m.foreseeLater(ahead)
+		hosts, knownErr := w.KnownHosts(ctx, in, book)
+		mu.Lock()
+		defer mu.Unlock()
+		known, err = append(known, hosts...), errors.Join(err, knownErr)
 		m.foreseeSpared()
 		return out, err
 	})
 	hosts, _, tasksErr := stages.ForeseeHosts(ctx, in, func(ctx context.Context, w *stages.Work) (struct{}, error) {
 		return struct{}{}, stages.ForeseeTasks(ctx, in, w, config.AfterCutover)
 	})
+	for _, host := range stages.LeftHosts(in, known) {
+		targets = append(targets, stages.Pending{Notes: []string{stages.LeftHost(in.Config, host)}})
+	}
 	return stages.Forecast{
 		Pending: append(targets, hosts...), Outputs: state.CutoverOutputs{Targets: results},
 	}, errors.Join(err, tasksErr)
