@@ -49,17 +49,20 @@ func (o Orphan) Version() string {
 // containers. Those that the filters leave out are no orphans: in.All counts.
 func Orphans(ctx context.Context, in Input, w *Work, containers []engine.Container, book ledger.Ledger) ([]Orphan, error) {
 	byRole := map[string][]engine.Container{}
+	atWork := false // Else all are retained containers of roles that were replaced.
 	for _, c := range engine.With(containers, RoleLabels(in.Config, "")) {
 		if role := c.Labels[engine.LabelRole]; w.isLeft(in, role) {
 			byRole[role] = append(byRole[role], c)
+			atWork = atWork || c.Up()
 		}
 	}
 	for _, role := range book.Roles() {
 		if w.isLeft(in, role) && len(book.Live(role)) > 0 {
 			byRole[role] = slices.Clip(byRole[role]) // Its route may be left without containers.
+			atWork = true
 		}
 	}
-	if len(byRole) == 0 {
+	if !atWork {
 		return nil, nil
 	}
 	routes, err := w.Host.Files().List(ctx, w.Names.RouteDir())

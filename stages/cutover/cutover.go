@@ -123,9 +123,7 @@ func releaseOf(in stages.Input, push state.PushOutputs) ledger.Release {
 func (c *cutover) target(ctx context.Context, w *stages.Work, ids []string, proven bool, moved func()) (state.CutoverTarget, error) {
 	out := state.CutoverTarget{Containers: ids}
 	w.Containers = ids
-	containers, err := w.Host.Engine().Containers(ctx, engine.Filter{
-		Labels: stages.RoleLabels(c.in.Config, w.Target.Role.Name), All: true,
-	})
+	containers, err := c.containers(ctx, w)
 	if err != nil {
 		return out, err
 	}

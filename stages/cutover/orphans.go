@@ -18,6 +18,7 @@ import (
 // sight is what a host is like before the first target moves.
 type sight struct {
 	book    ledger.Ledger
+	all     []engine.Container // Of the service.
 	orphans []stages.Orphan
 	known   []string // Hosts that have or had the service.
 }
@@ -33,7 +34,7 @@ func see(ctx context.Context, in stages.Input, w *stages.Work, waited state.Barr
 	})
 	book, err := w.Guarded(ctx)
 	wg.Wait()
-	s := sight{book: book}
+	s := sight{book: book, all: all}
 	if err = errors.Join(err, listErr); err != nil {
 		return s, err
 	}
@@ -45,6 +46,16 @@ func see(ctx context.Context, in stages.Input, w *stages.Work, waited state.Barr
 	}
 	s.known, err = w.KnownHosts(ctx, in, book)
 	return s, err
+}
+
+// containers are those of the target's role. With waves, the first look may be
+// long ago.
+func (c *cutover) containers(ctx context.Context, w *stages.Work) ([]engine.Container, error) {
+	labels := stages.RoleLabels(c.in.Config, w.Target.Role.Name)
+	if c.in.Config.Cutover.Limit == "" {
+		return engine.With(c.hosts[w.Target.Host].all, labels), nil
+	}
+	return w.Host.Engine().Containers(ctx, engine.Filter{Labels: labels, All: true})
 }
 
 // share are the orphans that the target takes over from.
