@@ -48,11 +48,11 @@ func see(ctx context.Context, in stages.Input, w *stages.Work, waited state.Barr
 	return s, err
 }
 
-// containers are those of the target's role. With waves, the first look may be
-// long ago.
+// containers are those of the target's role. With waves, and for roles that wait
+// for the primary one, the first look may be long ago.
 func (c *cutover) containers(ctx context.Context, w *stages.Work) ([]engine.Container, error) {
 	labels := stages.RoleLabels(c.in.Config, w.Target.Role.Name)
-	if c.in.Config.Cutover.Limit == "" {
+	if c.in.Config.Cutover.Limit == "" && w.Target.Primary {
 		return engine.With(c.hosts[w.Target.Host].all, labels), nil
 	}
 	return w.Host.Engine().Containers(ctx, engine.Filter{Labels: labels, All: true})
