@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
@@ -57,10 +56,12 @@ func (w *Work) StopOrphans(ctx context.Context, in Input, orphans []Orphan) erro
 		proxied = proxied || o.Proxied
 	}
 	if proxied && len(running) > 0 {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(in.Config.Cutover.Drain.D()):
+		front, _, err := Proxy(ctx, w)
+		if err != nil {
+			return err
+		}
+		if _, err := Drain(ctx, in, w, front, running); err != nil {
+			return err
 		}
 	}
 	err := AtOnce(running, func(c engine.Container) error {

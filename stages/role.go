@@ -82,3 +82,12 @@ func Word(w *Work, c engine.Container, runs bool) traffic.Word {
 	}
 	return proxy.NewWord(w.Host, c)
 }
+
+// Unroute removes a role's route, which the config need not know any more, and
+// waits for the proxy to confirm that. Where no proxy runs nothing has to.
+func Unroute(ctx context.Context, w *Work, role string, word traffic.Word) error {
+	if word == nil {
+		return w.Host.Files().Remove(ctx, w.Names.RouteFile(role))
+	}
+	return traffic.Role{Host: w.Host, Names: w.Names, Name: role, Word: word}.RemoveRoute(ctx)
+}

@@ -118,7 +118,17 @@ func stopStale(ctx context.Context, in stages.Input) ([]state.Target, error) {
 			return struct{}{}, err
 		}
 		live := engine.IDs(inService(w.Target, seen))
-		return struct{}{}, stopApp(ctx, in, w, slices.DeleteFunc(seen.Containers, func(c engine.Container) bool { return slices.Contains(live, c.ID) }))
+		stale := slices.DeleteFunc(seen.Containers, func(c engine.Container) bool { return slices.Contains(live, c.ID) || !c.Up() })
+		if w.Target.Proxied && len(stale) > 0 {
+			front, _, err := stages.Proxy(ctx, w)
+			if err != nil {
+				return struct{}{}, err
+			}
+			if _, err := stages.Drain(ctx, in, w, front, stale); err != nil {
+				return struct{}{}, err
+			}
+		}
+		return struct{}{}, stopApp(ctx, in, w, stale)
 	})
 	if err != nil {
 		return records, err

@@ -10,7 +10,7 @@ func defaults() Config {
 		Healthcheck: defaultHealthcheck(),
 		Stop:        defaultStop(),
 		Barrier:     Barrier{Quorum: "1", Timeout: 2 * minute},
-		Cutover:     Cutover{Drain: 300 * second / 1000, Probe: new(true), Timeout: 30 * second},
+		Cutover:     Cutover{Drain: 30 * second, Probe: new(true), Timeout: 30 * second},
 		Orphans:     "stop",
 		Proxy: Proxy{
 			Switch:     "routes",

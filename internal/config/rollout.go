@@ -22,9 +22,11 @@ type Rolling struct {
 // Cutover tells how traffic moves to the new containers.
 type Cutover struct {
 	Rolling
-	// Drain is how long requests in flight may finish on the old container
-	// after the proxy let go of it and before it is asked to stop.
-	Drain Duration `json:"drain" jsonschema:"default=300ms"`
+	// Drain limits the wait for requests in flight. The old container is asked
+	// to stop when the proxy has no connection to it any more, at the latest
+	// after this time; connections that are still open then are counted and
+	// reported. `0` does not wait. A role without traffic is not waited for.
+	Drain Duration `json:"drain" jsonschema:"default=30s"`
 	// Probe sends requests through the proxy while traffic moves and counts
 	// those that fail.
 	Probe *bool `json:"probe" jsonschema:"default=true"`

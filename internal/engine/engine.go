@@ -6,6 +6,7 @@ package engine
 
 import (
 	"errors"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -129,10 +130,12 @@ type Container struct {
 	Exposed []string
 	// Addresses by network name; Inspect and List.
 	Addresses map[string]string
-	Mounts    []Mount
-	Created   time.Time
-	Started   time.Time
-	Finished  time.Time
+	// IPs are all its addresses on all networks, IPv4 and IPv6; Inspect and List.
+	IPs      []netip.Addr
+	Mounts   []Mount
+	Created  time.Time
+	Started  time.Time
+	Finished time.Time
 }
 
 // Running tells whether the container's process runs now.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"maps"
+	"net/netip"
 	"path"
 	"slices"
 	"strconv"
@@ -29,7 +30,7 @@ func inspected(r container.InspectResponse) Container {
 		slices.Sort(c.Exposed)
 	}
 	if r.NetworkSettings != nil {
-		c.Addresses = addresses(r.NetworkSettings.Networks)
+		c.Addresses, c.IPs = addresses(r.NetworkSettings.Networks), ips(r.NetworkSettings.Networks)
 	}
 	s := r.State
 	if s == nil {
@@ -60,7 +61,7 @@ func listed(r container.Summary) Container {
 		}
 	}
 	if r.NetworkSettings != nil {
-		c.Addresses = addresses(r.NetworkSettings.Networks)
+		c.Addresses, c.IPs = addresses(r.NetworkSettings.Networks), ips(r.NetworkSettings.Networks)
 	}
 	switch {
 	case r.Health != nil && r.Health.Status != container.NoHealthcheck:
@@ -112,6 +113,23 @@ func addresses(networks map[string]*network.EndpointSettings) map[string]string 
 			found[name] = endpoint.GlobalIPv6Address.String()
 		}
 	}
+	return found
+}
+
+// ips are sorted, so that two observations of one container are equal.
+func ips(networks map[string]*network.EndpointSettings) []netip.Addr {
+	var found []netip.Addr
+	for _, endpoint := range networks {
+		if endpoint == nil {
+			continue
+		}
+		for _, ip := range []netip.Addr{endpoint.IPAddress, endpoint.GlobalIPv6Address} {
+			if ip.IsValid() {
+				found = append(found, ip)
+			}
+		}
+	}
+	slices.SortFunc(found, netip.Addr.Compare)
 	return found
 }
 

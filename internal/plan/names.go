@@ -200,6 +200,11 @@ func (n Names) Route(role string) string {
 	return n.Base() + "-" + role + "-" + hex.EncodeToString(sum[:3])
 }
 
+// CordService is the name of the load balancer that the labels of a role's
+// containers make, with the cord switch. Traefik drops a load balancer that two
+// containers define differently, so the name changes with what the labels say.
+func (n Names) CordService(role string) string { return n.Route(role) + "-cord" }
+
 func shortDigest(digest string) string {
 	digest = strings.TrimPrefix(digest, "sha256:")
 	if len(digest) > 8 {

@@ -50,9 +50,11 @@ func Container(cfg *config.Config, n Names, t Target, replica int, version, rele
 		hc := cfg.EffectiveHealthcheck(t.Role)
 		cordPath = hc.Cord
 		spec.Health = cord.Health(hc)
-		route := n.Route(t.Role.Name)
+		route := n.CordService(t.Role.Name)
 		spec.Labels["traefik.enable"] = "true"
 		spec.Labels["traefik.http.services."+route+".loadbalancer.server.port"] = fmt.Sprint(hc.Port)
+		// Defined in kstep's own route file, beside the router.
+		spec.Labels["traefik.http.services."+route+".loadbalancer.serverstransport"] = n.Route(t.Role.Name) + "@file"
 		// The real router lives in kstep's own route file: two containers whose
 		// labels define one router differently make Traefik drop it. This one
 		// only keeps Traefik from making a default one for each container.

@@ -20,6 +20,7 @@ import (
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/host"
 	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/traffic"
 )
 
 const (
@@ -78,7 +79,7 @@ func spec(cfg *config.Config, n plan.Names, env environment) engine.Spec {
 		"ping":                                                     "true",
 		"global.checknewversion":                                   "false",
 		"global.sendanonymoususage":                                "false",
-		"serverstransport.forwardingtimeouts.dialtimeout":          "5s",
+		"serverstransport.forwardingtimeouts.dialtimeout":          traffic.DialTimeout.String(),
 		"entrypoints.web.transport.respondingtimeouts.readtimeout": "0s",
 	}
 	mounts := []engine.Mount{{Source: n.RouteDir(), Target: routes, ReadOnly: true}}

@@ -213,6 +213,21 @@ type CutoverTarget struct {
 	Switched time.Time `json:"switched,omitzero"`
 	// Probe counts the requests kstep itself sent through the proxy meanwhile.
 	Probe *Probe `json:"probe,omitempty"`
+	// Drain is how the old containers' requests ended before they were stopped;
+	// absent if there was nothing to wait for.
+	Drain *Drain `json:"drain,omitempty"`
+}
+
+// Drain is the wait for requests in flight before containers are stopped.
+type Drain struct {
+	// WaitedMs is the time between the proxy's confirmation that it sends them
+	// no new requests and the request to stop them.
+	WaitedMs int64 `json:"waitedMs"`
+	// Cut is the number of connections from the proxy that were still open.
+	Cut int `json:"cut"`
+	// Unobserved is set if connections could not be observed on the host. Then
+	// the whole `cutover.drain` was waited, and Cut says nothing.
+	Unobserved bool `json:"unobserved,omitempty"`
 }
 
 // Probe counts requests sent through the proxy during a cutover.
@@ -254,6 +269,9 @@ type AbortTarget struct {
 	Stopped    []string `json:"stopped,omitempty"`
 	// Restarted tells that an old container had been stopped already.
 	Restarted bool `json:"restarted,omitempty"`
+	// Drain is how the requests of the release's containers ended before they
+	// were stopped; absent if there was nothing to wait for.
+	Drain *Drain `json:"drain,omitempty"`
 	// Done tells that the old version serves alone here, as far as there is one.
 	Done bool `json:"done"`
 }

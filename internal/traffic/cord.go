@@ -3,6 +3,7 @@ package traffic
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -21,13 +22,13 @@ var _ Switch = (*cordSwitch)(nil)
 
 func (s *cordSwitch) Live(ctx context.Context, containers []engine.Container) ([]string, error) {
 	routed, err := s.routed(ctx)
-	if err != nil || !routed {
+	if err != nil || routed == "" {
 		return nil, err
 	}
 	var live []string
 	for _, c := range containers {
 		dir := cord.Dir(c, s.Names.CordPrefix(s.Name))
-		if dir == "" || !c.Running() {
+		if dir == "" || !c.Running() || s.service(c) != routed {
 			continue
 		}
 		tied, err := cord.Tied(ctx, s.Host.Files(), dir)
@@ -52,17 +53,24 @@ func (s *cordSwitch) Admit(ctx context.Context, replicas []engine.Container) err
 		}
 	}
 	for _, c := range replicas {
+		if service := s.service(c); service != s.service(replicas[0]) {
+			return fmt.Errorf("containers %s and %s have labels of two versions of kstep: run kstep redeploy", replicas[0].Name, c.Name)
+		}
 		if err := s.waitHealth(ctx, c, "healthy"); err != nil {
 			return err
 		}
 		url := s.url(c)
-		if err := s.confirm(ctx, s.service(), func(urls []string) bool { return slices.Contains(urls, url) }); err != nil {
+		admitted := func(urls []string, known bool) bool { return known && slices.Contains(urls, url) }
+		if err := s.confirm(ctx, s.service(c), admitted); err != nil {
 			return fmt.Errorf("wait for the proxy to route to %s: %w", c.Name, err)
 		}
 	}
+	if len(replicas) == 0 {
+		return nil
+	}
 	// The router comes last: before, it may still name the routes of a release
-	// that was deployed with the other switch.
-	return s.writeRouter(ctx)
+	// that was deployed with the other switch, or by an earlier version of kstep.
+	return s.writeRouter(ctx, s.service(replicas[0]))
 }
 
 func (s *cordSwitch) Dismiss(ctx context.Context, old []engine.Container) error {
@@ -83,7 +91,9 @@ func (s *cordSwitch) Dismiss(ctx context.Context, old []engine.Container) error 
 			return err
 		}
 		url := s.url(c)
-		if err := s.confirm(ctx, s.service(), func(urls []string) bool { return !slices.Contains(urls, url) }); err != nil {
+		// The proxy forgets a service that has no container left.
+		dismissed := func(urls []string, known bool) bool { return !known || !slices.Contains(urls, url) }
+		if err := s.confirm(ctx, s.service(c), dismissed); err != nil {
 			return fmt.Errorf("wait for the proxy to leave %s: %w", c.Name, err)
 		}
 	}
@@ -116,38 +126,50 @@ func (s *cordSwitch) waitHealth(ctx context.Context, c engine.Container, want st
 }
 
 // writeRouter keeps the router in kstep's own file, where one definition holds
-// for all containers; their labels only say the port.
-func (s *cordSwitch) writeRouter(ctx context.Context) error {
-	routed, err := s.routed(ctx)
-	if err != nil || routed {
+// for all containers; their labels only say the port and the transport.
+func (s *cordSwitch) writeRouter(ctx context.Context, service string) error {
+	file, wanted := s.Names.RouteFile(s.Name), routeTo(s.Names.Route(s.Name), s.Config.Proxy, service)
+	now, err := s.Host.Files().Read(ctx, file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := s.Host.Files().WriteVia(ctx, s.Names.ProxyDir(), s.Names.RouteFile(s.Name), s.router(), 0o644); err != nil {
+	if err == nil && bytes.Equal(now, wanted) {
+		return nil
+	}
+	if err := s.Host.Files().WriteVia(ctx, s.Names.ProxyDir(), file, wanted, 0o644); err != nil {
 		return err
 	}
-	if err := s.confirmRouter(ctx, s.Names.Route(s.Name)+"@file", s.service()); err != nil {
+	if err := s.confirmRouter(ctx, s.Names.Route(s.Name)+"@file", service); err != nil {
 		return fmt.Errorf("wait for the proxy to take the route: %w", err)
 	}
 	return nil
 }
 
-// routed tells whether the router is written as this release wants it.
-func (s *cordSwitch) routed(ctx context.Context) (bool, error) {
-	now, err := s.Host.Files().Read(ctx, s.Names.RouteFile(s.Name))
+// routed is the service that the router leads to, or "" without a router.
+func (s *cordSwitch) routed(ctx context.Context) (string, error) {
+	data, err := s.Host.Files().Read(ctx, s.Names.RouteFile(s.Name))
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+		return "", nil
 	}
 	if err != nil {
-		return false, err
+		return "", err
 	}
-	return bytes.Equal(now, s.router()), nil
+	var file routeFile
+	if err := json.Unmarshal(data, &file); err != nil {
+		return "", fmt.Errorf("read route %s: %w", s.Names.RouteFile(s.Name), err)
+	}
+	return file.HTTP.Routers[s.Names.Route(s.Name)].Service, nil
 }
 
-func (s *cordSwitch) router() []byte {
-	return routeTo(s.Names.Route(s.Name), s.Config.Proxy, s.service())
+// service is the load balancer that the container's labels make. Versions of
+// kstep before the drain was observed named it like the route.
+func (s *cordSwitch) service(c engine.Container) string {
+	name := s.Names.Route(s.Name)
+	if own := s.Names.CordService(s.Name); c.Labels["traefik.http.services."+own+".loadbalancer.server.port"] != "" {
+		name = own
+	}
+	return name + "@docker"
 }
-
-func (s *cordSwitch) service() string { return s.Names.Route(s.Name) + "@docker" }
 
 func (s *cordSwitch) url(c engine.Container) string {
 	return fmt.Sprintf("http://%s:%d", c.Addresses[plan.Network], s.Health.Port)

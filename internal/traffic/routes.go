@@ -52,8 +52,8 @@ func (s *routes) Admit(ctx context.Context, replicas []engine.Container) error {
 	if err := s.Host.Files().WriteVia(ctx, s.Names.ProxyDir(), s.Names.RouteFile(s.Name), data, 0o644); err != nil {
 		return err
 	}
-	only := func(now []string) bool {
-		return slices.Equal(slices.Sorted(slices.Values(now)), slices.Sorted(slices.Values(urls)))
+	only := func(now []string, known bool) bool {
+		return known && slices.Equal(slices.Sorted(slices.Values(now)), slices.Sorted(slices.Values(urls)))
 	}
 	if err := s.confirm(ctx, route+"@file", only); err != nil {
 		return fmt.Errorf("wait for the proxy to route to %s: %w", engine.NamesOf(replicas), err)
@@ -78,6 +78,8 @@ type routeFile struct {
 	HTTP struct {
 		Routers  map[string]router  `json:"routers"`
 		Services map[string]service `json:"services,omitempty"`
+		// Transports are how the proxy connects to the containers.
+		Transports map[string]transport `json:"serversTransports,omitempty"`
 	} `json:"http"`
 }
 
@@ -93,7 +95,8 @@ type service struct {
 }
 
 type loadBalancer struct {
-	Servers []server `json:"servers"`
+	Servers   []server `json:"servers"`
+	Transport string   `json:"serversTransport,omitempty"`
 }
 
 type server struct {
@@ -114,8 +117,9 @@ func routeTo(route string, cfg config.Proxy, target string, urls ...string) []by
 	file.HTTP.Routers = map[string]router{route: {
 		Rule: rule(cfg), Service: target, EntryPoints: []string{"web"},
 	}}
+	file.HTTP.Transports = map[string]transport{route: transportOf(cfg)}
 	if len(urls) > 0 {
-		var own loadBalancer
+		own := loadBalancer{Transport: route}
 		for _, url := range urls {
 			own.Servers = append(own.Servers, server{url})
 		}

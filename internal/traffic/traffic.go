@@ -64,11 +64,12 @@ const askPause = 20 * time.Millisecond
 // providersThrottleDuration of Traefik is 2 s, and it applies twice.
 const settle = 5 * time.Second
 
-// confirm asks until the service's servers satisfy done.
-func (r Role) confirm(ctx context.Context, service string, done func(urls []string) bool) error {
+// confirm asks until the service's servers satisfy done; known is false while
+// the proxy has no such service.
+func (r Role) confirm(ctx context.Context, service string, done func(urls []string, known bool) bool) error {
 	return r.ask(ctx, func() (bool, error) {
 		urls, known, err := r.Word.Servers(ctx, service)
-		return err == nil && known && done(urls), err
+		return err == nil && done(urls, known), err
 	})
 }
 

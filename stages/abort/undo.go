@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/kstep/kstep/internal/cord"
 	"github.com/kstep/kstep/internal/engine"
@@ -81,7 +80,7 @@ func (u *undo) move(ctx context.Context) error {
 			return err
 		}
 		u.w.Did("removed the route")
-		return u.drain(ctx)
+		return u.drain(ctx, front)
 	}
 	to := stages.SwitchOf(stages.SwitchKind(u.w, keep[0]), u.in, u.w, stages.Word(u.w, front, runs))
 	if err := to.Admit(moving, keep); err != nil {
@@ -91,16 +90,13 @@ func (u *undo) move(ctx context.Context) error {
 		return fmt.Errorf("move traffic back: %w", err)
 	}
 	u.w.Did("moved traffic back to %s", engine.NamesOf(keep))
-	return u.drain(ctx)
+	return u.drain(ctx, front)
 }
 
-func (u *undo) drain(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-time.After(u.in.Config.Cutover.Drain.D()):
-		return nil
-	}
+// drain lets the new containers finish what they have.
+func (u *undo) drain(ctx context.Context, front engine.Container) (err error) {
+	u.out.Drain, err = stages.Drain(ctx, u.in, u.w, front, u.way.Down)
+	return err
 }
 
 // untie cuts the cords of the containers that go down, so that none is healthy

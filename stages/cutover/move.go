@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/kstep/kstep/internal/barrier"
@@ -32,7 +33,7 @@ func (m *move) proxied(ctx context.Context) error {
 	if err := m.able(); err != nil {
 		return err
 	}
-	front, runs, err := stages.Proxy(ctx, m.w)
+	front, runs, err := m.observe(ctx)
 	if err != nil {
 		return err
 	}
@@ -44,7 +45,7 @@ func (m *move) proxied(ctx context.Context) error {
 	watch := m.watch(ctx, front, runs, len(live)+len(m.routes) > 0)
 	err = m.admit(ctx, to, word, front, live)
 	if err == nil {
-		err = m.retire(ctx, to)
+		err = m.retire(ctx, to, front)
 	}
 	if watch != nil {
 		count := watch.Stop()
@@ -52,6 +53,22 @@ func (m *move) proxied(ctx context.Context) error {
 		m.w.Say("probe: %d requests, %d failed, slowest %d ms", count.Requests, count.Failed, count.SlowestMs)
 	}
 	return err
+}
+
+// observe inspects the proxy and, at the same time, the old containers, whose
+// processes the drain has to know.
+func (m *move) observe(ctx context.Context) (front engine.Container, runs bool, err error) {
+	var seen sync.WaitGroup
+	for i, c := range m.old {
+		seen.Go(func() {
+			if now, err := m.w.Host.Engine().Inspect(ctx, c.ID); err == nil { // Else the drain tries again.
+				m.old[i] = now
+			}
+		})
+	}
+	front, runs, err = stages.Proxy(ctx, m.w)
+	seen.Wait()
+	return front, runs, err
 }
 
 // admit gives the traffic to the new containers and sees with a request for
@@ -117,7 +134,7 @@ func (m *move) back(ctx context.Context, to traffic.Switch, word traffic.Word, l
 
 // retire takes the traffic from the old containers, lets them finish, and stops
 // them.
-func (m *move) retire(ctx context.Context, from traffic.Switch) error {
+func (m *move) retire(ctx context.Context, from traffic.Switch, front engine.Container) error {
 	limit := m.in.Config.Cutover.Timeout.D()
 	leaving, cancel := context.WithTimeoutCause(ctx, limit,
 		exit.Errorf(exit.Deadline, "the proxy did not let go of the old container within %s", limit))
@@ -126,21 +143,19 @@ func (m *move) retire(ctx context.Context, from traffic.Switch) error {
 		return err
 	}
 	m.out.Done = true
-	return m.drainAndStop(ctx)
+	return m.drainAndStop(ctx, front)
 }
 
 // drainAndStop lets the old containers finish, and stops them.
-func (m *move) drainAndStop(ctx context.Context) error {
+func (m *move) drainAndStop(ctx context.Context, front engine.Container) (err error) {
 	if len(m.old) == 0 {
 		return nil
 	}
 	if err := m.cutCords(ctx); err != nil {
 		return err
 	}
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-time.After(m.in.Config.Cutover.Drain.D()):
+	if m.out.Drain, err = stages.Drain(ctx, m.in, m.w, front, m.old); err != nil {
+		return err
 	}
 	return m.stop(ctx)
 }

@@ -16,8 +16,10 @@ import (
 	"strings"
 
 	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/ledger"
 	"github.com/kstep/kstep/internal/state"
+	"github.com/kstep/kstep/internal/traffic"
 	"github.com/kstep/kstep/stages"
 )
 
@@ -40,7 +42,14 @@ func host(ctx context.Context, in stages.Input, w *stages.Work) error {
 		return err
 	}
 	own := engine.With(all, stages.RoleLabels(in.Config, ""))
-	if err := routes(ctx, in, w, own); err != nil {
+	front, runs, err := stages.Proxy(ctx, w)
+	if err != nil {
+		return err
+	}
+	if err := routes(ctx, in, w, own, stages.Word(w, front, runs)); err != nil {
+		return err
+	}
+	if _, err := stages.Drain(ctx, in, w, front, served(in, own, runs)); err != nil {
 		return err
 	}
 	if err := containers(ctx, w, own); err != nil {
@@ -56,7 +65,10 @@ func host(ctx context.Context, in stages.Input, w *stages.Work) error {
 
 // routes take the traffic away first, from roles that the configuration does not
 // know any more, too.
-func routes(ctx context.Context, in stages.Input, w *stages.Work, own []engine.Container) error {
+func routes(ctx context.Context, in stages.Input, w *stages.Work, own []engine.Container, word traffic.Word) error {
+	limit := in.Config.Cutover.Timeout.D()
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, exit.Errorf(exit.Deadline, "the proxy did not confirm within %s", limit))
+	defer cancel()
 	var roles []string
 	for _, t := range in.All {
 		roles = append(roles, t.Role.Name)
@@ -75,11 +87,25 @@ func routes(ctx context.Context, in stages.Input, w *stages.Work, own []engine.C
 		} else if err != nil {
 			return err
 		}
-		if err := file(ctx, w, at); err != nil {
+		if err := stages.Unroute(ctx, w, role, word); err != nil {
 			return err
 		}
+		w.Made(removing(strings.TrimPrefix(at, w.Names.Run+"/")))
 	}
 	return nil
+}
+
+// served are the containers that may have requests in flight. Of a role that the
+// configuration does not know any more it is not known whether it had traffic.
+func served(in stages.Input, own []engine.Container, runs bool) []engine.Container {
+	proxied := map[string]bool{}
+	for _, t := range in.All {
+		proxied[t.Role.Name] = t.Proxied
+	}
+	return slices.DeleteFunc(slices.Clone(own), func(c engine.Container) bool {
+		had, known := proxied[c.Labels[engine.LabelRole]]
+		return !c.Up() || c.Labels[engine.LabelRole] == "" || known && !had || !known && !runs
+	})
 }
 
 // containers end as their roles say, all at once, before any is removed.

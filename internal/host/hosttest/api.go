@@ -245,7 +245,7 @@ func (c *container) inspect() any {
 		"StartedAt": instant(c.started), "FinishedAt": instant(c.finished),
 	}
 	if c.state == "running" {
-		state["Pid"] = 4242
+		state["Pid"] = c.pid
 	}
 	if c.Config.Healthcheck != nil && c.health != "" {
 		state["Health"] = map[string]any{"Status": c.health, "FailingStreak": c.streak, "Log": c.healthLog}

@@ -39,6 +39,9 @@ type Behaviour struct {
 	TLS bool
 	// IgnoreStop goes on until it is killed.
 	IgnoreStop bool
+	// Abrupt ends at once when it is asked to stop, with status 143, whatever
+	// requests it has.
+	Abrupt bool
 }
 
 // Process is what a running container knows of itself.
@@ -58,6 +61,8 @@ type container struct {
 	HostConfig hostConfig
 	networks   map[string][]string // Aliases by network.
 	address    string
+	pid        int
+	sockets    *sockets
 
 	state     string
 	health    string
@@ -253,7 +258,7 @@ func (e *Engine) dialFromHost(name string, port int) (net.Conn, error) {
 		}
 		return nil, nil
 	}
-	return found.dial(inside)
+	return found.dial(gateway, inside)
 }
 
 func (c *container) published(host int) (int, bool) {
@@ -269,13 +274,28 @@ func (c *container) published(host int) (int, bool) {
 	return 0, false
 }
 
-// dial reaches a port of a running container.
-func (c *container) dial(port int) (net.Conn, error) {
+// gateway is the host's own address on the containers' network.
+const gateway = "172.18.0.1"
+
+// dial reaches a port of a running container, from an address on its network.
+func (c *container) dial(from string, port int) (net.Conn, error) {
 	c.engine.mu.Lock()
-	listening, wire := c.listening, c.wire
+	listening, wire, table := c.listening, c.wire, c.sockets
 	c.engine.mu.Unlock()
 	if only := c.behaviour.Port; !listening || only != 0 && only != port {
 		return nil, fmt.Errorf("connect to port %d: %w", port, syscall.ECONNREFUSED)
 	}
-	return wire.dialPort(port)
+	client, server := duplex()
+	return wire.connect(table.track(from, port, client, server))
+}
+
+// Connect opens a connection from one running container to another one's port.
+func (e *Engine) Connect(from, to string, port int) (net.Conn, error) {
+	e.mu.Lock()
+	source, target := e.find(from), e.find(to)
+	e.mu.Unlock()
+	if source == nil || target == nil {
+		return nil, fmt.Errorf("connect %s to %s: no such container", from, to)
+	}
+	return target.dial(source.address, port)
 }

@@ -36,6 +36,7 @@ type Engine struct {
 	changed    chan struct{} // Closed and replaced at every event.
 	ports      map[int]bool  // Host ports that something else has.
 	requests   []string
+	pids       int // The last process.
 }
 
 type network struct {
@@ -52,6 +53,7 @@ func newEngine(f *Fake) *Engine {
 		behaviours: map[string]Behaviour{},
 		changed:    make(chan struct{}),
 		ports:      map[int]bool{},
+		pids:       40_000, // Beside those of programs that commands run.
 	}
 	e.server = &http.Server{Handler: http.HandlerFunc(e.serve)}
 	e.wait.Go(func() { e.server.Serve(e.wire) }) // Until close.

@@ -57,6 +57,8 @@ type Mood struct {
 	NoDockerClient bool // There is no docker program.
 	NoSFTP         bool // sshd has no SFTP.
 	DiskFull       bool // Writes fail for want of space.
+	HiddenProc     bool // /proc is mounted with hidepid=2.
+	NoCommands     bool // sshd runs no programs (ForceCommand internal-sftp).
 	Deaf           bool // Connections are accepted and never answered.
 }
 
@@ -73,6 +75,10 @@ func NewFake(t testing.TB, name string) *Fake {
 	}
 	for _, dir := range []string{f.Home, filepath.Dir(f.Socket)} {
 		must(t, os.MkdirAll(dir, 0o755))
+	}
+	for _, proc := range []string{"proc", "hidden"} {
+		must(t, os.MkdirAll(filepath.Join(root, proc), 0o755))
+		must(t, os.Symlink("/proc/uptime", filepath.Join(root, proc, "uptime")))
 	}
 	must(t, os.WriteFile(f.Socket, nil, 0o600)) // So that it can be seen.
 	f.Engine = newEngine(f)

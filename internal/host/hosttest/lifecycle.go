@@ -31,10 +31,17 @@ func (c *container) start() error {
 			return fmt.Errorf("network %s not found", name)
 		}
 	}
+	address := e.freeAddress()
+	e.pids++
+	table, err := newSockets(e.fake, e.pids, address)
+	if err != nil {
+		return err
+	}
+	c.pid, c.sockets = e.pids, table
 	c.life, c.end = context.WithCancel(context.Background())
 	c.ended = make(chan struct{})
 	c.state, c.started, c.exitCode, c.stopping, c.err = "running", time.Now(), 0, false, ""
-	c.address = e.freeAddress()
+	c.address = address
 	c.listening = false
 	e.emit(c, "start", nil)
 	for _, line := range c.behaviour.Log {
@@ -187,6 +194,7 @@ func healthAfterEnd(health string) string {
 func (c *container) release() {
 	c.listening = false
 	c.address = ""
+	c.sockets.end()
 	if c.end != nil {
 		c.end()
 	}
@@ -201,6 +209,7 @@ func (c *container) release() {
 // kill ends a container without ceremony; the engine is locked.
 func (c *container) kill() {
 	c.stopping = true
+	c.sockets.end()
 	if c.end != nil {
 		c.end()
 	}
@@ -235,6 +244,8 @@ func (c *container) stop(grace time.Duration) {
 	case ignore:
 		wait(ended, grace)
 		c.exit(137)
+	case c.behaviour.Abrupt:
+		c.exit(143)
 	case process != nil:
 		syscall.Kill(-process.Process.Pid, c.stopSignal()) // It may have ended.
 		wait(ended, grace)

@@ -40,12 +40,13 @@ func (l *pipeListener) Close() error {
 
 func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Net: "unix", Name: "fake"} }
 
-func (l *pipeListener) dial() (net.Conn, error) { return l.dialPort(0) }
+func (l *pipeListener) dial() (net.Conn, error) {
+	client, server := duplex()
+	return l.connect(client, server)
+}
 
-// dialPort lets the server see which port was dialled, as its local address.
-func (l *pipeListener) dialPort(port int) (net.Conn, error) {
-	client, pipe := duplex()
-	server := &portConn{pipe, port}
+// connect hands the server its end of a connection.
+func (l *pipeListener) connect(client, server net.Conn) (net.Conn, error) {
 	select {
 	case l.incoming <- server:
 		l.mu.Lock()
@@ -53,6 +54,7 @@ func (l *pipeListener) dialPort(port int) (net.Conn, error) {
 		l.open = append(l.open, server)
 		return client, nil
 	case <-l.done:
+		client.Close()
 		return nil, syscall.ECONNREFUSED
 	}
 }
@@ -92,8 +94,9 @@ func (h *halves) SetDeadline(t time.Time) error {
 
 func (h *halves) SetReadDeadline(t time.Time) error { return h.in.SetReadDeadline(t) }
 
+// portConn lets the server see which port was dialled, as its local address.
 type portConn struct {
-	*halves
+	*serverEnd
 	port int
 }
 

@@ -5,6 +5,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/pkg/sftp"
@@ -41,6 +43,9 @@ func (s *sftpFiles) path(name string) (string, error) {
 			return "", sftp.ErrSSHFxNoSuchFile
 		}
 		return s.f.Home, nil
+	}
+	if inProc, ok := strings.CutPrefix(name, "/proc/"); ok {
+		name = filepath.Join(s.f.proc(), inProc)
 	}
 	if !s.f.inside(name) {
 		return "", sftp.ErrSSHFxPermissionDenied

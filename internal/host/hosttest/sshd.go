@@ -248,6 +248,10 @@ func (f *Fake) command(ctx context.Context, line string, channel ssh.Channel) in
 		bridge(ctx, channel, to)
 		return 0
 	}
+	if mood.NoCommands {
+		return complain(1, "This service allows sftp connections only.")
+	}
+	rest = strings.ReplaceAll(rest, "/proc/", f.proc()+"/")
 	for word := range strings.FieldsSeq(rest) {
 		word = strings.Trim(word, `'"`)
 		if filepath.IsAbs(word) && !f.inside(word) && !isProgram(word) {
@@ -262,6 +266,15 @@ func (f *Fake) command(ctx context.Context, line string, channel ssh.Channel) in
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	return runCommand(cmd, channel)
+}
+
+// proc is the folder that stands for /proc. With hidepid=2 the processes of
+// other users are not in it.
+func (f *Fake) proc() string {
+	if f.Mood().HiddenProc {
+		return filepath.Join(f.Root, "hidden")
+	}
+	return filepath.Join(f.Root, "proc")
 }
 
 // runCommand feeds the input by hand: waiting for the command would otherwise

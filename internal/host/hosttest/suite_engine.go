@@ -45,6 +45,7 @@ func suiteEngine(t *testing.T, h host.Host, img string) {
 		"a missing mount is an error":                       suite.mounts,
 		"an address of a container is reached":              suite.dials,
 		"the ports that are exposed are seen":               suite.exposed,
+		"connections to a container are seen":               suite.sockets,
 		"images have names that come and go":                suite.images,
 		"files come out of an image that never ran":         suite.extracts,
 		"programs are found in an image that never ran":     suite.lacks,

@@ -22,9 +22,11 @@ import (
 type traefik struct {
 	c        *container
 	web, api int
-	transfer *http.Transport
 	files    sync.Map // Of *dynamicFile, by name.
 	started  time.Time
+
+	mu         sync.Mutex
+	transports map[tTransport]*http.Transport // Connections are kept for each.
 }
 
 // loadTime is how long a proxy that was started answers 404 before its files
@@ -32,14 +34,13 @@ type traefik struct {
 const loadTime = 30 * time.Millisecond
 
 func newTraefik(c *container) *traefik {
-	t := &traefik{c: c, web: 80, api: 8080, started: time.Now()}
+	t := &traefik{c: c, web: 80, api: 8080, started: time.Now(), transports: map[tTransport]*http.Transport{}}
 	if port := t.option("entrypoints.web.address"); port != "" {
 		t.web, _ = strconv.Atoi(strings.TrimPrefix(port, ":"))
 	}
 	if port := t.option("entrypoints.traefik.address"); port != "" {
 		t.api, _ = strconv.Atoi(strings.TrimPrefix(port, ":"))
 	}
-	t.transfer = &http.Transport{DialContext: t.dial, DisableKeepAlives: true}
 	return t
 }
 
@@ -73,8 +74,9 @@ func (t *traefik) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 var (
-	serverPort  = regexp.MustCompile(`^traefik\.http\.services\.([^.]+)\.loadbalancer\.server\.port$`)
-	routerLabel = regexp.MustCompile(`^traefik\.http\.routers\.([^.]+)\.(rule|service)$`)
+	transportRef = regexp.MustCompile(`^traefik\.http\.services\.([^.]+)\.loadbalancer\.serverstransport$`)
+	serverPort   = regexp.MustCompile(`^traefik\.http\.services\.([^.]+)\.loadbalancer\.server\.port$`)
+	routerLabel  = regexp.MustCompile(`^traefik\.http\.routers\.([^.]+)\.(rule|service)$`)
 )
 
 func (t *traefik) serveAPI(w http.ResponseWriter, r *http.Request) {
@@ -162,15 +164,33 @@ func (t *traefik) proxy(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadGateway)
 		return
 	}
+	settings, _ := d.transport(d.services[qualified(best.Service, best.Provider)])
 	forward := &httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.SetURL(target)
 			p.Out.Host = p.In.Host
 		},
-		Transport:    t.transfer,
+		Transport:    t.transportFor(settings),
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
 	}
 	forward.ServeHTTP(w, r)
+}
+
+// transportFor keeps the connections of each transport, as Traefik does as long
+// as its settings stay. One without settings of its own has Traefik's defaults.
+func (t *traefik) transportFor(settings tTransport) *http.Transport {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if known := t.transports[settings]; known != nil {
+		return known
+	}
+	idle := 90 * time.Second
+	if d, err := time.ParseDuration(settings.Timeouts.Idle); err == nil {
+		idle = d
+	}
+	made := &http.Transport{DialContext: t.dial, IdleConnTimeout: idle, MaxIdleConnsPerHost: settings.MaxIdlePerHost}
+	t.transports[settings] = made
+	return made
 }
 
 // dial resolves names as the engine's DNS does for those on the same network.
@@ -185,6 +205,7 @@ func (t *traefik) dial(_ context.Context, _, address string) (net.Conn, error) {
 	}
 	e := t.c.engine
 	e.mu.Lock()
+	from, life := t.c.address, t.c.life
 	var found *container
 	for _, c := range e.containers {
 		if c.state == "running" && sharesNetwork(c, t.c) &&
@@ -197,7 +218,14 @@ func (t *traefik) dial(_ context.Context, _, address string) (net.Conn, error) {
 	if found == nil {
 		return nil, fmt.Errorf("lookup %s: no such host", name)
 	}
-	return found.dial(number)
+	if from == "" {
+		return nil, net.ErrClosed // It has ended.
+	}
+	conn, err := found.dial(from, number)
+	if err == nil {
+		context.AfterFunc(life, func() { conn.Close() }) // Its connections end with it.
+	}
+	return conn, err
 }
 
 func sharesNetwork(a, b *container) bool {

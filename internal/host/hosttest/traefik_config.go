@@ -16,8 +16,27 @@ const pingService = "ping@internal"
 
 // dynamic is what Traefik knows, with `@provider` at every name.
 type dynamic struct {
-	routers  map[string]*tRouter
-	services map[string]*tService
+	routers    map[string]*tRouter
+	services   map[string]*tService
+	transports map[string]tTransport
+}
+
+// tTransport is how a service's servers are connected to; the zero one is
+// Traefik's default.
+type tTransport struct {
+	MaxIdlePerHost int `yaml:"maxIdleConnsPerHost"`
+	Timeouts       struct {
+		Idle string `yaml:"idleConnTimeout"`
+	} `yaml:"forwardingTimeouts"`
+}
+
+// transport is false for a service that names one that is not there.
+func (d dynamic) transport(s *tService) (tTransport, bool) {
+	if s.LoadBalancer.Transport == "" {
+		return tTransport{MaxIdlePerHost: 200}, true
+	}
+	found, ok := d.transports[qualified(s.LoadBalancer.Transport, s.Provider)]
+	return found, ok
 }
 
 type tRouter struct {
@@ -35,6 +54,7 @@ type tService struct {
 		Servers []struct {
 			URL string `yaml:"url" json:"url"`
 		} `yaml:"servers" json:"servers"`
+		Transport string `yaml:"serversTransport" json:"serversTransport,omitempty"`
 	} `yaml:"loadBalancer" json:"loadBalancer"`
 	ServerStatus map[string]string `yaml:"-" json:"serverStatus"`
 	Name         string            `yaml:"-" json:"name"`
@@ -43,7 +63,7 @@ type tService struct {
 }
 
 func (t *traefik) read() dynamic {
-	d := dynamic{routers: map[string]*tRouter{}, services: map[string]*tService{}}
+	d := dynamic{routers: map[string]*tRouter{}, services: map[string]*tService{}, transports: map[string]tTransport{}}
 	if t.option("ping") == "true" {
 		d.services[pingService] = &tService{}
 	}
@@ -53,21 +73,25 @@ func (t *traefik) read() dynamic {
 	if t.option("providers.docker") == "true" {
 		t.readLabels(d)
 	}
-	for name, r := range d.routers {
-		r.Name, r.Status = name, "enabled"
-		_, r.Provider, _ = strings.Cut(name, "@")
-		if _, ok := d.services[qualified(r.Service, r.Provider)]; !ok {
-			r.Status = "disabled"
-		}
-		if r.Priority == 0 {
-			r.Priority = len(r.Rule)
-		}
-	}
 	for name, s := range d.services {
 		s.Name, s.Status, s.ServerStatus = name, "enabled", map[string]string{}
 		_, s.Provider, _ = strings.Cut(name, "@")
 		for _, server := range s.LoadBalancer.Servers {
 			s.ServerStatus[server.URL] = "UP"
+		}
+	}
+	for name, r := range d.routers {
+		r.Name, r.Status = name, "enabled"
+		_, r.Provider, _ = strings.Cut(name, "@")
+		service, ok := d.services[qualified(r.Service, r.Provider)]
+		if ok {
+			_, ok = d.transport(service)
+		}
+		if !ok {
+			r.Status = "disabled"
+		}
+		if r.Priority == 0 {
+			r.Priority = len(r.Rule)
 		}
 	}
 	return d
@@ -100,6 +124,9 @@ func (t *traefik) readFiles(d dynamic, dir string) {
 		for name, s := range file.HTTP.Services {
 			d.services[name+"@file"] = &s
 		}
+		for name, one := range file.HTTP.ServersTransports {
+			d.transports[name+"@file"] = one
+		}
 	}
 }
 
@@ -109,6 +136,8 @@ type dynamicFile struct {
 	HTTP struct {
 		Routers  map[string]tRouter  `yaml:"routers"`
 		Services map[string]tService `yaml:"services"`
+
+		ServersTransports map[string]tTransport `yaml:"serversTransports"`
 	} `yaml:"http"`
 }
 
@@ -126,11 +155,20 @@ func (t *traefik) parsed(name string, data []byte) *dynamicFile {
 	return file
 }
 
-// readLabels follows the containers that run and are not sick.
+// readLabels follows the containers that run and are not sick. A service that two
+// of them define differently is dropped.
 func (t *traefik) readLabels(d dynamic) {
 	e := t.c.engine
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	defined := map[string]string{}
+	defer func() {
+		for name, transport := range defined {
+			if transport == conflict {
+				delete(d.services, name)
+			}
+		}
+	}()
 	for _, c := range e.containers {
 		if c.state != "running" || c.health == "starting" || c.health == "unhealthy" || c.Config.Labels["traefik.enable"] != "true" {
 			continue
@@ -143,6 +181,12 @@ func (t *traefik) readLabels(d dynamic) {
 					d.services[name] = &tService{}
 				}
 				lb := &d.services[name].LoadBalancer
+				lb.Transport = c.transportLabel(m[1])
+				if before, ok := defined[name]; ok && before != lb.Transport {
+					defined[name] = conflict
+				} else {
+					defined[name] = lb.Transport
+				}
 				lb.Servers = append(lb.Servers, struct {
 					URL string `yaml:"url" json:"url"`
 				}{fmt.Sprintf("http://%s:%s", c.address, value)})
@@ -160,4 +204,16 @@ func (t *traefik) readLabels(d dynamic) {
 			}
 		}
 	}
+}
+
+// conflict stands for the transport of a service that is defined in two ways.
+const conflict = "\x00"
+
+func (c *container) transportLabel(service string) string {
+	for label, value := range c.Config.Labels {
+		if m := transportRef.FindStringSubmatch(label); m != nil && m[1] == service {
+			return value
+		}
+	}
+	return ""
 }
