@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"strconv"
@@ -43,6 +44,8 @@ func newHandler(f flags) http.Handler {
 	})
 	mux.HandleFunc("GET /env/{name}", serveEnv)
 	mux.HandleFunc("GET /header/{name}", serveHeader)
+	mux.HandleFunc("GET /events", serveEvents)
+	mux.HandleFunc("GET /socket", serveSocket)
 	mux.HandleFunc("GET /body", serveBody)
 	mux.Handle("GET /assets/", http.StripPrefix("/assets/", http.FileServer(http.Dir(assetsDir))))
 	return mux
@@ -62,6 +65,33 @@ func serveEnv(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
 	fmt.Fprint(w, value)
+}
+
+// serveEvents sends an event and keeps the stream open until the client leaves.
+func serveEvents(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	fmt.Fprintf(w, "data: version %s\n\n", version())
+	if err := http.NewResponseController(w).Flush(); err != nil {
+		return
+	}
+	<-r.Context().Done()
+}
+
+// serveSocket accepts an upgrade, as a WebSocket server does, and sends back what
+// it gets.
+func serveSocket(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Upgrade") == "" {
+		http.Error(w, "not an upgrade", http.StatusBadRequest)
+		return
+	}
+	conn, both, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	defer conn.Close()
+	_, _ = fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", r.Header.Get("Upgrade"))
+	_, _ = io.Copy(conn, both)
 }
 
 // serveBody answers with n bytes.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -171,6 +173,7 @@ func (t *traefik) proxy(w http.ResponseWriter, r *http.Request) {
 			p.Out.Host = p.In.Host
 		},
 		Transport:    t.transportFor(settings),
+		ErrorLog:     log.New(io.Discard, "", 0), // Streams that are cut are no news.
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
 	}
 	forward.ServeHTTP(w, r)
