@@ -55,7 +55,8 @@ type Accessory struct {
 	// `local:remote[:ro]`. A relative one is made below the run directory; its
 	// content stays when the container goes.
 	Directories []Mounted `json:"directories,omitempty"`
-	// Volumes are mounts in Docker's short form `source:target[:ro]`.
+	// Volumes are mounts in Docker's short form `source:target[:options]`, as the
+	// top-level ones.
 	Volumes []string `json:"volumes,omitempty"`
 	// Labels are labels of its container. The top-level ones are not for
 	// accessories.

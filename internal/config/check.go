@@ -21,6 +21,7 @@ func (c *checker) semantics(kstepVersion string) {
 	}
 	c.roles()
 	c.lengths()
+	c.volumes([]string{"volumes"}, c.cfg.Volumes)
 	c.tags()
 	c.assets(nil, c.cfg.AssetPath, c.cfg.AssetPaths)
 	c.assetRules()
@@ -62,6 +63,7 @@ func (c *checker) roles() {
 		}
 		c.assets(segs, role.AssetPath, role.AssetPaths)
 		c.labels(below("labels"), role.Labels)
+		c.volumes(below("volumes"), role.Volumes)
 		c.options(below("options"), role)
 		if role.Stop != nil {
 			c.stop(below("stop"), *role.Stop)

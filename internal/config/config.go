@@ -59,7 +59,11 @@ type Config struct {
 	// Labels are extra labels for every container.
 	Labels map[string]string `json:"labels,omitempty"`
 	// Volumes are extra mounts for every container, in Docker's short form
-	// `source:target[:ro]`.
+	// `source:target[:options]`. Options, several by comma: `ro`, `rw`; `z`, `Z`
+	// (SELinux); `nocopy` for a named volume; for a folder of the host `shared`,
+	// `slave`, `private`, `rshared`, `rslave`, `rprivate`, and `cached`,
+	// `delegated`, `consistent`. A folder of the host has to be there; with `z` or
+	// `Z` the engine makes a missing one, which belongs to root.
 	Volumes []string `json:"volumes,omitempty"`
 
 	// Accessories are containers beside the application that no deploy touches,

@@ -143,7 +143,7 @@ func TestLoad_SaysWhatIsWrongAndWhere(t *testing.T) {
 		"an octal port":                        {base + "healthcheck: {port: 0777}\n", `kstep.yml:4:21: healthcheck.port: must be a whole number, not text`},
 		"yes for true":                         {base + "ssh: {sudo: yes}\n", `kstep.yml:4:13: ssh.sudo: must be true or false, not text`},
 		"a map where text belongs":             {base + "hooks_path: {a: b}\n", `kstep.yml:4:1: hooks_path: must be text, not a map`},
-		"a volume without target":              {base + "volumes: [/data]\n", `kstep.yml:4:11: volumes[0]: must be source:target or source:target:ro; the source is an absolute path or a volume's name, the target an absolute path`},
+		"a volume without target":              {base + "volumes: [/data]\n", `kstep.yml:4:11: volumes[0]: must be source:target or source:target:options, such as ro,z; the source is an absolute path or a volume's name, the target an absolute path`},
 		"a platform without architecture":      {base + "builder: {platforms: [linux]}\n", `kstep.yml:4:23: builder.platforms[0]: must be a platform such as linux/amd64 or linux/arm/v7`},
 		"two passwords":                        {base + "registry: {username: a, password: [A, B]}\n", `kstep.yml:4:25: registry.password: must have no more than one entry`},
 		"a user without password":              {base + "registry: {username: a}\n", `kstep.yml:4:1: registry.password: is missing; name the secret that holds it, as a list`},

@@ -107,6 +107,7 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 	info := Info{
 		Version: answer.Info.ServerVersion, APIVersion: v.String(),
 		Name: answer.Info.Name, Storage: answer.Info.Driver,
+		OS: answer.Info.OSType, Architecture: answer.Info.Architecture,
 	}
 	info.Now, _ = time.Parse(time.RFC3339Nano, answer.Info.SystemTime)
 	for _, pair := range answer.Info.DriverStatus {

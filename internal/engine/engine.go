@@ -23,6 +23,9 @@ var (
 	ErrRegistry     = errors.New("the registry did not answer")
 	ErrPortTaken    = errors.New("port is already taken")
 	ErrDiskFull     = errors.New("no space left on the host")
+	ErrNoFolder     = errors.New("a mounted folder is not on the host")
+	ErrNoNetwork    = errors.New("no free network on the host")
+	ErrPlatform     = errors.New("image is for another platform")
 	ErrUnreachable  = errors.New("the engine did not answer")
 )
 
@@ -76,6 +79,16 @@ type Mount struct {
 	Source   string `json:"source"` // Absolute host path, or a volume's name.
 	Target   string `json:"target"`
 	ReadOnly bool   `json:"readOnly,omitempty"`
+
+	// What follows is asked for, and not observed.
+
+	// Relabel is z or Z, SELinux's label.
+	Relabel string `json:"relabel,omitempty"`
+	// NoCopy leaves a new volume empty.
+	NoCopy bool `json:"noCopy,omitempty"`
+	// Propagation and Consistency are those of a host folder.
+	Propagation string `json:"propagation,omitempty"`
+	Consistency string `json:"consistency,omitempty"`
 }
 
 // Port publishes a container port on the host.
@@ -171,6 +184,9 @@ type Info struct {
 	APIVersion string // Negotiated: what requests are made with.
 	Name       string // The host name the engine sees.
 	Storage    string // Storage driver, such as `overlay2`.
+	// OS and Architecture are those of the machine, as its kernel names them:
+	// `linux` and `x86_64`.
+	OS, Architecture string
 	// Containerd tells that images live in containerd's store, where an image
 	// ID is a manifest digest instead of a config digest.
 	Containerd bool

@@ -80,6 +80,22 @@ func TestCreateRequest_SendsOnlyNewEnginesTheFieldsTheyKnow(t *testing.T) {
 	}
 }
 
+func TestCreateRequest_AsksForTheOptionsOfMounts(t *testing.T) {
+	spec := Spec{Mounts: []Mount{
+		{Source: "/srv/a", Target: "/a", Relabel: "Z", ReadOnly: true, Propagation: "rslave"},
+		{Source: "data", Target: "/b", Relabel: "z", NoCopy: true},
+		{Source: "data", Target: "/c", NoCopy: true},
+		{Source: "/srv/d", Target: "/d", Propagation: "rshared", Consistency: "cached"},
+	}}
+	got := createRequest(spec, version{1, 41}).HostConfig
+	if want := []string{"/srv/a:/a:Z,ro,rslave", "data:/b:z,nocopy"}; !slices.Equal(got.Binds, want) {
+		t.Errorf("got the binds %q, want %q", got.Binds, want)
+	}
+	if len(got.Mounts) != 2 || !got.Mounts[0].VolumeOptions.NoCopy || got.Mounts[1].BindOptions.Propagation != "rshared" || got.Mounts[1].Consistency != "cached" {
+		t.Errorf("got the mounts %+v", got.Mounts)
+	}
+}
+
 func TestSpecDigest_CoversAllButItsOwnLabelAndSecretValues(t *testing.T) {
 	base := Spec{Name: "a", Labels: map[string]string{"x": "1"}, EnvFingerprint: "f"}
 	digest := base.Digest()
@@ -118,6 +134,12 @@ func TestClassify_KnowsTheEnginesWords(t *testing.T) {
 		"20.10, port of a process":    {"driver failed programming external connectivity on endpoint x (y): Error starting userland proxy: listen tcp4 0.0.0.0:8080: bind: address already in use", ErrPortTaken, "port 8080"},
 		"29, port of a process":       {"failed to set up container networking: driver failed programming external connectivity on endpoint x (y): failed to bind host port 0.0.0.0:80/tcp: address already in use", ErrPortTaken, "port 80"},
 		"28, port of a container":     {"failed to set up container networking: driver failed programming external connectivity on endpoint x (y): Bind for :::443 failed: port is already allocated", ErrPortTaken, "port 443"},
+		"no bind folder":              {`invalid mount config for type "bind": bind source path does not exist: /srv/shop/storage`, ErrNoFolder, "make the folder on vm1: mkdir -p /srv/shop/storage (and chown it"},
+		"no folder with a blank":      {`invalid mount config for type "bind": bind source path does not exist: /srv/my $(data)`, ErrNoFolder, "make the folder on vm1: mkdir -p its path (and"},
+		"20.10, no free network":      {"could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the network", ErrNoNetwork, "docker network prune"},
+		"28, no free network":         {"all predefined address pools have been fully subnetted", ErrNoNetwork, "default-address-pools"},
+		"another processor":           {"no matching manifest for linux/amd64 in the manifest list entries", ErrPlatform, "builder.platforms"},
+		"its program":                 {`failed to create task for container: exec: "/app": exec format error`, ErrPlatform, "processor of vm1"},
 		"full disk":                   {"failed to register layer: write /x: no space left on device", ErrDiskFull, "vm1"},
 		"no login":                    {`Head "https://r/v2/x/manifests/1": no basic auth credentials`, ErrUnauthorized, ""},
 		"wrong login":                 {`Head "https://r/v2/x/manifests/1": unauthorized: authentication required`, ErrUnauthorized, ""},

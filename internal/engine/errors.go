@@ -119,6 +119,12 @@ func classify(text, host string) (kind error, hints []string) { //nolint:revive,
 		return ErrPortTaken, []string{fmt.Sprintf("something on %s uses %s: ss -ltnp, docker ps", host, port)}
 	case has("unauthorized", "authentication required", "no basic auth credentials", "access denied", "requested access to the resource is denied", "incorrect username or password"):
 		return ErrUnauthorized, nil
+	case has("bind source path does not exist"):
+		return ErrNoFolder, []string{missingFolder(text, host)}
+	case has("non-overlapping ipv4 address pool", "predefined address pools have been fully subnetted"):
+		return ErrNoNetwork, []string{fmt.Sprintf("%s has no free network: remove unused ones there with docker network prune, or list more under default-address-pools in /etc/docker/daemon.json", host)}
+	case has("no matching manifest for", "exec format error"):
+		return ErrPlatform, []string{fmt.Sprintf("the image is not made for the processor of %s: build it for that one (builder.platforms), or take an image that is", host)}
 	case has("server gave http response to https client"):
 		return ErrRegistry, []string{fmt.Sprintf("the registry speaks plain HTTP: list it under insecure-registries in /etc/docker/daemon.json on %s", host)}
 	case has("manifest unknown", "name unknown", "repository does not exist", "not found: manifest"):
@@ -131,6 +137,20 @@ func classify(text, host string) (kind error, hints []string) { //nolint:revive,
 		return nil, nil
 	}
 }
+
+// missingFolder says how to make a bind folder that is not there. Its path comes
+// from the engine, so it goes into a command only if it needs no quotes.
+func missingFolder(text, host string) string {
+	_, folder, _ := strings.Cut(text, "bind source path does not exist: ")
+	folder, _, _ = strings.Cut(folder, "\n")
+	command := "mkdir -p its path"
+	if plainPath.MatchString(folder) {
+		command = "mkdir -p " + folder
+	}
+	return fmt.Sprintf("make the folder on %s: %s (and chown it to the user that the container runs as, where that is not root)", host, command)
+}
+
+var plainPath = regexp.MustCompile(`^/[A-Za-z0-9._/@+-]*$`)
 
 // Ended tells why ctx ended, or nil while it did not. The cause keeps its
 // wording and exit code, and the result still is ctx.Err() to errors.Is.

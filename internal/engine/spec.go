@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"path"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
@@ -49,6 +50,7 @@ func createRequest(s Spec, api version) client.ContainerCreateOptions {
 		RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyMode(s.Restart)},
 		LogConfig:     container.LogConfig{Type: s.Log.Driver, Config: s.Log.Options},
 		Mounts:        mounts(s.Mounts, api),
+		Binds:         binds(s.Mounts),
 	}
 	config.ExposedPorts, hostConfig.PortBindings = ports(s.Ports)
 	apply(s.Options, config, hostConfig)
@@ -104,6 +106,9 @@ func healthcheck(h *Health) *container.HealthConfig {
 func mounts(wanted []Mount, api version) []mount.Mount {
 	var list []mount.Mount
 	for _, m := range wanted {
+		if m.Relabel != "" {
+			continue
+		}
 		kind := mount.TypeVolume
 		if path.IsAbs(m.Source) {
 			kind = mount.TypeBind
@@ -114,7 +119,42 @@ func mounts(wanted []Mount, api version) []mount.Mount {
 			// kernels before 5.12 unless it may fall back; this is the fall-back.
 			one.BindOptions = &mount.BindOptions{ReadOnlyNonRecursive: true}
 		}
+		if m.Propagation != "" {
+			if one.BindOptions == nil {
+				one.BindOptions = &mount.BindOptions{}
+			}
+			one.BindOptions.Propagation = mount.Propagation(m.Propagation)
+		}
+		if m.NoCopy {
+			one.VolumeOptions = &mount.VolumeOptions{NoCopy: true}
+		}
+		one.Consistency = mount.Consistency(m.Consistency)
 		list = append(list, one)
+	}
+	return list
+}
+
+// binds are the mounts with a label of SELinux, which only this older form of
+// the API has.
+func binds(wanted []Mount) []string {
+	var list []string
+	for _, m := range wanted {
+		if m.Relabel == "" {
+			continue
+		}
+		options := []string{m.Relabel}
+		if m.ReadOnly {
+			options = append(options, "ro")
+		}
+		if m.NoCopy {
+			options = append(options, "nocopy")
+		}
+		for _, option := range []string{m.Propagation, m.Consistency} {
+			if option != "" {
+				options = append(options, option)
+			}
+		}
+		list = append(list, m.Source+":"+m.Target+":"+strings.Join(options, ","))
 	}
 	return list
 }

@@ -86,7 +86,7 @@ func Table() []Meaning {
 	return []Meaning{
 		{OK, "done, or already so"},
 		{ChangesPending, "changes are pending (plan --detailed-exitcode)"},
-		{Failed, "failed; the old version still serves"},
+		{Failed, "failed before traffic moved; the old version, if there is one, keeps serving"},
 		{RolledBack, "failed and rolled back"},
 		{Partial, "some targets done, others not"},
 		{BarrierClosed, "barrier closed: the primary role did not become ready"},

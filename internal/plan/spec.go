@@ -3,9 +3,7 @@ package plan
 import (
 	"fmt"
 	"maps"
-	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/kstep/kstep/internal/config"
 	"github.com/kstep/kstep/internal/cord"
@@ -142,10 +140,10 @@ func health(cfg *config.Config, t Target) *engine.Health {
 func mounts(volumes []string, assets []state.AssetVolume) []engine.Mount {
 	var all []engine.Mount
 	for _, v := range volumes {
-		parts := strings.Split(v, ":")
+		one := config.ParseVolume(v)
 		all = append(all, engine.Mount{
-			Source: parts[0], Target: parts[1],
-			ReadOnly: len(parts) > 2 && slices.Contains(strings.Split(parts[2], ","), "ro"),
+			Source: one.Source, Target: one.Target, ReadOnly: one.ReadOnly,
+			Relabel: one.Relabel, NoCopy: one.NoCopy, Propagation: one.Propagation, Consistency: one.Consistency,
 		})
 	}
 	for _, a := range assets {

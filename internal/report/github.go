@@ -108,13 +108,22 @@ func (g *GitHub) endGroup() {
 // folded away are not seen in the log.
 func (g *GitHub) annotateFailed() {
 	for _, e := range g.failed {
-		title := oneLine(e.Stage + " on " + e.Host)
-		if e.Role != "" {
-			title = oneLine(e.Stage + " of " + e.Role + " on " + e.Host)
-		}
-		g.annotate("error", title, e)
+		g.annotate("error", titleOf(e), e)
 	}
 	g.failed = nil
+}
+
+// titleOf is what failed where, such as `boot of web on vm1`. Commands that are
+// no stage leave its name out.
+func titleOf(e Event) string {
+	title := e.Stage
+	switch {
+	case e.Role != "" && title != "":
+		title += " of " + e.Role
+	case e.Role != "":
+		title = e.Role
+	}
+	return oneLine(strings.TrimPrefix(title+" on "+e.Host, " "))
 }
 
 func (g *GitHub) annotate(name, title string, e Event) {

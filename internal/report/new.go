@@ -39,9 +39,9 @@ func New(opt Options) Sink {
 		files.write = append(files.write, junitFile(opt.JUnit))
 	}
 	if len(files.write) == 0 {
-		return log(opt)
+		return &staged{Sink: log(opt)}
 	}
-	return Multi{log(opt), files}
+	return &staged{Sink: Multi{log(opt), files}}
 }
 
 func log(opt Options) Sink {

@@ -45,7 +45,7 @@ func refine(s *jsonschema.Schema) {
 
 	const inContainer = "must be an absolute path in the container"
 	for _, def := range []string{"", "Role", "Accessory"} {
-		pattern(p(def, "volumes").Items, `^(/[^:]*|[A-Za-z0-9][A-Za-z0-9_.-]*):/[^:]*(:(ro|rw))?$`, "must be source:target or source:target:ro; the source is an absolute path or a volume's name, the target an absolute path")
+		pattern(p(def, "volumes").Items, `^(/[^:]*|[A-Za-z0-9][A-Za-z0-9_.-]*):/[^:]*(:[A-Za-z]+(,[A-Za-z]+)*)?$`, "must be source:target or source:target:options, such as ro,z; the source is an absolute path or a volume's name, the target an absolute path")
 	}
 	for _, def := range []string{"", "Role"} {
 		pattern(p(def, "asset_path"), `^/[^:]*[^:/]$`, inContainer)

@@ -60,7 +60,11 @@ func image(ctx context.Context, in stages.Input, w *stages.Work, push state.Push
 		return err
 	}
 	have, missing, err := look(ctx, w, push)
-	if missing {
+	tag := tagOf(in, push)
+	if err == nil && !have.Tagged(tag) { // Else a run before this one has checked it.
+		err = suits(ctx, w, push)
+	}
+	if err == nil && missing {
 		have, err = pull(ctx, in, w, push)
 	}
 	if err != nil {
@@ -69,7 +73,6 @@ func image(ctx context.Context, in stages.Input, w *stages.Work, push state.Push
 	if err := same(have, push); err != nil {
 		return err
 	}
-	tag := tagOf(in, push)
 	if !have.Tagged(tag) {
 		if err := w.Host.Engine().Tag(ctx, push.Reference(), tag); err != nil {
 			return err

@@ -36,12 +36,18 @@ func foreseeImage(ctx context.Context, in stages.Input, w *stages.Work, push sta
 	if err != nil {
 		return err
 	}
+	tag := tagOf(in, push)
+	if !have.Tagged(tag) {
+		if err := suits(ctx, w, push); err != nil {
+			return err
+		}
+	}
 	if missing {
 		w.Intend(pulling(in, push))
 	} else if err := same(have, push); err != nil {
 		return err
 	}
-	if tag := tagOf(in, push); !have.Tagged(tag) {
+	if !have.Tagged(tag) {
 		w.Intend(tagging(tag))
 	}
 	return nil

@@ -1,7 +1,7 @@
 // Package barrierwait is the stage that waits for the new containers to be
 // ready, and decides for the whole release: enough primary containers are
 // ready and the barrier opens, or they never will be, and all new containers
-// are stopped again while the old version serves on (S2).
+// are stopped again while the old version keeps serving (S2).
 package barrierwait
 
 import (
@@ -76,7 +76,7 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 		stopOthers(ctx, in, boot)
 	}
 	err = exit.With(exit.BarrierClosed, errors.Join(closed, stopAll(ctx, in, boot)),
-		append(slices.Compact(g.hints), "the old version serves on; mend the cause and deploy again")...)
+		append(slices.Compact(g.hints), stages.OldVersion(g.books...)+"; correct the cause and deploy again")...)
 	return stages.Result{Targets: records, Outputs: outputs, Changed: true}, err
 }
 
@@ -88,9 +88,13 @@ func (g *gate) wait(ctx context.Context, w *stages.Work) (state.BarrierTarget, e
 		return state.BarrierTarget{}, exit.With(exit.MissingState, errors.New("boot has not started it"),
 			fmt.Sprintf("run kstep boot --roles %s --hosts %s", w.Target.Role.Name, w.Target.Host))
 	}
-	if _, err := w.Guarded(ctx); err != nil {
+	book, err := w.Guarded(ctx)
+	if err != nil {
 		return state.BarrierTarget{}, err
 	}
+	g.mu.Lock()
+	g.books = append(g.books, book)
+	g.mu.Unlock()
 	out := state.BarrierTarget{Containers: booted.IDs()}
 	w.Containers = booted.IDs()
 	if booted.Waiting {

@@ -36,6 +36,7 @@ type gate struct {
 	verdict state.Verdict
 	settled chan struct{} // Closed when verdict is final.
 	decided bool          // This process made the verdict.
+	books   []ledger.Ledger
 	reasons []reason
 	hints   []string
 	noticed []string
@@ -58,7 +59,7 @@ func newGate(ctx context.Context, in stages.Input, boot state.BootOutputs) (*gat
 	if err != nil {
 		return nil, err
 	}
-	g := &gate{in: in, boot: boot, settled: make(chan struct{})}
+	g := &gate{in: in, boot: boot, settled: make(chan struct{}), books: []ledger.Ledger{book}}
 	if g.before, err = state.OwnOutputs[state.BarrierWaitOutputs](in.Own); err != nil {
 		return nil, err
 	}

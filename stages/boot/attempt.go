@@ -14,6 +14,8 @@ import (
 // attempt is the try at the barrier that this run of boot belongs to.
 type attempt struct {
 	in stages.Input
+	// old says whether an old version serves.
+	old string
 
 	mu    sync.Mutex
 	begun bool
@@ -31,7 +33,7 @@ func (a *attempt) open(ctx context.Context) error {
 		a.now.Verdict, err = a.now.Find(ctx)
 		if err == nil && a.now.Closed() {
 			err = exit.With(exit.BarrierClosed, fmt.Errorf("barrier closed meanwhile: %s", a.now.Verdict.Reason),
-				"the old version serves on; mend the cause and run kstep boot again")
+				a.old+"; correct the cause and run kstep boot again")
 		}
 		return err
 	}

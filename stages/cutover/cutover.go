@@ -54,7 +54,7 @@ func read(in stages.Input) (from inputs, err error) {
 }
 
 // booted are the target's new containers, all of which must have been ready.
-func (from inputs) booted(key string) (ids []string, err error) {
+func (from inputs) booted(key string, on ledger.Ledger) (ids []string, err error) {
 	booted, ok := from.boot.Targets[key]
 	if !ok {
 		return nil, exit.With(exit.MissingState, errors.New("boot has not started it"), "run kstep boot for it")
@@ -63,7 +63,7 @@ func (from inputs) booted(key string) (ids []string, err error) {
 		return nil, exit.Hint(errors.New("boot failed before it had started all of its containers"), "run kstep boot again")
 	}
 	if !booted.Waiting && !from.waited.Targets[key].Ready {
-		return nil, errors.New("was not ready at the barrier: the old version serves on here")
+		return nil, errors.New("was not ready at the barrier: " + stages.OldVersion(on))
 	}
 	return booted.IDs(), nil
 }
@@ -134,7 +134,7 @@ func (c *cutover) target(ctx context.Context, w *stages.Work, ids []string, prov
 	host := c.hosts[w.Target.Host]
 	m := &move{
 		in: c.in, w: w, release: c.release, fresh: fresh, old: old, before: host.book.Live(w.Target.Role.Name),
-		proven: proven, moved: moved, out: &out,
+		proven: proven, kept: stages.OldVersion(host.book), moved: moved, out: &out,
 	}
 	m.inherit(share(c.in, w.Target, host.orphans))
 	if w.Target.Proxied {
@@ -144,6 +144,9 @@ func (c *cutover) target(ctx context.Context, w *stages.Work, ids []string, prov
 	}
 	if err == nil {
 		m.warn()
+	}
+	if exit.CodeOf(err) == exit.Failed && !stages.HasOldVersion(host.book) {
+		err = exit.Hint(err, "this is the first version, so nothing served before it: correct the cause and deploy again, or take it down with kstep abort")
 	}
 	return out, err
 }
@@ -175,6 +178,7 @@ type move struct {
 	release    ledger.Release
 	fresh, old []engine.Container
 	before     []string // What served when the stage began, as the ledger has it.
+	kept       string   // What serves if nothing moves.
 	proven     bool     // The fresh ones served before, as they are.
 	moved      func()   // Called when the fresh ones have the traffic.
 	out        *state.CutoverTarget

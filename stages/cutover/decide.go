@@ -29,11 +29,8 @@ func (m *move) waiting() []engine.Container {
 // waited for the barrier start only after the old ones stopped.
 func (m *move) able() error {
 	for _, c := range m.waiting() {
-		switch {
-		case m.w.Target.Proxied:
-			return fmt.Errorf("the new container %s is %s, not running: the old version serves on", c.Name, c.State)
-		case m.w.Target.Role.Start != "after-barrier":
-			return fmt.Errorf("the new container %s is %s, not running: the old version works on", c.Name, c.State)
+		if m.w.Target.Proxied || m.w.Target.Role.Start != "after-barrier" {
+			return fmt.Errorf("the new container %s is %s, not running: %s", c.Name, c.State, m.kept)
 		}
 	}
 	return nil

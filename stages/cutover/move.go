@@ -245,7 +245,7 @@ func (m *move) open(ctx context.Context) error {
 		return err
 	}
 	return exit.With(exit.BarrierClosed, fmt.Errorf("barrier closed meanwhile: %s", now.Verdict.Reason),
-		"the old version works on; run kstep boot again if the release should go on")
+		m.kept+"; run kstep boot again if the release should go on")
 }
 
 // start lets a container run that waited for the barrier, and sees it ready.

@@ -217,7 +217,7 @@ func (c *cutover) waves(ctx context.Context, in stages.Input, from inputs, o *or
 			moved = func() { o.settle(key, true) }
 			defer func() { o.settle(key, out.Done) }()
 		}
-		ids, err := from.booted(key)
+		ids, err := from.booted(key, c.hosts[w.Target.Host].book)
 		if err != nil {
 			return state.CutoverTarget{}, err
 		}

@@ -38,7 +38,7 @@ func see(ctx context.Context, in stages.Input, w *stages.Work, waited state.Barr
 	if err = errors.Join(err, listErr); err != nil {
 		return s, err
 	}
-	if err := survived(ctx, in, w, waited); err != nil {
+	if err := survived(ctx, in, w, waited, stages.OldVersion(book)); err != nil {
 		return s, err
 	}
 	if s.orphans, err = stages.Orphans(ctx, in, w, all, book); err != nil {

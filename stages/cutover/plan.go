@@ -30,7 +30,7 @@ func (Stage) Plan(ctx context.Context, in stages.Input, ahead *stages.Outlook) (
 		if err != nil {
 			return state.CutoverTarget{}, err
 		}
-		ids, err := from.booted(key)
+		ids, err := from.booted(key, book)
 		if err != nil {
 			return state.CutoverTarget{}, err
 		}
@@ -42,14 +42,14 @@ func (Stage) Plan(ctx context.Context, in stages.Input, ahead *stages.Outlook) (
 		if err != nil {
 			return state.CutoverTarget{}, err
 		}
-		m := &move{in: in, w: w, fresh: fresh, old: old}
+		m := &move{in: in, w: w, fresh: fresh, old: old, kept: stages.OldVersion(book)}
 		m.inherit(share(in, w.Target, orphans))
 		out := state.CutoverTarget{Containers: ids, Done: true}
 		for _, id := range ids {
 			if !from.waited.Targets[key].Ready || done.Targets[key].Done || ahead.Starts(w.Target.Host, id) {
 				continue
 			}
-			_, crashed, err := look(ctx, in, w, w.Target, id)
+			_, crashed, err := look(ctx, in, w, w.Target, id, stages.OldVersion(book))
 			if err = errors.Join(err, crashed); err != nil {
 				return out, err
 			}

@@ -14,9 +14,9 @@ import (
 
 // survived looks at all of a host's new containers before the first one gets
 // traffic anywhere: one that was ready and has crashed since is stopped, and
-// the old version serves on. What an earlier run of the stage moved is left
+// what served before keeps serving, which kept says. What an earlier run of the stage moved is left
 // alone.
-func survived(ctx context.Context, in stages.Input, w *stages.Work, waited state.BarrierWaitOutputs) error {
+func survived(ctx context.Context, in stages.Input, w *stages.Work, waited state.BarrierWaitOutputs, kept string) error {
 	done, err := state.OwnOutputs[state.CutoverOutputs](in.Own)
 	if err != nil {
 		return err
@@ -26,15 +26,15 @@ func survived(ctx context.Context, in stages.Input, w *stages.Work, waited state
 		ready := waited.Targets[t.Key()]
 		if t.Host == w.Target.Host && ready.Ready && !done.Targets[t.Key()].Done {
 			for _, id := range ready.Containers {
-				errs = append(errs, up(ctx, in, w, t, id))
+				errs = append(errs, up(ctx, in, w, t, id, kept))
 			}
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func up(ctx context.Context, in stages.Input, w *stages.Work, t plan.Target, id string) error {
-	c, crashed, err := look(ctx, in, w, t, id)
+func up(ctx context.Context, in stages.Input, w *stages.Work, t plan.Target, id, kept string) error {
+	c, crashed, err := look(ctx, in, w, t, id, kept)
 	if err != nil || crashed == nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func up(ctx context.Context, in stages.Input, w *stages.Work, t plan.Target, id 
 }
 
 // look tells whether a container crashed after it was ready.
-func look(ctx context.Context, in stages.Input, w *stages.Work, t plan.Target, id string) (c engine.Container, crashed, err error) {
+func look(ctx context.Context, in stages.Input, w *stages.Work, t plan.Target, id, kept string) (c engine.Container, crashed, err error) {
 	c, err = w.Host.Engine().Inspect(ctx, id)
 	if errors.Is(err, engine.ErrNotFound) {
 		return c, nil, exit.With(exit.BadState, errors.New("the container that boot started is gone"), "run kstep boot again")
@@ -54,6 +54,6 @@ func look(ctx context.Context, in stages.Input, w *stages.Work, t plan.Target, i
 	if err != nil || serving { // Moved by a run that was killed before it could note it.
 		return c, nil, err
 	}
-	crashed = fmt.Errorf("%s crashed after it was ready (%s, restarts %d): the old version serves on", c.Name, c.State, c.Restarts)
+	crashed = fmt.Errorf("%s crashed after it was ready (%s, restarts %d): %s", c.Name, c.State, c.Restarts, kept)
 	return c, exit.Hint(crashed, fmt.Sprintf("docker logs %s on %s shows its last words", c.Name, t.Host)), nil
 }

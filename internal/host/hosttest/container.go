@@ -112,6 +112,7 @@ type hostConfig struct {
 		Config map[string]string
 	}
 	Mounts       []mountConfig
+	Binds        []string // The older form, which makes a missing folder.
 	PortBindings map[string][]struct{ HostPort string }
 }
 
@@ -146,6 +147,17 @@ func (e *Engine) create(name string, config containerConfig, hostConfig hostConf
 	img := e.findImage(config.Image)
 	if img == nil {
 		return nil, 404, fmt.Errorf("No such image: %s", config.Image)
+	}
+	for _, bind := range hostConfig.Binds {
+		parts := append(strings.SplitN(bind, ":", 3), "", "")
+		m := mountConfig{Type: "volume", Source: parts[0], Target: parts[1], ReadOnly: slices.Contains(strings.Split(parts[2], ","), "ro")}
+		if strings.HasPrefix(m.Source, "/") {
+			m.Type = "bind"
+			if err := os.MkdirAll(m.Source, 0o755); err != nil {
+				return nil, 500, err
+			}
+		}
+		hostConfig.Mounts = append(hostConfig.Mounts, m)
 	}
 	for _, m := range hostConfig.Mounts {
 		if m.Type != "bind" {

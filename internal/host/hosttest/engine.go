@@ -25,6 +25,7 @@ type Engine struct {
 	mu         sync.Mutex
 	down       bool
 	api        string
+	arch       string
 	containers []*container // Newest first.
 	images     []*image
 	networks   []*network
@@ -157,7 +158,7 @@ func (e *Engine) serve(w http.ResponseWriter, r *http.Request) {
 	case "_ping":
 		w.WriteHeader(200)
 	case "info":
-		answer(w, 200, map[string]any{"ServerVersion": "20.10.24", "Name": e.fake.Name, "Driver": "overlay2", "DriverStatus": [][2]string{}, "SystemTime": time.Now().Format(time.RFC3339Nano)})
+		answer(w, 200, map[string]any{"ServerVersion": "20.10.24", "Name": e.fake.Name, "OSType": "linux", "Architecture": e.machine(), "Driver": "overlay2", "DriverStatus": [][2]string{}, "SystemTime": time.Now().Format(time.RFC3339Nano)})
 	case "containers":
 		e.serveContainers(w, r, parts[1:])
 	case "exec":
@@ -238,4 +239,20 @@ func (e *Engine) after(ctx context.Context, d time.Duration, do func()) {
 			do()
 		}
 	})
+}
+
+// SetArchitecture makes the engine's machine another one than x86_64.
+func (e *Engine) SetArchitecture(arch string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.arch = arch
+}
+
+func (e *Engine) machine() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.arch == "" {
+		return "x86_64"
+	}
+	return e.arch
 }

@@ -19,6 +19,20 @@ func (s suite) mounts() {
 	if id, err := s.e.Create(s.Context(), spec); err == nil {
 		err = s.e.Remove(s.Context(), id)
 		s.Errorf("created with a missing folder (removed: %v)", err)
+	} else if !errors.Is(err, engine.ErrNoFolder) {
+		s.Errorf("a missing folder: got %v, want ErrNoFolder", err)
+	}
+	// With a label of SELinux it is made, and mounted like the others.
+	dir := path.Join(suiteDir(s.T, s.h), "labelled")
+	spec.Mounts = []engine.Mount{{Source: dir, Target: "/y", ReadOnly: true, Relabel: "z"}}
+	want := engine.Mount{Source: dir, Target: "/y", ReadOnly: true}
+	if got := s.inspect(s.create(spec)).Mounts; !slices.Contains(got, want) {
+		s.Errorf("got the mounts %+v, want %+v", got, want)
+	}
+	info, err := s.e.Info(s.Context())
+	must(s, err)
+	if !strings.HasPrefix(info.Platform(), "linux/") {
+		s.Errorf("got the machine %q, %q, want a known one", info.OS, info.Architecture)
 	}
 }
 

@@ -1,0 +1,106 @@
+package config
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/kstep/kstep/schema"
+)
+
+// Volume is an entry of `volumes`, taken apart.
+type Volume struct {
+	Source, Target string
+	ReadOnly       bool
+	// Relabel is z or Z: SELinux lets several containers, or this one alone, use
+	// a folder of the host.
+	Relabel string
+	// NoCopy leaves a new named volume empty; it is filled from the image else.
+	NoCopy bool
+	// Propagation is that of mounts below a folder of the host, such as rslave.
+	Propagation string
+	// Consistency is cached, delegated or consistent, for Docker Desktop.
+	Consistency string
+}
+
+// IsFolder reports whether the source is a folder of the host, not a volume.
+func (v Volume) IsFolder() bool { return path.IsAbs(v.Source) }
+
+// volumeOptions are the words behind a volume's target. Of one group only one
+// may be given.
+func volumeOptions() map[string]string {
+	groups := map[string]string{}
+	for group, words := range map[string]string{
+		"access": "ro rw", "SELinux label": "z Z", "copy": "nocopy",
+		"propagation": "shared slave private rshared rslave rprivate", "consistency": "cached delegated consistent",
+	} {
+		for word := range strings.SplitSeq(words, " ") {
+			groups[word] = group
+		}
+	}
+	return groups
+}
+
+// ParseVolume takes an entry of `volumes` apart. It does not check it.
+func ParseVolume(text string) Volume {
+	parts := append(strings.SplitN(text, ":", 3), "", "")
+	v := Volume{Source: parts[0], Target: parts[1]}
+	groups := volumeOptions()
+	for option := range strings.SplitSeq(parts[2], ",") {
+		switch groups[option] {
+		case "access":
+			v.ReadOnly = option == "ro"
+		case "SELinux label":
+			v.Relabel = option
+		case "copy":
+			v.NoCopy = true
+		case "propagation":
+			v.Propagation = option
+		case "consistency":
+			v.Consistency = option
+		}
+	}
+	return v
+}
+
+// volumes checks the options of volumes, whose form the schema has checked.
+func (c *checker) volumes(segs []string, volumes []string) {
+	for i, text := range volumes {
+		_, options, given := strings.Cut(text, ":")
+		if _, options, given = strings.Cut(options, ":"); !given {
+			continue
+		}
+		at := append(slices.Clip(segs), itoa(i))
+		groups, seen := volumeOptions(), map[string]string{}
+		folder := ParseVolume(text).IsFolder()
+		for option := range strings.SplitSeq(options, ",") {
+			group, known := groups[option]
+			switch other := seen[group]; {
+			case !known:
+				c.at(at, "%s", unknownOption(option, groups))
+			case other == option:
+				c.at(at, "has the option %s twice", option)
+			case other != "":
+				c.at(at, "has the options %s and %s; keep one of them", other, option)
+			case option == "nocopy" && folder:
+				c.at(at, "nocopy is for named volumes; a folder of the host is never filled from the image")
+			case !folder && (group == "propagation" || group == "consistency"):
+				c.at(at, "%s is for folders of the host, not for the volume %s", option, ParseVolume(text).Source)
+			}
+			seen[group] = option
+		}
+	}
+}
+
+func unknownOption(option string, groups map[string]string) string {
+	known := make([]string, 0, len(groups))
+	for word := range groups {
+		known = append(known, word)
+	}
+	slices.Sort(known)
+	message := "unknown option " + option
+	if closest, ok := schema.Closest(option, known); ok {
+		return message + "; did you mean " + closest + "?"
+	}
+	return message + "; known are " + strings.Join(known, ", ")
+}

@@ -1,0 +1,24 @@
+package stages
+
+import (
+	"slices"
+
+	"github.com/kstep/kstep/internal/ledger"
+)
+
+// HasOldVersion reports whether a release served before this one, on any of the
+// hosts of these ledgers.
+func HasOldVersion(hosts ...ledger.Ledger) bool {
+	return slices.ContainsFunc(hosts, func(l ledger.Ledger) bool {
+		return slices.ContainsFunc(l.Releases, func(r ledger.Release) bool { return len(r.Live) > 0 })
+	})
+}
+
+// OldVersion says what users have after a failure before traffic moved. On a
+// first deploy there is no old version.
+func OldVersion(hosts ...ledger.Ledger) string {
+	if HasOldVersion(hosts...) {
+		return "the old version keeps serving"
+	}
+	return "this is the first version, so nothing serves yet"
+}
