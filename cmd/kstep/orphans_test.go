@@ -222,3 +222,31 @@ func TestPrune_RemovesWhatIsLeftOfARoleWithTheReleasesItBelongsTo(t *testing.T) 
 		})
 	}
 }
+
+func TestOrphans_GetTheirTrafficBackWhenTheNewRoleDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	for name, extra := range map[string]string{
+		"routes": "", "warn": "orphans: warn\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.configure(extra)
+			w.deploy("v1")
+			w.moved()
+			w.behave("v2", sickAfter(1)) // Ready, but not through the proxy.
+			_, stderr := w.exits(exit.RolledBack, "deploy", "--image", w.image("v2"), "--version", "v2")
+			if !strings.Contains(stderr, "moved traffic back to shop-web-v1") {
+				t.Errorf("stderr does not name the way back:\n%s", stderr)
+			}
+			w.serves("v1")
+			w.isRouted("vm1", "web")
+			w.works("vm3", "shop-job-v1")
+			w.exits(exit.OK, "abort")
+			w.works("vm1", "shop-web-v1")
+			w.deploy("v3")
+			w.serves("v3")
+			w.isRouted("vm1", "zweb")
+		})
+	}
+}
