@@ -132,7 +132,7 @@ func (p *program) withSession(ctx context.Context, command, flagVersion string, 
 	if command == "plan" {
 		around = lease.ReadOnly(p.around)
 	}
-	if session.Hosts, err = p.pool(cfg, secrets, command, around); err != nil {
+	if session.Hosts, err = p.pool(cfg, secrets, sink, command, around); err != nil {
 		return err
 	}
 	defer session.Hosts.Close()
@@ -172,7 +172,7 @@ func (p *program) refuse(err error) error {
 
 // pool makes the connections, none of which is opened yet. The job of a stage
 // that touches no hosts need not have the SSH key.
-func (p *program) pool(cfg *config.Config, secrets *secret.Store, command string, around host.Intercept) (*host.Pool, error) {
+func (p *program) pool(cfg *config.Config, secrets *secret.Store, sink report.Sink, command string, around host.Intercept) (*host.Pool, error) {
 	for _, stage := range pipeline() {
 		if info := stage.Info(); info.Name == command && !info.Hosts {
 			if p.global.stateFrom == stages.FromHosts && info.Name == stages.LastHostless {
@@ -185,7 +185,13 @@ func (p *program) pool(cfg *config.Config, secrets *secret.Store, command string
 	if err != nil {
 		return nil, err
 	}
-	connect.Intercept = around
+	connect.Intercept, connect.Env = around, p.env
+	connect.Warn = func(w host.Warning) {
+		sink.Emit(report.Event{
+			Time: time.Now().UTC(), Kind: report.Warning, File: w.File, Line: w.Line,
+			Message: fmt.Sprintf("%s:%d: %s", w.File, w.Line, w.Text),
+		})
+	}
 	return host.NewPool(connect), nil
 }
 

@@ -45,7 +45,6 @@ func doors() map[string][]string {
 		"golang.org/x/crypto":                    {"internal/host"},
 		"github.com/pkg/sftp":                    {"internal/host"},
 		"github.com/skeema/knownhosts":           {"internal/host"},
-		"github.com/kevinburke/ssh_config":       {"internal/host"},
 		"github.com/google/go-containerregistry": {"internal/registry"},
 		"github.com/sethvargo/go-githubactions":  {"internal/report"},
 		"github.com/santhosh-tekuri/jsonschema":  {"schema"},

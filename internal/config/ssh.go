@@ -10,16 +10,17 @@ type SSH struct {
 	Port int `json:"port" jsonschema:"default=22,minimum=1,maximum=65535"`
 	// Keys are private key files, tried beside the agent's.
 	Keys []string `json:"keys,omitempty"`
-	// KeyData are names of secrets that hold private keys.
+	// KeyData are names of secrets that hold private keys, as text or in base64.
 	KeyData []string `json:"key_data,omitempty"`
-	// Config are ssh_config files to read; `false` reads none. Default:
-	// ~/.ssh/config.
+	// Config are ssh_config files to read, instead of ~/.ssh/config and
+	// /etc/ssh/ssh_config; `false` reads none. Which keywords count: docs/ssh.md.
 	Config SSHConfig `json:"config,omitzero"`
-	// ProxyJump is the jump host, `user@host:port`; several by comma.
+	// ProxyJump is the jump host, `user@host:port`; several by comma. It counts
+	// before ProxyJump and ProxyCommand of ssh_config.
 	ProxyJump string `json:"proxy_jump,omitempty"`
-	// KnownHosts are known_hosts files, or their lines. Default:
-	// ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts, or the text in
-	// KSTEP_KNOWN_HOSTS.
+	// KnownHosts are known_hosts files, or their lines. Default: the text in
+	// KSTEP_KNOWN_HOSTS, or the files that ssh_config names, or
+	// ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts.
 	KnownHosts Texts `json:"known_hosts,omitempty"`
 	// HostKeys pins host keys: fingerprints (`SHA256:…`) by host.
 	HostKeys map[string]string `json:"host_keys,omitempty"`
@@ -28,9 +29,11 @@ type SSH struct {
 	// Sudo runs `docker system dial-stdio` with `sudo -n` where the user may
 	// not open the socket.
 	Sudo bool `json:"sudo,omitempty"`
-	// ConnectTimeout is how long one connection attempt may take.
+	// ConnectTimeout is how long one connection attempt may take, unless
+	// ssh_config has a ConnectTimeout for the host.
 	ConnectTimeout Duration `json:"connect_timeout" jsonschema:"default=10s"`
-	// ConnectRetries is how many more attempts follow a failed one.
+	// ConnectRetries is how many more attempts follow a failed one, unless
+	// ssh_config has ConnectionAttempts for the host.
 	ConnectRetries int `json:"connect_retries" jsonschema:"default=2,minimum=0"`
 	// MaxDials is how many connections are opened at once.
 	MaxDials int `json:"max_dials" jsonschema:"default=30,minimum=1"`

@@ -4,27 +4,23 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 
 	"golang.org/x/crypto/ssh"
-	"golang.org/x/crypto/ssh/agent"
 
 	"github.com/kstep/kstep/internal/exit"
 )
 
-// keyring collects the keys to log in with. The agent is asked once.
+// keyring collects the keys to log in with. Each agent is asked once.
 type keyring struct {
 	opts Options
 
-	once      sync.Once
-	agentConn net.Conn
-	agentKeys []ssh.Signer
-	agentErr  error
+	mu     sync.Mutex
+	closed bool
+	agents map[string]*agentKeys // By socket.
 }
 
 // offer is the keys for one login, and what to tell when none is accepted.
@@ -32,24 +28,29 @@ type offer struct {
 	signers []ssh.Signer
 	tried   []string
 	skipped []string
+	// public are the public keys of files whose private key was not read, by
+	// what they contain: an agent may have it.
+	public map[string]string
 }
 
-func (o *offer) add(name string, s ssh.Signer) {
+func (o *offer) add(name string, s ssh.Signer) { o.insert(len(o.signers), name, s) }
+
+func (o *offer) insert(at int, name string, s ssh.Signer) {
 	same := func(have ssh.Signer) bool {
 		return string(have.PublicKey().Marshal()) == string(s.PublicKey().Marshal())
 	}
 	if slices.ContainsFunc(o.signers, same) {
 		return
 	}
-	o.signers = append(o.signers, s)
-	o.tried = append(o.tried, name)
+	o.signers = slices.Insert(o.signers, at, s)
+	o.tried = slices.Insert(o.tried, at, name)
 }
 
 // forTarget lists the keys in the order they are tried. Those that were named
 // for this purpose come first: servers give up after some six keys, and an
 // agent may hold more.
 func (k *keyring) forTarget(t target) (*offer, error) {
-	o := &offer{}
+	o := &offer{public: map[string]string{}}
 	for _, key := range k.opts.KeyData {
 		signer, err := parseKeyData(key)
 		if err != nil {
@@ -62,30 +63,43 @@ func (k *keyring) forTarget(t target) (*offer, error) {
 			return nil, exit.With(exit.Config, fmt.Errorf("ssh.keys: %w", err))
 		}
 	}
-	optional := slices.Concat(t.identities, k.opts.DefaultKeys)
-	if len(t.identities) > 0 {
+	optional := k.opts.DefaultKeys
+	if _, given := t.settings.Value("identityfile"); given {
 		optional = t.identities
+		o.addOptional(t.identities)
 	}
-	for _, file := range t.identities {
-		if err := o.addFile(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			o.skipped = append(o.skipped, err.Error())
-		}
-	}
-	k.addAgent(o, t.identitiesOnly, slices.Concat(k.opts.Keys, optional))
-	for _, file := range optional {
-		if err := o.addFile(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			o.skipped = append(o.skipped, err.Error())
-		}
+	agent := k.agent(t.agent)
+	agent.addTo(o, t.identitiesOnly, slices.Concat(k.opts.Keys, optional))
+	o.addOptional(optional)
+	o.addCertificates(t.certificates, agent)
+	o.limit(t)
+	for _, file := range o.public {
+		o.skipped = append(o.skipped, file+" is a public key, and no agent has its private key")
 	}
 	slices.Sort(o.skipped)
 	o.skipped = slices.Compact(o.skipped)
 	return o, nil
 }
 
+// addOptional adds files that may be missing.
+func (o *offer) addOptional(files []string) {
+	for _, file := range files {
+		if err := o.addFile(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			o.skipped = append(o.skipped, err.Error())
+		}
+	}
+}
+
 func (o *offer) addFile(path string) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return err
+	}
+	if public, _, _, _, err := ssh.ParseAuthorizedKey(data); err == nil {
+		if !o.has(public) {
+			o.public[string(public.Marshal())] = path
+		}
+		return nil
 	}
 	signer, err := ssh.ParsePrivateKey(data)
 	if _, locked := errors.AsType[*ssh.PassphraseMissingError](err); locked {
@@ -96,15 +110,71 @@ func (o *offer) addFile(path string) error {
 		return fmt.Errorf("%s is not a private key that can be read: %w", path, err)
 	}
 	// A certificate beside the key logs in with it, as ssh does.
-	if certificate, err := readCertificate(path, signer); err == nil {
+	if certificate, err := readCertificate(path+"-cert.pub", signer); err == nil {
 		o.add(path+"-cert.pub", certificate)
 	}
 	o.add(path, signer)
 	return nil
 }
 
+// has says whether a key is offered, by itself or with a certificate.
+func (o *offer) has(key ssh.PublicKey) bool {
+	return slices.ContainsFunc(o.signers, func(s ssh.Signer) bool { return sameKey(s.PublicKey(), key) })
+}
+
+// sameKey compares keys, of a certificate the key that it is about.
+func sameKey(a, b ssh.PublicKey) bool {
+	plain := func(key ssh.PublicKey) string {
+		if certificate := certificateOf(key); certificate != nil {
+			key = certificate.Key
+		}
+		return string(key.Marshal())
+	}
+	return plain(a) == plain(b)
+}
+
+// certificateOf is the certificate that a key is, or nil. The agent's keys have
+// a type of their own.
+func certificateOf(key ssh.PublicKey) *ssh.Certificate {
+	if parsed, err := ssh.ParsePublicKey(key.Marshal()); err == nil {
+		key = parsed
+	}
+	certificate, _ := key.(*ssh.Certificate)
+	return certificate
+}
+
+// addCertificates puts certificates in front, each with the key that it is
+// about.
+func (o *offer) addCertificates(files []string, agent *agentKeys) {
+	at := 0
+	for _, file := range files {
+		keys := slices.DeleteFunc(slices.Concat(o.signers, agent.keys), func(s ssh.Signer) bool {
+			return certificateOf(s.PublicKey()) != nil
+		})
+		why := errors.New("no key file and no agent has its private key")
+		for _, key := range keys {
+			certificate, err := readCertificate(file, key)
+			if err == nil {
+				o.insert(at, file, certificate)
+				at, why = at+1, nil
+				break
+			}
+			if !errors.Is(err, errOtherKey) {
+				why = err
+				break
+			}
+		}
+		if why != nil {
+			o.skipped = append(o.skipped, fmt.Sprintf("CertificateFile %s: %v", file, why))
+		}
+	}
+}
+
+// errOtherKey is a certificate about another key.
+var errOtherKey = errors.New("the certificate is about another key")
+
 func readCertificate(path string, signer ssh.Signer) (ssh.Signer, error) {
-	data, err := os.ReadFile(path + "-cert.pub")
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -114,94 +184,40 @@ func readCertificate(path string, signer ssh.Signer) (ssh.Signer, error) {
 	}
 	certificate, ok := public.(*ssh.Certificate)
 	if !ok {
-		return nil, fmt.Errorf("%s-cert.pub is no certificate", path)
+		return nil, fmt.Errorf("%s is no certificate", path)
+	}
+	if !sameKey(certificate, signer.PublicKey()) {
+		return nil, errOtherKey
 	}
 	return ssh.NewCertSigner(certificate, signer)
 }
 
-func (k *keyring) addAgent(o *offer, identitiesOnly bool, files []string) {
-	k.once.Do(k.askAgent)
-	if k.agentErr != nil {
-		o.skipped = append(o.skipped, "agent: "+k.agentErr.Error())
-		return
+// limit leaves out what ssh_config does not allow.
+func (o *offer) limit(t target) {
+	why := func(keyword string, refuses func(string) bool) string {
+		if v, ok := t.settings.Value(keyword); ok && refuses(v.Args[0]) {
+			return fmt.Sprintf("no key is tried: %s %s in %s", v.Keyword, v.Args[0], v.Where())
+		}
+		return ""
 	}
-	named := map[string]string{} // By public key.
-	for _, file := range files {
-		if data, err := os.ReadFile(file + ".pub"); err == nil {
-			if public, _, _, _, err := ssh.ParseAuthorizedKey(data); err == nil {
-				named[string(public.Marshal())] = file
-			}
+	for _, reason := range []string{
+		why("pubkeyauthentication", func(s string) bool { return s == "no" }),
+		why("preferredauthentications", func(s string) bool { return !slices.Contains(strings.Split(s, ","), "publickey") }),
+	} {
+		if reason != "" {
+			o.signers, o.tried = nil, nil
+			o.skipped = append(o.skipped, reason)
 		}
 	}
-	rest := make([]ssh.Signer, 0, len(k.agentKeys))
-	for _, signer := range k.agentKeys {
-		if file, ok := named[string(signer.PublicKey().Marshal())]; ok {
-			o.add("agent: "+file, signer)
-			o.skipped = slices.DeleteFunc(o.skipped, func(s string) bool { return strings.HasPrefix(s, file+" ") })
-		} else {
-			rest = append(rest, signer)
+	var signers []ssh.Signer
+	var tried []string
+	for i, signer := range o.signers {
+		limited, ok := t.accepted(signer)
+		if !ok {
+			o.skipped = append(o.skipped, o.tried[i]+" is of a type that PubkeyAcceptedAlgorithms leaves out")
+			continue
 		}
+		signers, tried = append(signers, limited), append(tried, o.tried[i])
 	}
-	if identitiesOnly {
-		return
-	}
-	for _, signer := range rest {
-		o.add("agent: "+ssh.FingerprintSHA256(signer.PublicKey()), signer)
-	}
-}
-
-func (k *keyring) askAgent() {
-	if k.opts.AgentSocket == "" {
-		return
-	}
-	conn, err := net.Dial("unix", k.opts.AgentSocket)
-	if err != nil {
-		k.agentErr = err
-		return
-	}
-	k.agentConn = conn
-	k.agentKeys, k.agentErr = agent.NewClient(conn).Signers()
-}
-
-func (k *keyring) close() {
-	k.once.Do(func() {}) // Whoever asks after this gets none.
-	if k.agentConn != nil {
-		k.agentConn.Close()
-	}
-}
-
-// parseKeyData accepts a key whose line breaks became `\n` or were lost to
-// spaces on the way through a CI's settings, which happens to most.
-func parseKeyData(key KeyData) (ssh.Signer, error) {
-	text := strings.ReplaceAll(key.PEM, "\r\n", "\n")
-	if !strings.Contains(strings.TrimSpace(text), "\n") {
-		text = strings.ReplaceAll(text, `\n`, "\n")
-	}
-	signer, err := ssh.ParsePrivateKey([]byte(strings.TrimSpace(text) + "\n"))
-	if err == nil {
-		return signer, nil
-	}
-	if _, locked := errors.AsType[*ssh.PassphraseMissingError](err); locked {
-		return nil, exit.With(exit.Config, fmt.Errorf("ssh.key_data: secret %s is a key with a passphrase", key.Name),
-			"make a key without one for deploys: ssh-keygen -t ed25519 -N ''")
-	}
-	// The library's message may quote a part of the key: it is not passed on.
-	return nil, exit.With(exit.Config, fmt.Errorf("ssh.key_data: secret %s is not a private key in PEM form", key.Name),
-		"it starts with -----BEGIN OPENSSH PRIVATE KEY----- and keeps its line breaks (or \\n for each)")
-}
-
-// refused tells which keys the server did not want.
-func (o *offer) refused(t target) error {
-	login := t.name
-	if !strings.HasPrefix(login, t.user+"@") {
-		login += " as " + t.user
-	}
-	if len(o.signers) == 0 {
-		hints := []string{"set ssh.keys, or ssh.key_data with a secret's name, or start an agent (SSH_AUTH_SOCK)"}
-		return exit.With(exit.Unreachable, fmt.Errorf("log in to %s: no SSH key to try", login), append(hints, o.skipped...)...)
-	}
-	hints := []string{fmt.Sprintf("add the public key to ~%s/.ssh/authorized_keys on %s, or set ssh.user or ssh.keys", t.user, filepath.Base(t.host))}
-	return exit.With(exit.Unreachable,
-		fmt.Errorf("log in to %s: the server refused every key (tried %s)", login, strings.Join(o.tried, ", ")),
-		append(hints, o.skipped...)...)
+	o.signers, o.tried = signers, tried
 }

@@ -31,7 +31,7 @@ type conn struct {
 	engine engineWay
 }
 
-func newConn(name string, client *ssh.Client, keepalive time.Duration) *conn {
+func newConn(name string, client *ssh.Client, keepalive, patience time.Duration) *conn {
 	c := &conn{
 		name: name, client: client,
 		sessions: make(chan struct{}, maxSessions),
@@ -41,13 +41,13 @@ func newConn(name string, client *ssh.Client, keepalive time.Duration) *conn {
 		client.Wait() //nolint:errcheck // Why it ended is told by the operation that notices.
 		close(c.dead)
 	}()
-	go c.keepAlive(keepalive)
+	go c.keepAlive(keepalive, patience)
 	return c
 }
 
 // keepAlive asks whether the host is there, so that a peer that vanished
 // without a word does not hold an operation for ever.
-func (c *conn) keepAlive(every time.Duration) {
+func (c *conn) keepAlive(every, patience time.Duration) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for {
@@ -55,7 +55,7 @@ func (c *conn) keepAlive(every time.Duration) {
 		case <-c.dead:
 			return
 		case <-ticker.C:
-			if !c.answers(every) {
+			if !c.answers(patience) {
 				c.client.Close()
 				return
 			}

@@ -6,45 +6,60 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/sshconfig"
 )
 
 // dialer opens SSH connections.
 type dialer struct {
 	opts    Options
-	configs sshConfigs
-	keys    *hostKeys
+	configs *sshconfig.Config
+	given   *hostKeys // From the options; nil if the usual files count.
 	ring    *keyring
 	slots   chan struct{} // As many as may be opened at once.
+
+	mu     sync.Mutex
+	usual  map[string]*hostKeys // By the files.
+	warned map[Warning]bool
 }
 
 func newDialer(opts Options) (*dialer, error) {
-	configs, err := readConfigs(opts)
-	if err != nil {
-		return nil, err
-	}
-	keys, err := newHostKeys(opts)
-	if err != nil {
-		return nil, err
-	}
-	return &dialer{
-		opts: opts, configs: configs, keys: keys,
+	d := &dialer{
+		opts: opts, configs: configsOf(opts),
 		ring:  &keyring{opts: opts},
 		slots: make(chan struct{}, max(opts.MaxDials, 1)),
-	}, nil
+		usual: map[string]*hostKeys{}, warned: map[Warning]bool{},
+	}
+	if len(opts.KnownHosts) > 0 || opts.UserKnownHosts == nil {
+		keys, err := newHostKeys(opts.KnownHosts, opts.HostKeys)
+		if err != nil {
+			return nil, err
+		}
+		d.given = keys
+	}
+	return d, nil
 }
 
 // connect opens a connection, with new attempts for what may heal by itself.
-func (d *dialer) connect(ctx context.Context, entry string) (*ssh.Client, error) {
-	t, err := d.configs.resolve(entry, d.opts, false)
+func (d *dialer) connect(ctx context.Context, entry string) (*ssh.Client, target, error) {
+	t, err := d.resolve(ctx, entry, false)
 	if err != nil {
-		return nil, err
+		if ended := engine.Ended(ctx); ended != nil {
+			err = fmt.Errorf("connect to %s: %w", entry, ended)
+		}
+		return nil, t, err
 	}
+	client, err := d.persist(ctx, t)
+	return client, t, err
+}
+
+func (d *dialer) persist(ctx context.Context, t target) (*ssh.Client, error) {
 	pause := d.opts.RetryPause
 	for attempt := 0; ; attempt++ {
 		client, err := d.attempt(ctx, t)
@@ -52,14 +67,14 @@ func (d *dialer) connect(ctx context.Context, entry string) (*ssh.Client, error)
 			return client, nil
 		}
 		if ended := engine.Ended(ctx); ended != nil {
-			return nil, fmt.Errorf("connect to %s: %w", entry, ended)
+			return nil, fmt.Errorf("connect to %s: %w", t.name, ended)
 		}
-		if attempt >= d.opts.ConnectRetries || final(err) {
+		if attempt >= t.retries || final(err) {
 			return nil, d.explain(t, attempt+1, err)
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("connect to %s: %w", entry, engine.Ended(ctx))
+			return nil, fmt.Errorf("connect to %s: %w", t.name, engine.Ended(ctx))
 		case <-time.After(pause):
 			pause *= 2
 		}
@@ -81,9 +96,13 @@ func (d *dialer) explain(t target, attempts int, err error) error {
 		times = fmt.Sprintf(" (%d attempts)", attempts)
 	}
 	var hints []string
-	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+	dns, unnamed := errors.AsType[*net.DNSError](err)
+	switch {
+	case unnamed:
 		hints = []string{fmt.Sprintf("no address for %s: is the name right, and does this machine's DNS know it?", dns.Name)}
-	} else {
+	case t.command != "":
+		hints = []string{fmt.Sprintf("a program makes this connection: does it work without kstep? ssh %s true", t.alias)}
+	default:
 		hints = []string{fmt.Sprintf("is %s up, is port %d open to this machine, does sshd run there?", t.host, t.port)}
 	}
 	return exit.With(exit.Unreachable, fmt.Errorf("connect to %s%s: %w", t.name, times, err), hints...)
@@ -97,11 +116,14 @@ func (d *dialer) attempt(ctx context.Context, t target) (*ssh.Client, error) {
 	case <-ctx.Done():
 		return nil, engine.Ended(ctx)
 	}
-	timeout := fmt.Errorf("no answer within %s", d.opts.ConnectTimeout)
-	ctx, cancel := context.WithTimeoutCause(ctx, d.opts.ConnectTimeout, timeout)
+	timeout := fmt.Errorf("no answer within %s", t.timeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, t.timeout, timeout)
 	defer cancel()
 	client, err := d.through(ctx, t, nil)
 	if err != nil && errors.Is(engine.Ended(ctx), timeout) {
+		if said, ok := errors.AsType[*commandError](err); ok {
+			return nil, fmt.Errorf("%w: %s", timeout, said.text)
+		}
 		return nil, timeout
 	}
 	return client, err
@@ -112,7 +134,7 @@ func (d *dialer) attempt(ctx context.Context, t target) (*ssh.Client, error) {
 func (d *dialer) through(ctx context.Context, t target, seen []string) (*ssh.Client, error) {
 	var last *ssh.Client
 	for i, entry := range t.jumps {
-		hop, err := d.configs.resolve(entry, d.opts, true)
+		hop, err := d.resolve(ctx, entry, true)
 		if err != nil {
 			return nil, err
 		}
@@ -122,7 +144,7 @@ func (d *dialer) through(ctx context.Context, t target, seen []string) (*ssh.Cli
 			}
 		}
 		if i > 0 {
-			hop.jumps = nil // The way to it is the list.
+			hop.jumps, hop.command = nil, "" // The way to it is the list.
 		}
 		next, err := d.step(ctx, last, hop, append(seen, t.address(), hop.address()))
 		if err != nil {
@@ -139,17 +161,27 @@ func (d *dialer) step(ctx context.Context, from *ssh.Client, t target, seen []st
 	if from == nil && len(t.jumps) > 0 {
 		return d.through(ctx, t, seen)
 	}
+	keys, err := d.hostKeys(t)
+	if err != nil {
+		closeHop(from)
+		return nil, err
+	}
+	choices, err := t.hostKeyAlgorithms(keys.algorithms(t))
+	if err != nil {
+		closeHop(from)
+		return nil, err
+	}
 	var refusal error
-	for _, algorithms := range d.keys.algorithms(t) {
-		client, err := d.handshake(ctx, from, t, algorithms)
+	for _, algorithms := range choices {
+		client, err := d.handshake(ctx, from, t, keys, algorithms)
 		switch {
 		case err == nil:
 			return client, nil
 		case errors.Is(err, errHostKey):
 			refusal = err // With a pin, a key of another type may fit.
 		case isNegotiation(err):
-			if refusal == nil && len(algorithms) > 0 && d.keys.pin(t) == nil {
-				refusal = d.keys.typeChanged(t, err)
+			if refusal == nil && len(algorithms) > 0 && keys.pin(t) == nil {
+				refusal = keys.typeChanged(t, err)
 			}
 		default:
 			closeHop(from)
@@ -174,17 +206,16 @@ func closeHop(from *ssh.Client) {
 	}
 }
 
-func (d *dialer) handshake(ctx context.Context, from *ssh.Client, t target, algorithms []string) (*ssh.Client, error) {
-	keys, err := d.ring.forTarget(t)
+func (d *dialer) handshake(ctx context.Context, from *ssh.Client, t target, keys *hostKeys, algorithms []string) (*ssh.Client, error) {
+	offered, err := d.ring.forTarget(t)
 	if err != nil {
 		return nil, err
 	}
-	var raw net.Conn
-	if from == nil {
-		raw, err = (&net.Dialer{}).DialContext(ctx, "tcp", t.address())
-	} else {
-		raw, err = from.DialContext(ctx, "tcp", t.address())
+	cryptography, err := t.cryptography()
+	if err != nil {
+		return nil, err
 	}
+	raw, err := d.open(ctx, from, t)
 	if err != nil {
 		return nil, err
 	}
@@ -192,20 +223,22 @@ func (d *dialer) handshake(ctx context.Context, from *ssh.Client, t target, algo
 	stop := context.AfterFunc(ctx, func() { raw.Close() })
 	defer stop()
 	var refusal error
+	var answers login
 	verified := false
 	conn, channels, requests, err := ssh.NewClientConn(raw, t.address(), &ssh.ClientConfig{
-		User: t.user,
-		Auth: []ssh.AuthMethod{ssh.PublicKeys(keys.signers...)},
+		Config: cryptography,
+		User:   t.user,
+		Auth:   []ssh.AuthMethod{ssh.PublicKeys(offered.signers...)},
 		HostKeyCallback: func(_ string, remote net.Addr, key ssh.PublicKey) error {
-			refusal = d.keys.check(t, remote, key)
+			refusal = keys.check(t, remote, key)
 			verified = refusal == nil
 			return refusal
 		},
 		HostKeyAlgorithms: algorithms,
+		AuthCallback:      answers.watch,
 		ClientVersion:     "SSH-2.0-kstep",
 	})
-	switch {
-	case err == nil:
+	if err == nil {
 		client := ssh.NewClient(conn, channels, requests)
 		if from != nil {
 			go func() {
@@ -214,22 +247,15 @@ func (d *dialer) handshake(ctx context.Context, from *ssh.Client, t target, algo
 			}()
 		}
 		return client, nil
-	case refusal != nil:
-		raw.Close()
-		return nil, refusal
-	case verified && ctx.Err() == nil && refusedLogin(err):
-		raw.Close()
-		return nil, keys.refused(t)
-	default:
-		raw.Close()
-		return nil, err
 	}
-}
-
-// refusedLogin tells an answer to the login from a connection that broke. The
-// library has no type for it.
-func refusedLogin(err error) bool {
-	text := err.Error()
-	return strings.Contains(text, "unable to authenticate") || strings.Contains(text, "uthentication failures") ||
-		strings.Contains(text, "too many authentication")
+	switch command, is := raw.(*commandConn); {
+	case refusal != nil:
+		err = refusal
+	case verified && ctx.Err() == nil && refusedLogin(err):
+		err = offered.refused(t, answers, err)
+	case is && !isNegotiation(err):
+		err = command.explain(ctx, err)
+	}
+	raw.Close()
+	return nil, err
 }

@@ -1,11 +1,10 @@
 package host
 
 import (
+	"crypto/rsa"
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -22,55 +21,8 @@ type hostKeys struct {
 	names   map[string]string // What errors call the file that the library read.
 	sources []string
 	pins    map[string]string
-}
-
-// newHostKeys reads the known_hosts texts. The library reads only files, and
-// refuses a whole one for one line; so each text becomes a file of the lines
-// that can be read, at their places.
-func newHostKeys(opts Options) (*hostKeys, error) {
-	keys := &hostKeys{names: map[string]string{}, pins: opts.HostKeys}
-	dir, err := os.MkdirTemp("", "kstep-known-hosts-")
-	if err != nil {
-		return nil, fmt.Errorf("read known_hosts: %w", err)
-	}
-	defer os.RemoveAll(dir)
-	var files []string
-	for i, source := range opts.KnownHosts {
-		text, err := readable(source)
-		if err != nil {
-			return nil, err
-		}
-		file := filepath.Join(dir, fmt.Sprint(i))
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			return nil, fmt.Errorf("read known_hosts: %w", err)
-		}
-		files = append(files, file)
-		keys.names[file] = source.Name
-		keys.sources = append(keys.sources, source.Name)
-	}
-	keys.db, err = knownhosts.NewDB(files...)
-	if err != nil {
-		return nil, exit.With(exit.Config, fmt.Errorf("read known_hosts: %w", err))
-	}
-	return keys, nil
-}
-
-func readable(source KnownHosts) (string, error) {
-	lines := strings.Split(strings.ReplaceAll(source.Text, "\r\n", "\n"), "\n")
-	for i, line := range lines {
-		trimmed := strings.TrimSpace(line)
-		if trimmed == "" || strings.HasPrefix(trimmed, "#") {
-			continue
-		}
-		if _, _, _, _, _, err := ssh.ParseKnownHosts([]byte(trimmed)); err != nil {
-			if source.Strict {
-				return "", exit.With(exit.Config, fmt.Errorf("%s line %d: %w", source.Name, i+1, err),
-					"a line is `host type key`, as ssh-keyscan prints it")
-			}
-			lines[i] = ""
-		}
-	}
-	return strings.Join(lines, "\n"), nil
+	looked  []string          // Files that are not there.
+	revoked map[string]string // Keys that must not be accepted: the file that says so.
 }
 
 // pin is the configured fingerprint of a host, under any of its names.
@@ -105,19 +57,22 @@ func (k *hostKeys) algorithms(t target) [][]string {
 
 // check verifies one presented key.
 func (k *hostKeys) check(t target, remote net.Addr, key ssh.PublicKey) error {
+	if err := k.strongEnough(t, key); err != nil {
+		return err
+	}
+	err := k.db.HostKeyCallback()(t.known(), remote, key)
+	if revoked, ok := errors.AsType[*xknownhosts.RevokedError](err); ok {
+		return hostKeyError(fmt.Errorf("the host key of %s (%s) is marked @revoked in %s:%d",
+			t.name, ssh.FingerprintSHA256(key), k.names[revoked.Revoked.Filename], revoked.Revoked.Line))
+	}
 	if pins := k.pin(t); pins != nil {
 		if slices.Contains(pins, ssh.FingerprintSHA256(key)) {
 			return nil
 		}
 		return k.pinMismatch(t, pins, key)
 	}
-	err := k.db.HostKeyCallback()(t.known(), remote, key)
 	if err == nil {
 		return nil
-	}
-	if revoked, ok := errors.AsType[*xknownhosts.RevokedError](err); ok {
-		return hostKeyError(fmt.Errorf("the host key of %s (%s) is marked @revoked in %s:%d",
-			t.name, ssh.FingerprintSHA256(key), k.names[revoked.Revoked.Filename], revoked.Revoked.Line))
 	}
 	known, ok := errors.AsType[*xknownhosts.KeyError](err)
 	if !ok {
@@ -127,6 +82,34 @@ func (k *hostKeys) check(t target, remote net.Addr, key ssh.PublicKey) error {
 		return k.unknown(t, key)
 	}
 	return k.changed(t, key, known.Want)
+}
+
+// strongEnough applies RevokedHostKeys and RequiredRSASize of ssh_config.
+func (k *hostKeys) strongEnough(t target, key ssh.PublicKey) error {
+	for _, one := range signersOf(key) {
+		if path, revoked := k.revoked[string(one.Marshal())]; revoked {
+			return hostKeyError(fmt.Errorf("the host key of %s (%s) is revoked by %s", t.name, ssh.FingerprintSHA256(one), path))
+		}
+		least, given := t.settings.Number("requiredrsasize")
+		public, ok := one.(ssh.CryptoPublicKey)
+		if !given || !ok {
+			continue
+		}
+		if weak, is := public.CryptoPublicKey().(*rsa.PublicKey); is && weak.N.BitLen() < least {
+			v, _ := t.settings.Value("requiredrsasize")
+			return hostKeyError(fmt.Errorf("the host key of %s has %d bits, and %s asks for %d (RequiredRSASize)", t.name, weak.N.BitLen(), v.Where(), least))
+		}
+	}
+	return nil
+}
+
+// signersOf are the keys that a host key stands for: of a certificate, its own
+// and that of its authority.
+func signersOf(key ssh.PublicKey) []ssh.PublicKey {
+	if certificate, ok := key.(*ssh.Certificate); ok {
+		return []ssh.PublicKey{certificate.Key, certificate.SignatureKey}
+	}
+	return []ssh.PublicKey{key}
 }
 
 // errHostKey marks refusals, which no new attempt can heal.
@@ -144,6 +127,9 @@ func hostKeyError(err error, hints ...string) error {
 
 func (k *hostKeys) unknown(t target, key ssh.PublicKey) error {
 	where := "no known_hosts file was found"
+	if len(k.looked) > 0 {
+		where += ": " + strings.Join(k.looked, ", ")
+	}
 	if len(k.sources) > 0 {
 		where = "not in " + strings.Join(k.sources, ", ")
 	}

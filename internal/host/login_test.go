@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"encoding/base64"
 	"net"
 	"os"
 	"path/filepath"
@@ -55,6 +56,12 @@ func TestGet_KeyDataSurvivesACIsSettings(t *testing.T) {
 		"without the last line break": strings.TrimSpace(string(raw)),
 		"with carriage returns":       strings.ReplaceAll(string(raw), "\n", "\r\n"),
 		"with escaped breaks":         strings.ReplaceAll(string(raw), "\n", `\n`),
+		"with spaces for breaks":      strings.ReplaceAll(string(raw), "\n", " "),
+		"in one line":                 strings.ReplaceAll(string(raw), "\n", ""),
+		"in quotes":                   `"` + strings.TrimSpace(string(raw)) + `"`,
+		"in base64":                   base64.StdEncoding.EncodeToString(raw),
+		"in base64 with breaks":       base64.StdEncoding.EncodeToString(raw)[:76] + "\n" + base64.StdEncoding.EncodeToString(raw)[76:],
+		"with too many spaces":        "  " + strings.ReplaceAll(string(raw), "\n", "\n  "),
 	}
 	for name, pem := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -72,6 +79,11 @@ func TestGet_KeyDataSurvivesACIsSettings(t *testing.T) {
 	wantError(t, err, exit.Config, "secret SSH_KEY is not a private key")
 	if strings.Contains(err.Error(), "nonsense") {
 		t.Errorf("got %v, which quotes the key", err)
+	}
+	for _, path := range []string{"/builds/shop.tmp/SSH_KEY", "./id_ed25519", "~/.ssh/id_rsa\n"} {
+		opts.KeyData = []host.KeyData{{Name: "SSH_KEY", PEM: path}}
+		_, err = get(t, opts, "vm1")
+		wantError(t, err, exit.Config, "secret SSH_KEY holds the path of a file", "Variable and not File")
 	}
 }
 
@@ -112,5 +124,5 @@ func TestGet_KeyOfTheAgentLogsIn(t *testing.T) {
 	}
 	fake.Set(hosttest.Mood{RefuseKeys: true})
 	_, err = get(t, opts, "root@"+fake.Address())
-	wantError(t, err, exit.Unreachable, "tried agent: SHA256:")
+	wantError(t, err, exit.Unreachable, "tried agent: "+opts.Keys[0])
 }

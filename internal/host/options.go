@@ -2,6 +2,7 @@ package host
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -23,18 +24,23 @@ type Options struct {
 	KeyData     []KeyData
 	AgentSocket string
 	// ConfigFiles are ssh_config files, the first match wins; OptionalConfig
-	// may be missing.
+	// may be missing. SystemConfig are those of the machine.
 	ConfigFiles    []string
 	OptionalConfig []string
+	SystemConfig   []string
 	ProxyJump      string
-	KnownHosts     []KnownHosts
-	HostKeys       map[string]string // Pinned fingerprints by host.
-	DockerSocket   string
-	Sudo           bool
-	ConnectTimeout time.Duration
-	ConnectRetries int
-	MaxDials       int
-	Home           string // This machine's home folder, for `~` and `local`.
+	// KnownHosts count alone if there are any. Else the usual files count, of
+	// which any may be missing and in place of which ssh_config may name others.
+	KnownHosts       []KnownHosts
+	UserKnownHosts   []string
+	GlobalKnownHosts []string
+	HostKeys         map[string]string // Pinned fingerprints by host.
+	DockerSocket     string
+	Sudo             bool
+	ConnectTimeout   time.Duration
+	ConnectRetries   int
+	MaxDials         int
+	Home             string // This machine's home folder, for `~` and `local`.
 
 	// RetryPause is the pause before the first new attempt to connect; it
 	// doubles.
@@ -44,6 +50,11 @@ type Options struct {
 	// EngineTransport forces one way to the engine: EngineSocket or
 	// EngineStdio. Empty finds out.
 	EngineTransport string
+	// Env looks up a variable of this machine's environment. Nil is the
+	// process's own.
+	Env func(name string) (string, bool)
+	// Warn takes what ssh_config says and kstep does not follow. Nil drops it.
+	Warn func(Warning)
 	// Intercept stands around every remote operation. Nil stands nowhere.
 	Intercept Intercept
 }
@@ -65,6 +76,13 @@ type KnownHosts struct {
 	// Strict refuses lines that cannot be read; files pass over them, like
 	// OpenSSH does.
 	Strict bool
+}
+
+func (o Options) lookup(name string) (string, bool) {
+	if o.Env == nil {
+		return os.LookupEnv(name)
+	}
+	return o.Env(name)
 }
 
 // OptionsFrom makes options from the config. secret looks up the value of a
@@ -110,14 +128,17 @@ func OptionsFrom(cfg config.SSH, secret func(name string) (string, error), env f
 		}
 	default:
 		opts.OptionalConfig = []string{filepath.Join(home, ".ssh", "config")}
+		opts.SystemConfig = []string{"/etc/ssh/ssh_config"}
 	}
 	known, err := knownHostsFrom(cfg.KnownHosts, env("KSTEP_KNOWN_HOSTS"), home)
-	opts.KnownHosts = known
+	if opts.KnownHosts = known; len(known) == 0 {
+		opts.UserKnownHosts = []string{filepath.Join(home, ".ssh", "known_hosts"), filepath.Join(home, ".ssh", "known_hosts2")}
+		opts.GlobalKnownHosts = []string{"/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"}
+	}
 	return opts, err
 }
 
-// knownHostsFrom reads what the config names, and the environment's text; the
-// usual files only if there is neither.
+// knownHostsFrom reads what the config names, and the environment's text.
 func knownHostsFrom(given []string, text, home string) ([]KnownHosts, error) {
 	var all []KnownHosts
 	for i, one := range given {
@@ -132,18 +153,15 @@ func knownHostsFrom(given []string, text, home string) ([]KnownHosts, error) {
 		}
 		all = append(all, KnownHosts{Name: path, Text: string(data)})
 	}
+	if isPath(text) {
+		return nil, exit.With(exit.Config, errors.New("KSTEP_KNOWN_HOSTS holds the path of a file and not known_hosts lines"),
+			"in GitLab, choose the type Variable and not File for it; or name the file in ssh.known_hosts")
+	}
+	if !strings.Contains(strings.TrimSpace(text), "\n") {
+		text = strings.ReplaceAll(text, `\n`, "\n") // As a CI system's settings may have made of them.
+	}
 	if text != "" {
 		all = append(all, KnownHosts{Name: "KSTEP_KNOWN_HOSTS", Text: text, Strict: true})
-	}
-	if len(all) > 0 {
-		return all, nil
-	}
-	for _, path := range []string{filepath.Join(home, ".ssh", "known_hosts"), "/etc/ssh/ssh_known_hosts"} {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			continue // Not having one is usual; then the host is unknown.
-		}
-		all = append(all, KnownHosts{Name: path, Text: string(data)})
 	}
 	return all, nil
 }

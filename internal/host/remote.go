@@ -68,9 +68,10 @@ func (r *remote) conn(ctx context.Context) (*conn, error) {
 	r.now = nil
 	r.engine.CloseIdle()
 	var client *ssh.Client
+	var to target
 	connecting := operator{name: r.name, intercept: r.intercept, lost: func(Op, error) {}}
 	err := connecting.do(ctx, Op{Kind: KindConnect, Name: "ssh"}, true, func(ctx context.Context) (err error) {
-		client, err = r.dialer.connect(ctx, r.name)
+		client, to, err = r.dialer.connect(ctx, r.name)
 		return err
 	})
 	if err != nil {
@@ -82,7 +83,7 @@ func (r *remote) conn(ctx context.Context) (*conn, error) {
 		}
 		return nil, err
 	}
-	r.now = newConn(r.name, client, r.opts.Keepalive)
+	r.now = newConn(r.name, client, to.alive, to.patience)
 	return r.now, nil
 }
 

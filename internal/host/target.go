@@ -1,35 +1,42 @@
 package host
 
 import (
-	"bytes"
-	"cmp"
+	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
-	"os"
-	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/kevinburke/ssh_config"
+	"time"
 
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/sshconfig"
 )
 
 // target is where and how one SSH connection goes, after the host entry,
 // ssh_config and the options have been united.
 type target struct {
-	name           string // As written.
-	alias          string // The entry without user and port: what ssh_config matches.
-	user           string
-	host           string
-	port           int
-	keyAlias       string // The name to look up in known_hosts instead.
+	name     string // As written.
+	alias    string // The entry without user and port: what ssh_config matches.
+	user     string
+	host     string
+	port     int
+	keyAlias string // The name to look up in known_hosts instead.
+
 	identities     []string
+	certificates   []string
 	identitiesOnly bool
-	jumps          []string // The way there; hosts as written.
+	agent          string // The agent's socket; empty without one.
+
+	jumps   []string // The way there; hosts as written.
+	command string   // The program that makes the connection, or empty.
+
+	timeout  time.Duration // For one attempt.
+	retries  int
+	alive    time.Duration // Between two questions whether the host is there.
+	patience time.Duration // How long it may take to answer one.
+
+	settings *sshconfig.Settings
 }
 
 func (t target) address() string { return net.JoinHostPort(t.host, strconv.Itoa(t.port)) }
@@ -70,92 +77,111 @@ func parseEntry(entry string) (user, host string, port int, err error) {
 	return user, host, port, nil
 }
 
-// sshConfigs are the parsed ssh_config files, in order.
-type sshConfigs []*ssh_config.Config
-
-func readConfigs(opts Options) (sshConfigs, error) {
-	var all sshConfigs
-	for _, path := range slices.Concat(opts.ConfigFiles, opts.OptionalConfig) {
-		data, err := os.ReadFile(path)
-		if errors.Is(err, fs.ErrNotExist) && slices.Contains(opts.OptionalConfig, path) {
-			continue
-		}
-		if err != nil {
-			return nil, exit.With(exit.Config, fmt.Errorf("ssh.config: %w", err))
-		}
-		parsed, err := ssh_config.Decode(bytes.NewReader(data))
-		if err != nil {
-			return nil, exit.With(exit.Config, fmt.Errorf("ssh.config: read %s: %w", path, err),
-				"set ssh.config to a file with only what kstep needs, or to false")
-		}
-		all = append(all, parsed)
+// checkNames refuses what could be part of a command line instead of a name:
+// ssh_config may hand both to programs.
+func checkNames(entry, user, host string) error {
+	bad := func(s, more string) bool {
+		return strings.HasPrefix(s, "-") || strings.ContainsFunc(s, func(r rune) bool {
+			return r < ' ' || r == 0x7f || strings.ContainsRune("'`\";&<>|(){}"+more, r)
+		})
 	}
-	return all, nil
+	if bad(host, "$\\, \t") {
+		return fmt.Errorf("host %q: the host name has characters that no host name has", entry)
+	}
+	if bad(user, "") {
+		return fmt.Errorf("host %q: the user has characters that no user name has", entry)
+	}
+	return nil
 }
 
-func (c sshConfigs) get(alias, key string) string {
-	for _, file := range c {
-		if value, err := file.Get(alias, key); err == nil && value != "" {
-			return value
-		}
+// configsOf are the ssh_config files of the options.
+func configsOf(opts Options) *sshconfig.Config {
+	var files []sshconfig.File
+	for _, path := range opts.ConfigFiles {
+		files = append(files, sshconfig.File{Path: path})
 	}
-	return ""
-}
-
-func (c sshConfigs) all(alias, key string) []string {
-	var values []string
-	for _, file := range c {
-		found, err := file.GetAll(alias, key)
-		if err == nil {
-			values = append(values, found...)
-		}
+	for _, path := range opts.OptionalConfig {
+		files = append(files, sshconfig.File{Path: path, Optional: true, Private: true})
 	}
-	return values
+	for _, path := range opts.SystemConfig {
+		files = append(files, sshconfig.File{Path: path, Optional: true, System: true})
+	}
+	return sshconfig.New(files, sshconfig.ThisMachine(opts.Home, opts.lookup))
 }
 
 // resolve unites the entry, then ssh_config, then the options. hop tells that
 // the target is a jump host itself, to which ssh.proxy_jump does not apply.
-func (c sshConfigs) resolve(entry string, opts Options, hop bool) (target, error) {
+func (d *dialer) resolve(ctx context.Context, entry string, hop bool) (target, error) {
 	user, host, port, err := parseEntry(entry)
+	if err == nil {
+		err = checkNames(entry, user, host)
+	}
 	if err != nil {
 		return target{}, exit.With(exit.Config, err)
 	}
+	s, err := d.configs.Resolve(ctx, sshconfig.Destination{
+		Host: host, User: user, Port: port, DefaultUser: d.opts.User, DefaultPort: d.opts.Port,
+	})
+	if err != nil {
+		return target{}, configError(ctx, err)
+	}
 	t := target{
-		name: entry, alias: host,
-		user:     cmp.Or(user, c.get(host, "User"), opts.User),
-		host:     cmp.Or(c.get(host, "HostName"), host),
-		keyAlias: c.get(host, "HostKeyAlias"),
+		name: entry, alias: host, settings: s, user: s.User, host: s.Host, port: s.Port,
+		keyAlias: s.Text("hostkeyalias"), identitiesOnly: s.Text("identitiesonly") == "yes",
+		agent: d.opts.AgentSocket,
 	}
-	t.host = strings.ReplaceAll(strings.ReplaceAll(t.host, "%h", host), "%%", "%")
-	t.port = port
-	if t.port == 0 {
-		t.port, _ = strconv.Atoi(c.get(host, "Port")) // A bad one falls back.
+	t.identities, _ = s.List("identityfile")
+	t.certificates, _ = s.List("certificatefile")
+	if v, ok := s.Value("identityagent"); ok {
+		if t.agent = v.Expanded[0]; strings.EqualFold(t.agent, "none") {
+			t.agent = ""
+		}
 	}
-	t.port = cmp.Or(t.port, opts.Port)
-	t.identitiesOnly = strings.EqualFold(c.get(host, "IdentitiesOnly"), "yes")
-	for _, file := range c.all(host, "IdentityFile") {
-		t.identities = append(t.identities, t.expand(file, opts.Home))
+	d.patienceOf(&t)
+	t.jumps, _ = s.List("proxyjump")
+	if list, _ := s.List("proxycommand"); len(list) > 0 {
+		t.command = list[0]
 	}
-	jump := c.get(host, "ProxyJump")
-	if opts.ProxyJump != "" && !hop {
-		jump = opts.ProxyJump
+	if d.opts.ProxyJump != "" && !hop {
+		t.jumps, t.command = strings.Split(d.opts.ProxyJump, ","), ""
+		if strings.EqualFold(d.opts.ProxyJump, "none") {
+			t.jumps = nil
+		}
 	}
-	if jump == "" || strings.EqualFold(jump, "none") {
-		return t, nil
+	for i, jump := range t.jumps {
+		t.jumps[i] = strings.TrimPrefix(strings.TrimSpace(jump), "ssh://")
 	}
-	for one := range strings.SplitSeq(jump, ",") {
-		t.jumps = append(t.jumps, strings.TrimPrefix(strings.TrimSpace(one), "ssh://"))
-	}
-	return t, nil
+	return t, d.review(t)
 }
 
-// expand replaces the tokens that ssh_config(5) allows in IdentityFile.
-func (t target) expand(file, home string) string {
-	file = expandHome(strings.Trim(file, `"`), home)
-	file = strings.NewReplacer("%%", "%", "%d", home, "%h", t.host, "%r", t.user, "%n", t.alias,
-		"%p", strconv.Itoa(t.port), "%u", os.Getenv("USER")).Replace(file)
-	if !filepath.IsAbs(file) {
-		file = filepath.Join(home, file)
+// patienceOf sets how long and how often is tried and waited.
+func (d *dialer) patienceOf(t *target) {
+	s := t.settings
+	t.timeout, t.retries = d.opts.ConnectTimeout, d.opts.ConnectRetries
+	t.alive, t.patience = d.opts.Keepalive, d.opts.Keepalive
+	if limit := s.Duration("connecttimeout"); limit > 0 {
+		t.timeout = limit
 	}
-	return file
+	if n, given := s.Number("connectionattempts"); given && n > 0 {
+		t.retries = n - 1
+	}
+	if every := s.Duration("serveraliveinterval"); every > 0 {
+		count, given := s.Number("serveralivecountmax")
+		if !given || count < 1 {
+			count = 3
+		}
+		t.alive, t.patience = every, every*time.Duration(count)
+	}
+}
+
+// configError makes an error of the configuration out of one of its files.
+func configError(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	hints := []string{"set ssh.config to a file with only what kstep needs, or to false"}
+	if wrong, ok := errors.AsType[*sshconfig.Error](err); ok && wrong.Hint != "" {
+		hints = []string{wrong.Hint}
+	}
+	return exit.With(exit.Config, fmt.Errorf("ssh.config: %w", err), hints...)
 }
