@@ -14,8 +14,8 @@ import (
 
 // configureExec declares `kstep server exec`.
 func configureExec(p *program, server *kingpin.CmdClause, actions map[string]action) {
-	cmd := server.Command("exec", "Run a program on every host, without a shell, and show what it prints. Put -- before it: kstep server exec -- df -h.")
-	argv := cmd.Arg("program", "The program and its arguments.").Required().Strings()
+	cmd := server.Command("exec", "Run a program on every host and show what it prints. Put -- before it: kstep server exec -- df -h. One argument with spaces is a line for sh: kstep server exec 'df -h | tail -1'.")
+	argv := cmd.Arg("program", "The program and its arguments, or one line for sh.").Required().Strings()
 	actions["server exec"] = p.inSession("server exec", func(ctx context.Context, s *stages.Session) error {
 		return p.serverExec(ctx, s, *argv)
 	})
@@ -28,17 +28,16 @@ func (p *program) serverExec(ctx context.Context, s *stages.Session, argv []stri
 	}
 	s.Hosts.Warm(ctx, plan.HostNames(targets))
 	in := s.Input(targets, targets)
-	// Both outputs in the order they came.
-	merged := append([]string{"sh", "-c", `exec "$@" 2>&1`, "sh"}, argv...)
+	program, merged := mergedOutput(argv)
 	records, ran, err := stages.EachHost(ctx, in, targets, func(ctx context.Context, w *stages.Work) (execution, error) {
 		out, err := w.Host.Run(ctx, merged, nil)
 		one := execution{Host: w.Target.Host, Output: s.Secrets.Redact(string(out))}
 		if failed, ok := errors.AsType[*host.CommandError](err); ok {
-			failed.Program, one.Status = argv[0], failed.Status
+			failed.Program, one.Status = program, failed.Status
 		} else if err != nil {
 			one.Status = -1
 		}
-		noteRun(w, argv[0], one.Status)
+		noteRun(w, program, one.Status)
 		return one, err
 	})
 	s.Audit(ctx, called(s), records)
@@ -52,6 +51,16 @@ func (p *program) serverExec(ctx context.Context, s *stages.Session, argv []stri
 		}
 	}
 	return err
+}
+
+// mergedOutput is the command that prints both outputs in the order they came,
+// and the name of its program. One word with white space in it is no program
+// but a line for a shell.
+func mergedOutput(argv []string) (program string, merged []string) {
+	if words := strings.Fields(argv[0]); len(argv) == 1 && len(words) > 0 && words[0] != argv[0] {
+		return words[0], []string{"sh", "-c", "exec 2>&1\n" + argv[0]}
+	}
+	return argv[0], append([]string{"sh", "-c", `exec "$@" 2>&1`, "sh"}, argv...)
 }
 
 func (p *program) printExecution(one execution) error {

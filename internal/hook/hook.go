@@ -4,10 +4,12 @@
 package hook
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -172,6 +174,9 @@ func (r *Runner) judge(ctx context.Context, name, path string, limit time.Durati
 		r.emit(report.Event{Kind: report.Warning, Message: "hook " + path + " left a process that keeps its output open",
 			Hints: []string{"redirect the output of background processes: command >/dev/null 2>&1 &"}})
 		return nil
+	case (errors.Is(err, fs.ErrNotExist) || exited && status.ExitCode() == 127) && hasCarriageReturn(path):
+		return exit.With(exit.Config, fmt.Errorf("run hook %s: %s has CRLF line ends, so the interpreter in its first line is not found%s", name, path, said),
+			`save it with LF line ends: sed -i 's/\r$//' `+path)
 	case exited:
 		return exit.With(exit.Failed, fmt.Errorf("run hook %s (%s): %s%s", name, path, status.ProcessState, said),
 			"mend the hook or what it checks, or skip hooks with --skip-hooks")
@@ -181,6 +186,17 @@ func (r *Runner) judge(ctx context.Context, name, path string, limit time.Durati
 		return exit.With(exit.Config, fmt.Errorf("run hook %s: %w", name, err), "the interpreter in its first line is missing on this machine")
 	}
 	return exit.With(exit.Config, fmt.Errorf("run hook %s: %w", name, err))
+}
+
+// hasCarriageReturn says whether the first line of a script ends as on Windows.
+func hasCarriageReturn(path string) bool {
+	file, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	line, _ := bufio.NewReader(io.LimitReader(file, 4096)).ReadString('\n') // A short file is a line, too.
+	return strings.HasPrefix(line, "#!") && strings.HasSuffix(strings.TrimSuffix(line, "\n"), "\r")
 }
 
 func (r *Runner) redacted(text string) string {

@@ -140,6 +140,8 @@ func TestRun_SaysHowToMendAHookThatCannotStart(t *testing.T) {
 	for name, tc := range map[string]struct{ script, hint string }{
 		"no interpreter line": {"echo hello\n", "#!/bin/sh"},
 		"missing interpreter": {"#!/nonexistent/ruby\n", "interpreter"},
+		"CRLF":                {"#!/bin/sh\r\necho hello\r\n", `sed -i 's/\r$//' `},
+		"CRLF, by env":        {"#!/usr/bin/env bash\r\necho hello\r\n", "LF line ends"},
 	} {
 		r, _ := runner(t, map[string]string{"pre-build": tc.script})
 		err := r.Run(t.Context(), "pre-build", Details{})

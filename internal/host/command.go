@@ -34,8 +34,8 @@ func (e *CommandError) Error() string {
 // errNUL is an argument that no program can be given.
 var errNUL = errors.New("a command's argument cannot hold a NUL byte")
 
-// Quote writes an argument vector as one line for a POSIX shell, which is what
-// an SSH server hands a command to. It is the only place where that is done.
+// Quote writes an argument vector as one line for a POSIX shell. It is the only
+// place where that is done.
 func Quote(argv []string) (string, error) {
 	if len(argv) == 0 {
 		return "", errors.New("a command needs a program")
@@ -50,13 +50,17 @@ func Quote(argv []string) (string, error) {
 	return strings.Join(words, " "), nil
 }
 
+// isPlain says whether every shell takes a word as it is.
+func isPlain(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("_-./:@%+,", r))
+	})
+}
+
 // quoteWord leaves plain words readable. A first word with `=` in it would be
 // an assignment, and `~` or `-` mean nothing within quotes either.
 func quoteWord(s string) string {
-	plain := s != "" && !strings.ContainsFunc(s, func(r rune) bool {
-		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("_-./:@%+,", r))
-	})
-	if plain {
+	if isPlain(s) {
 		return s
 	}
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"

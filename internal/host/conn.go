@@ -166,8 +166,7 @@ func (c *conn) files(ctx context.Context) (*sftp.Client, error) {
 		if !c.answers(aliveWithin) {
 			return nil, fmt.Errorf("%w: %w", ErrConnectionLost, err)
 		}
-		return nil, exit.With(exit.Unreachable, fmt.Errorf("open SFTP on %s: %w", c.name, err),
-			"kstep keeps its files over SFTP: sshd_config needs `Subsystem sftp internal-sftp`")
+		return nil, c.noFiles(ctx, err)
 	}
 	c.sftp = client
 	return client, nil

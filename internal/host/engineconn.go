@@ -2,6 +2,7 @@ package host
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -119,11 +120,11 @@ func (r *remote) dialStdio(ctx context.Context, c *conn) (net.Conn, error) {
 	if r.opts.Sudo {
 		argv = append([]string{"sudo", "-n"}, argv...)
 	}
-	line, err := Quote(argv)
+	command, err := commandFor(argv)
 	if err != nil {
 		return nil, err
 	}
-	bridge, err := startStdio(ctx, c, line)
+	bridge, err := startStdio(ctx, c, command)
 	if err != nil {
 		return nil, err
 	}
@@ -182,16 +183,17 @@ type stdioConn struct {
 	stderr         *lockedTail
 	ended          chan struct{}
 	done           func()
+	command        shellCommand
 }
 
 var _ net.Conn = (*stdioConn)(nil)
 
-func startStdio(ctx context.Context, c *conn, line string) (*stdioConn, error) {
+func startStdio(ctx context.Context, c *conn, command shellCommand) (*stdioConn, error) {
 	session, done, err := c.session(ctx)
 	if err != nil {
 		return nil, err
 	}
-	bridge := &stdioConn{stderr: &lockedTail{}, ended: make(chan struct{}), done: done}
+	bridge := &stdioConn{stderr: &lockedTail{}, ended: make(chan struct{}), done: done, command: command}
 	in, errIn := session.StdinPipe()
 	out, errOut := session.StdoutPipe()
 	session.Stderr = bridge.stderr
@@ -200,7 +202,7 @@ func startStdio(ctx context.Context, c *conn, line string) (*stdioConn, error) {
 		return nil, err
 	}
 	bridge.WriteCloser, bridge.out = in, bufio.NewReader(out)
-	if _, err := await(ctx, func() (struct{}, error) { return struct{}{}, session.Start(line) }); err != nil {
+	if _, err := await(ctx, func() (struct{}, error) { return struct{}{}, session.Start(command.line) }); err != nil {
 		done()
 		return nil, err
 	}
@@ -212,7 +214,10 @@ func startStdio(ctx context.Context, c *conn, line string) (*stdioConn, error) {
 }
 
 func (s *stdioConn) ping() error {
-	if _, err := io.WriteString(s.WriteCloser, "HEAD /_ping HTTP/1.1\r\nHost: docker\r\n\r\n"); err != nil {
+	if _, err := io.WriteString(s.WriteCloser, s.command.script+"HEAD /_ping HTTP/1.1\r\nHost: docker\r\n\r\n"); err != nil {
+		return err
+	}
+	if err := s.skipNoise(); err != nil {
 		return err
 	}
 	resp, err := http.ReadResponse(s.out, &http.Request{Method: http.MethodHead})
@@ -220,6 +225,21 @@ func (s *stdioConn) ping() error {
 		return err
 	}
 	return resp.Body.Close()
+}
+
+// skipNoise reads what start files of the login shell print, up to the mark.
+func (s *stdioConn) skipNoise() error {
+	const most = 1000 // Lines.
+	for range most {
+		line, err := s.out.ReadSlice('\n')
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			return err
+		}
+		if bytes.HasSuffix(line, []byte(s.command.mark+"\n")) {
+			return nil
+		}
+	}
+	return fmt.Errorf("the login shell prints more than %d lines", most)
 }
 
 // complaint waits for the program's end, which follows the end of its output.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -222,17 +223,16 @@ func IsRefused(err error) bool {
 var ErrForwardingForbidden = errors.New("the SSH server forbids forwarding")
 
 func (r *remote) Run(ctx context.Context, argv []string, stdin []byte) ([]byte, error) {
-	line, err := Quote(argv)
-	if err != nil {
+	if _, err := Quote(argv); err != nil {
 		return nil, fmt.Errorf("run command on %s: %w", r.name, err)
 	}
 	var stdout []byte
-	err = r.do(ctx, Op{Kind: KindRun, Name: argv[0]}, false, func(ctx context.Context) error {
+	err := r.do(ctx, Op{Kind: KindRun, Name: argv[0]}, false, func(ctx context.Context) error {
 		c, err := r.conn(ctx)
 		if err != nil {
 			return err
 		}
-		stdout, err = c.run(ctx, argv[0], line, stdin)
+		stdout, err = c.run(ctx, argv, stdin)
 		return err
 	})
 	switch _, told := errors.AsType[*CommandError](err); {
@@ -245,19 +245,24 @@ func (r *remote) Run(ctx context.Context, argv []string, stdin []byte) ([]byte, 
 	}
 }
 
-// run executes one line. When ctx ends, the session is closed; what ignores
+// run executes one command. When ctx ends, the session is closed; what ignores
 // that goes on there, as with any SSH client.
-func (c *conn) run(ctx context.Context, program, line string, stdin []byte) ([]byte, error) {
+func (c *conn) run(ctx context.Context, argv []string, stdin []byte) ([]byte, error) {
+	program := argv[0]
+	command, err := commandFor(argv)
+	if err != nil {
+		return nil, err
+	}
 	session, done, err := c.session(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var stdout bytes.Buffer
 	var stderr tailBuffer
-	session.Stdin = bytes.NewReader(stdin)
+	session.Stdin = io.MultiReader(strings.NewReader(command.script), bytes.NewReader(stdin))
 	session.Stdout, session.Stderr = &stdout, &stderr
 	ended := make(chan error, 1)
-	go func() { ended <- session.Run(line) }()
+	go func() { ended <- session.Run(command.line) }()
 	select {
 	case err = <-ended:
 		go afterwards(session, done)
@@ -266,16 +271,23 @@ func (c *conn) run(ctx context.Context, program, line string, stdin []byte) ([]b
 		done()
 		return nil, engine.Ended(ctx)
 	}
+	out, began := command.output(stdout.Bytes())
+	if err == nil && !began {
+		return nil, notRun(c.name, program, stdout.Bytes())
+	}
 	if err == nil {
-		return stdout.Bytes(), nil
+		return out, nil
 	}
 	failed := &CommandError{Host: c.name, Program: program, Status: -1, Stderr: stderr.String()}
+	if !began && failed.Stderr == "" {
+		failed.Stderr = excerpt(stdout.Bytes()) // Of the login shell.
+	}
 	if status, ok := errors.AsType[*ssh.ExitError](err); ok {
 		failed.Status, failed.Signal = status.ExitStatus(), status.Signal()
-		return stdout.Bytes(), failed
+		return out, failed
 	}
 	if _, missing := errors.AsType[*ssh.ExitMissingError](err); missing {
-		return stdout.Bytes(), exit.With(exit.Unreachable, failed)
+		return out, exit.With(exit.Unreachable, failed)
 	}
-	return stdout.Bytes(), err
+	return out, err
 }

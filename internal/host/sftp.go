@@ -211,15 +211,11 @@ func (f remoteFiles) Remove(ctx context.Context, file string) error {
 		if look != nil || !info.IsDir() {
 			return err
 		}
-		line, err := Quote([]string{"rm", "-rf", "--", file})
-		if err != nil {
-			return err
-		}
 		conn, err := f.r.conn(ctx)
 		if err != nil {
 			return err
 		}
-		_, err = conn.run(ctx, "rm", line, nil)
+		_, err = conn.run(ctx, []string{"rm", "-rf", "--", file}, nil)
 		return err
 	})
 }

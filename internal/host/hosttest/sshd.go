@@ -202,6 +202,9 @@ func (f *Fake) session(ctx context.Context, asked ssh.NewChannel) {
 			ok := ssh.Unmarshal(r.Payload, &text) == nil && text.Value == "sftp" && !f.Mood().NoSFTP
 			r.Reply(ok, nil) // The client notices.
 			if ok {
+				if noise := f.noise(ctx); len(noise) > 0 {
+					channel.Write(noise) // The client notices. sshd starts the SFTP server by the shell.
+				}
 				files := &sftpFiles{f}
 				server := sftp.NewRequestServer(channel, sftp.Handlers{
 					FileGet: files, FilePut: files, FileCmd: files, FileList: files,
@@ -227,45 +230,92 @@ func (f *Fake) command(ctx context.Context, line string, channel ssh.Channel) in
 		fmt.Fprintln(channel.Stderr(), text)
 		return status
 	}
-	rest, sudo := strings.CutPrefix(line, "sudo -n ")
+	mark, rest, _ := strings.Cut(line, "; ")
+	script, err := readScript(rest, channel)
+	if err != nil {
+		return complain(126, err.Error())
+	}
+	words := strings.TrimPrefix(script, "exec ")
+	if script == "" {
+		words = strings.TrimSuffix(strings.TrimPrefix(rest, "sh -c 'exec "), "'")
+	}
+	plain, sudo := strings.CutPrefix(words, "sudo -n ")
 	mood := f.Mood()
 	if sudo && mood.SudoDenied {
 		return complain(1, "sudo: a password is required")
 	}
-	if strings.HasPrefix(rest, "docker ") && strings.HasSuffix(rest, " system dial-stdio") {
-		switch {
-		case mood.NoDockerClient:
-			return complain(127, "bash: line 1: docker: command not found")
-		case mood.SocketDenied && !sudo:
-			return complain(1, "permission denied while trying to connect to the Docker daemon socket at unix://"+f.Socket)
-		case !f.Engine.up():
-			return complain(1, "Cannot connect to the Docker daemon at unix://"+f.Socket+". Is the docker daemon running?")
-		}
-		to, err := f.Engine.dial()
-		if err != nil {
-			return complain(1, err.Error())
-		}
-		bridge(ctx, channel, to)
-		return 0
+	if strings.HasPrefix(plain, "docker ") && strings.HasSuffix(plain, " system dial-stdio") {
+		fmt.Fprintln(channel, strings.TrimPrefix(mark, "echo "))
+		return f.dialStdio(ctx, mood, sudo, channel, complain)
 	}
 	if mood.NoCommands {
 		return complain(1, "This service allows sftp connections only.")
 	}
-	rest = strings.ReplaceAll(rest, "/proc/", f.proc()+"/")
-	for word := range strings.FieldsSeq(rest) {
+	plain = strings.ReplaceAll(plain, "/proc/", f.proc()+"/")
+	for word := range strings.FieldsSeq(plain) {
 		word = strings.Trim(word, `'"`)
 		if filepath.IsAbs(word) && !f.inside(word) && !isProgram(word) {
 			return complain(126, "hosttest: "+word+" is outside of the fake host")
 		}
 	}
-	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", rest)
+	// The script is read again, by the shell.
+	input := io.Reader(channel)
+	if script != "" {
+		again := "exec " + plain
+		rest = strings.Replace(rest, fmt.Sprintf("count=%d ", len(script)), fmt.Sprintf("count=%d ", len(again)), 1)
+		input = io.MultiReader(strings.NewReader(again), channel)
+	} else {
+		rest = "sh -c 'exec " + plain + "'"
+	}
+	return f.shell(ctx, mark+"; "+rest, input, channel)
+}
+
+// readScript takes the script from the input of a line that has one.
+func readScript(line string, input io.Reader) (string, error) {
+	var size int
+	if _, err := fmt.Sscanf(line, `sh -c 'eval "$(dd bs=1 count=%d `, &size); err != nil {
+		return "", nil //nolint:nilerr // It is another line.
+	}
+	script := make([]byte, size)
+	_, err := io.ReadFull(input, script)
+	return string(script), err
+}
+
+// shell hands a line to the user's login shell, as sshd does.
+func (f *Fake) shell(ctx context.Context, line string, input io.Reader, channel ssh.Channel) int {
+	shell := f.Mood().LoginShell
+	if shell == "" {
+		shell = "/bin/sh"
+	}
+	cmd := exec.CommandContext(ctx, shell, "-c", line)
 	cmd.Dir = f.Home
-	cmd.Env = []string{"HOME=" + f.Home, "PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C.UTF-8"}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = channel, channel, channel.Stderr()
+	cmd.Env = []string{
+		"HOME=" + f.Home, "PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C.UTF-8", "SHELL=" + shell,
+		"SSH_CLIENT=127.0.0.1 1 22", // By which bash reads ~/.bashrc.
+	}
+	cmd.Stdout, cmd.Stderr = channel, channel.Stderr()
 	// Its children, too.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	return runCommand(cmd, channel)
+	return runCommand(cmd, input)
+}
+
+// dialStdio imitates `docker system dial-stdio`.
+func (f *Fake) dialStdio(ctx context.Context, mood Mood, sudo bool, channel ssh.Channel, complain func(int, string) int) int {
+	switch {
+	case mood.NoDockerClient:
+		return complain(127, "bash: line 1: docker: command not found")
+	case mood.SocketDenied && !sudo:
+		return complain(1, "permission denied while trying to connect to the Docker daemon socket at unix://"+f.Socket)
+	case !f.Engine.up():
+		return complain(1, "Cannot connect to the Docker daemon at unix://"+f.Socket+". Is the docker daemon running?")
+	}
+	to, err := f.Engine.dial()
+	if err != nil {
+		return complain(1, err.Error())
+	}
+	bridge(ctx, channel, to)
+	return 0
 }
 
 // proc is the folder that stands for /proc. With hidepid=2 the processes of
@@ -300,6 +350,18 @@ func runCommand(cmd *exec.Cmd, input io.Reader) int {
 		return 126
 	}
 	return 0
+}
+
+// noise is what the start files of a configured login shell print.
+func (f *Fake) noise(ctx context.Context) []byte {
+	if f.Mood().LoginShell == "" {
+		return nil
+	}
+	cmd := exec.CommandContext(ctx, f.Mood().LoginShell, "-c", "true")
+	cmd.Dir = f.Home
+	cmd.Env = []string{"HOME=" + f.Home, "PATH=/usr/local/bin:/usr/bin:/bin", "SSH_CLIENT=127.0.0.1 1 22"}
+	out, _ := cmd.Output() // A shell that is not there prints nothing.
+	return out
 }
 
 func isProgram(path string) bool {

@@ -23,7 +23,7 @@ func Suite(t *testing.T, open func(*testing.T) host.Host, img string) {
 	t.Helper()
 	h := open(t)
 	t.Run("files", func(t *testing.T) { suiteFiles(t, h) })
-	t.Run("commands", func(t *testing.T) { suiteCommands(t, h) })
+	t.Run("commands", func(t *testing.T) { SuiteCommands(t, h) })
 	t.Run("engine", func(t *testing.T) { suiteEngine(t, h, img) })
 }
 
@@ -47,7 +47,8 @@ func suiteDir(t *testing.T, h host.Host) string {
 
 func suiteName() string { return "kstep-suite-" + strings.ToLower(rand.Text()[:8]) }
 
-func suiteCommands(t *testing.T, h host.Host) {
+// SuiteCommands is the part of Suite about commands, whatever the login shell.
+func SuiteCommands(t *testing.T, h host.Host) {
 	t.Run("arguments arrive as they are", func(t *testing.T) {
 		args := []string{"", " ", "a b", "it's", `"`, `\`, "$HOME", "`id`", "*", "~", "-n", "a=b", "new\nline", "grüße", "!", "#x", ";", "&&", "\t", `\n`}
 		out, err := h.Run(t.Context(), append([]string{"sh", "-c", `for a; do printf '<%s>' "$a"; done`, "sh"}, args...), nil)

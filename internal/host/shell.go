@@ -1,0 +1,112 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/kstep/kstep/internal/exit"
+)
+
+// An SSH server hands a command line to the user's login shell, which may be
+// any: bash, csh, fish, a restricted one. So a line holds only what every shell
+// reads in the same way, and anything else goes to `sh` on standard input. The
+// start files of the shell may print before the command does; a line of its own
+// marks where the command's output begins.
+
+// shellCommand is a command for an unknown login shell.
+type shellCommand struct {
+	line   string
+	mark   string // The line before the command's output.
+	script string // What comes before the program's own input.
+}
+
+// commandFor writes a command for an unknown login shell. Words that are plain
+// stand in the line. Others are a script that `sh` reads from standard input,
+// byte by byte, so that the rest is left to the program. The line has neither
+// line breaks nor backslashes nor `!` nor `'` within its quotes, which shells
+// read differently.
+func commandFor(argv []string) (shellCommand, error) {
+	mark := "kstep-" + rand.Text()[:16]
+	quoted, err := Quote(argv)
+	if err != nil {
+		return shellCommand{}, err
+	}
+	if !slices.ContainsFunc(argv, func(word string) bool { return !isPlain(word) }) {
+		return shellCommand{line: "echo " + mark + "; sh -c 'exec " + quoted + "'", mark: mark}, nil
+	}
+	script := "exec " + quoted
+	return shellCommand{
+		line:   "echo " + mark + `; sh -c 'eval "$(dd bs=1 count=` + strconv.Itoa(len(script)) + ` 2>/dev/null)"'`,
+		mark:   mark,
+		script: script,
+	}, nil
+}
+
+// output is what the command printed. began says whether the login shell ran
+// it at all.
+func (s shellCommand) output(stdout []byte) (out []byte, began bool) {
+	_, out, began = bytes.Cut(stdout, []byte(s.mark+"\n"))
+	return out, began
+}
+
+// notRun is a login shell that did something else than it was told to.
+func notRun(host, program string, stdout []byte) error {
+	text := fmt.Sprintf("run %s on %s: the login shell ended without running it", program, host)
+	if said := excerpt(stdout); said != "" {
+		text += ", and printed: " + said
+	}
+	return exit.With(exit.Unreachable, errors.New(text),
+		fmt.Sprintf("the user needs a shell that runs commands (chsh -s /bin/sh USER on %s), and sshd_config no ForceCommand", host))
+}
+
+// excerpt is a bounded piece of what a host printed, in one line.
+func excerpt(text []byte) string {
+	const most = 200
+	if len(text) > most {
+		text = text[:most]
+	}
+	return strings.Join(strings.Fields(strings.ToValidUTF8(string(text), "")), " ")
+}
+
+// noFiles explains why SFTP did not open. What the start files of the login
+// shell print comes before the server's answer and is taken for a part of it.
+func (c *conn) noFiles(ctx context.Context, err error) error {
+	noise := c.noise(ctx)
+	if noise == "" && !strings.Contains(err.Error(), "packet too long") {
+		return exit.With(exit.Unreachable, fmt.Errorf("open SFTP on %s: %w", c.name, err),
+			"kstep keeps its files over SFTP: sshd_config needs `Subsystem sftp internal-sftp`")
+	}
+	said := ""
+	if noise != "" {
+		said = fmt.Sprintf(" %q", noise)
+	}
+	return exit.With(exit.Unreachable,
+		fmt.Errorf("open SFTP on %s: a start file of the login shell prints%s before the server answers: %w", c.name, said, err),
+		"~/.bashrc, ~/.zshenv, ~/.cshrc, ~/.config/fish/config.fish must print nothing without a terminal; in ~/.bashrc, begin with: case $- in *i*) ;; *) return;; esac",
+		"or set in sshd_config, where no shell is started: Subsystem sftp internal-sftp")
+}
+
+// noise is what the start files of the login shell print, or empty.
+func (c *conn) noise(ctx context.Context) string {
+	session, done, err := c.session(ctx)
+	if err != nil {
+		return ""
+	}
+	defer done()
+	command, err := commandFor([]string{"true"})
+	if err != nil {
+		return ""
+	}
+	out, err := await(ctx, func() ([]byte, error) { return session.Output(command.line) })
+	before, _, began := bytes.Cut(out, []byte(command.mark))
+	if err != nil || !began {
+		return ""
+	}
+	return excerpt(before)
+}
