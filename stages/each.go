@@ -31,7 +31,9 @@ type Work struct {
 	// Containers are the ids of the target's containers, once known.
 	Containers []string
 
-	in      Input
+	in         Input
+	unroutable error // Why no route can be written on the host.
+
 	mu      sync.Mutex // Of changed.
 	changed []string
 	acts    []Act // What Plan would do, and cannot tell.
@@ -117,7 +119,9 @@ func (w *Work) connect(ctx context.Context) error {
 		return err
 	}
 	w.Host = h
-	if w.Names, err = Names(ctx, w.in, h); err != nil || w.in.hold == nil {
+	at, err := w.in.arrive(ctx, h)
+	w.Names, w.unroutable = at.Names, at.unroutable
+	if err != nil || w.in.hold == nil {
 		return err
 	}
 	return w.in.hold.Check(ctx, h.Name(), lease.Fence{Files: h.Files(), Dir: w.Names.Fence()})
@@ -229,6 +233,9 @@ func (w *Work) Guarded(ctx context.Context) (ledger.Ledger, error) {
 		return l, err
 	}
 	if err := l.Owned(w.Target.Host, w.Names.Folder(), w.Names.Service, w.Names.Destination); err != nil {
+		return l, err
+	}
+	if err := w.settled(ctx, l); err != nil {
 		return l, err
 	}
 	return l, l.Guard(w.Target.Host, w.in.Release)

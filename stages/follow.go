@@ -43,7 +43,7 @@ func (s *Session) Unmoved(ctx context.Context) error {
 	}
 	r := &run{Session: s, info: Info{Hosts: true}, in: Input{
 		Config: s.Config, Release: s.Release, Version: s.Version, Targets: targets, All: plan.Targets(s.Config),
-		Hosts: s.Hosts, Report: s.Report,
+		Hosts: s.Hosts, Report: s.Report, survey: s.looks(),
 	}}
 	if err := s.connect(ctx, targets); err != nil {
 		return err

@@ -90,9 +90,19 @@ func (s *Session) Warm(ctx context.Context) {
 // host is changed without it.
 func (r *run) acquire(ctx context.Context) error {
 	// All hosts at once, not the lease's first and then the others.
-	r.Hosts.Warm(ctx, plan.HostNames(r.in.Targets))
+	everything := r.KeepLease || r.info.Name == FirstHostStage
+	var routed []string
+	if everything { // The whole release is to come.
+		routed = routedHosts(r.in.Targets)
+	}
+	if err := r.surveyFor(ctx, r.touched(r.in.Targets, everything), routed, true); err != nil {
+		return err
+	}
 	store, err := r.LeaseStore(ctx)
 	if err != nil {
+		return err
+	}
+	if err := r.meet(ctx, store); err != nil {
 		return err
 	}
 	hold, got, err := r.queue(ctx, store)
@@ -230,7 +240,10 @@ func (r *run) forgetDone(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return store.Files.Remove(ctx, path.Join(store.Dir, "done", r.Release))
+	return errors.Join(
+		store.Files.Remove(ctx, path.Join(store.Dir, "done", r.Release)),
+		store.Files.Remove(ctx, path.Join(machines(store), r.Release)),
+	)
 }
 
 // releaseTime bounds the freeing of a lease after an interruption.

@@ -27,7 +27,9 @@ func (s *Session) Plan(ctx context.Context, chain []Stage, given bool) (state.Pl
 	if err := s.connect(ctx, targets); err != nil {
 		return state.Plan{}, err
 	}
-	s.Hosts.Warm(ctx, plan.HostNames(targets))
+	if err := s.surveyFor(ctx, s.touched(targets, true), routedHosts(targets), true); err != nil {
+		return state.Plan{}, err
+	}
 	if s.StateFrom == FromHosts {
 		if _, err := s.takeState(ctx, "", s.expected()); err != nil {
 			return state.Plan{}, err
@@ -40,7 +42,7 @@ func (s *Session) Plan(ctx context.Context, chain []Stage, given bool) (state.Pl
 	p := &planning{Session: s, in: Input{
 		Config: s.Config, Release: s.Release, Version: s.Version, By: s.By, Source: s.Source,
 		Targets: targets, All: plan.Targets(s.Config), StateDir: s.Dir.Path(),
-		Hosts: s.Hosts, Secrets: s.Secrets, Report: s.Report, Options: s.Options,
+		Hosts: s.Hosts, Secrets: s.Secrets, Report: s.Report, Options: s.Options, survey: s.looks(),
 	}}
 	p.plan = state.Plan{
 		APIVersion: state.APIVersion, Kind: state.PlanKind, Release: s.Release, Begun: begun,

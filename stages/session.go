@@ -62,8 +62,10 @@ type Session struct {
 	planned    *state.Plan // To be compared with the hosts.
 	imagesOnce sync.Once
 	images     *registry.Puller
-	connected  bool // The pre-connect hook has run.
-	fetched    bool // The state has been fetched from the hosts.
+	connected  bool   // The pre-connect hook has run.
+	fetched    bool   // The state has been fetched from the hosts.
+	survey     survey // Of the machines behind the hosts' names.
+	surveyed   bool   // An earlier stage of the release has made the survey.
 }
 
 // Input is what work outside of a release may know: some targets, and those of
@@ -72,7 +74,7 @@ func (s *Session) Input(all, targets []plan.Target) Input {
 	return Input{
 		Config: s.Config, By: s.By, All: all, Targets: targets,
 		Hosts: s.Hosts, Secrets: s.Secrets, Report: s.Report, Options: s.Options,
-		images: s.puller(),
+		images: s.puller(), survey: s.looks(),
 	}
 }
 
@@ -82,6 +84,6 @@ func (s *Session) on(ctx context.Context, name string) (host.Host, plan.Names, e
 	if err != nil {
 		return nil, plan.Names{}, err
 	}
-	names, err := Names(ctx, Input{Config: s.Config}, h)
-	return h, names, err
+	at, err := s.base().arrive(ctx, h)
+	return h, at.Names, err
 }

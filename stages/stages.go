@@ -96,9 +96,14 @@ type Input struct {
 	// Options are the stage's own flags.
 	Options Options
 
+	// Anywhere tells that the work is on the machine itself, wherever the
+	// service is kept there.
+	Anywhere bool
+
 	images *registry.Puller // Nil makes one for each pull.
 
-	hold *lease.Hold // The lease that the stage runs in.
+	hold   *lease.Hold // The lease that the stage runs in.
+	survey *survey     // Of the session; nil looks at nothing.
 }
 
 // Options are flags that single stages have.

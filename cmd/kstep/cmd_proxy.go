@@ -23,6 +23,9 @@ func configureProxy(p *program, app *kingpin.Application, actions map[string]act
 	actions["proxy boot"] = p.onProxies("proxy boot", func(ctx context.Context, s *stages.Session, targets []plan.Target) error {
 		return eachProxy(ctx, s, targets, func(ctx context.Context, w *stages.Work) (proxy.Booted, error) {
 			booted, err := proxy.Boot(ctx, w.Host, s.Config, w.Names, s.PullOn(w))
+			if err == nil {
+				err = w.Routable(ctx, booted.Container)
+			}
 			if err == nil && booted.Differs {
 				err = exit.With(exit.Failed, errDiffers, "kstep proxy reboot starts it anew")
 			}
@@ -72,6 +75,9 @@ func (p *program) onProxies(command string, work func(context.Context, *stages.S
 		if len(hosts) == 0 {
 			return exit.Errorf(exit.Usage, "no proxied role runs on the hosts that the filters leave")
 		}
+		if err := s.Survey(ctx, plan.HostNames(hosts)); err != nil {
+			return err
+		}
 		return work(ctx, s, hosts)
 	})
 }
@@ -87,6 +93,9 @@ func rebootGroup(ctx context.Context, s *stages.Session, group []plan.Target) er
 		return err
 	}
 	err := eachProxy(ctx, s, group, func(ctx context.Context, w *stages.Work) (proxy.Booted, error) {
+		if err := w.DropsRoutes(); err != nil {
+			return proxy.Booted{}, err
+		}
 		return proxy.Reboot(ctx, w.Host, s.Config, w.Names, s.PullOn(w))
 	})
 	if err != nil {

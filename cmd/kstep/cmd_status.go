@@ -41,6 +41,7 @@ type statusReport struct {
 
 type leaseStatus struct {
 	Held    bool   `json:"held"`
+	Unknown bool   `json:"unknown,omitempty"` // It could not be read.
 	Release string `json:"release,omitempty"`
 	Holder  string `json:"holder,omitempty"`
 	LeftMs  int64  `json:"leftMs,omitempty"`
@@ -61,7 +62,10 @@ type targetStatus struct {
 	Others []string `json:"others,omitempty"`
 	// Retained are the versions that can be rolled back to without a pull.
 	Retained []string `json:"retained"`
-	Error    string   `json:"error,omitempty"`
+	// Elsewhere is the run directory that has the service's state on the host,
+	// where it is not the configuration's; "unknown" if it cannot be told.
+	Elsewhere string `json:"elsewhere,omitempty"`
+	Error     string `json:"error,omitempty"`
 }
 
 type containerStatus struct {
@@ -76,7 +80,7 @@ func (p *program) status(ctx context.Context, s *stages.Session) error {
 	if err != nil {
 		return err
 	}
-	s.Warm(ctx)
+	_ = s.Survey(ctx, plan.HostNames(in.Targets)) // What it refuses, the targets' errors say.
 	wide := stages.WithEarlier(ctx, in)
 	records, found, err := stages.Look(ctx, wide)
 	sum := statusReport{Service: s.Config.Service, Destination: s.Config.Destination}
@@ -84,6 +88,9 @@ func (p *program) status(ctx context.Context, s *stages.Session) error {
 		one := targetStatus{}
 		if e := records[i].Error; e != nil {
 			one.Error = e.Message
+			if run, elsewhere := s.Elsewhere(t.Host); elsewhere {
+				one.Elsewhere = cmp.Or(run, "unknown")
+			}
 		} else {
 			one = describe(t, found[t.Key()])
 		}
@@ -152,11 +159,11 @@ func describe(t plan.Target, seen stages.Sight) targetStatus {
 func holder(ctx context.Context, s *stages.Session) (leaseStatus, error) {
 	store, err := s.LeaseStore(ctx)
 	if err != nil {
-		return leaseStatus{}, err
+		return leaseStatus{Unknown: true}, err
 	}
 	now, err := store.Current(ctx)
 	if err != nil || now.Free() {
-		return leaseStatus{}, err
+		return leaseStatus{Unknown: err != nil}, err
 	}
 	return leaseStatus{Held: true, Release: now.Holder.Release, Holder: now.Holder.String(), LeftMs: now.Left.Milliseconds()}, nil
 }
@@ -185,6 +192,9 @@ func (p *program) printStatus(sum statusReport) error {
 		p.result("")
 	}
 	lease := "free"
+	if sum.Lease.Unknown {
+		lease = "unknown"
+	}
 	if sum.Lease.Held {
 		lease = fmt.Sprintf("held by %s; expires in %s", sum.Lease.Holder, (time.Duration(sum.Lease.LeftMs) * time.Millisecond).Round(time.Second))
 	}
@@ -194,6 +204,8 @@ func (p *program) printStatus(sum statusReport) error {
 
 func (t targetStatus) condition() string {
 	switch {
+	case t.Elsewhere != "":
+		return "kept in " + t.Elsewhere
 	case t.Error != "":
 		return "unknown"
 	case len(t.Containers) == 0:

@@ -25,9 +25,13 @@ import (
 
 // loadConfig reads the configuration that the global flags name.
 func (p *program) loadConfig() (*config.Config, error) {
-	return config.Load(config.LoadOptions{
+	cfg, err := config.Load(config.LoadOptions{
 		Path: p.global.config, Destination: p.global.destination, Env: p.env, KstepVersion: buildInfo().Version,
 	})
+	if err != nil {
+		return nil, err
+	}
+	return cfg, p.oneName(cfg)
 }
 
 // stateDir opens the state folder, for writing with the secrets that must not

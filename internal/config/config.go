@@ -128,6 +128,8 @@ type Config struct {
 	LeaseHost string `json:"-"`
 	// Path is the main file this was loaded from. Not a key.
 	Path string `json:"-"`
+	// Entries are the places where a host is named. Not a key.
+	Entries []HostEntry `json:"-"`
 }
 
 // AssetRule tells what old and new version see of the files in an asset path.

@@ -39,6 +39,7 @@ type Client struct {
 
 	mu      sync.Mutex
 	version version // Zero until negotiated.
+	moved   []move
 }
 
 // New makes a client. It does not connect yet.
@@ -68,6 +69,38 @@ func (c *Client) CloseIdle() { c.transport.CloseIdleConnections() }
 
 // Host is the name of the engine's host.
 func (c *Client) Host() string { return c.host }
+
+// move is a folder of the host that is at another path than when containers were
+// made.
+type move struct{ from, to string }
+
+// Moved makes containers be observed with the path that a folder has now. An
+// engine reports mounts with the path at which they were made.
+func (c *Client) Moved(from, to string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if one := (move{from, to}); !slices.Contains(c.moved, one) {
+		c.moved = append(c.moved, one)
+	}
+}
+
+// located puts today's paths into what was observed. The proxy watches a folder
+// for what is written there later: of it, the path that it was made with is told.
+func (c *Client) located(seen Container) Container {
+	if seen.Labels[LabelProxy] != "" {
+		return seen
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range seen.Mounts {
+		for _, m := range c.moved {
+			if rest, below := strings.CutPrefix(seen.Mounts[i].Source, m.from+"/"); below {
+				seen.Mounts[i].Source = m.to + "/" + rest
+			}
+		}
+	}
+	return seen
+}
 
 // Ping negotiates the API version, once, and tells it.
 func (c *Client) Ping(ctx context.Context) (string, error) {
@@ -105,7 +138,7 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 		return Info{}, c.fail("ask engine", err)
 	}
 	info := Info{
-		Version: answer.Info.ServerVersion, APIVersion: v.String(),
+		ID: answer.Info.ID, Version: answer.Info.ServerVersion, APIVersion: v.String(),
 		Name: answer.Info.Name, Storage: answer.Info.Driver,
 		OS: answer.Info.OSType, Architecture: answer.Info.Architecture,
 	}

@@ -34,7 +34,7 @@ func (c *Client) Containers(ctx context.Context, f Filter) ([]Container, error) 
 	}
 	list := make([]Container, len(answer.Items))
 	for i, item := range answer.Items {
-		list[i] = listed(item)
+		list[i] = c.located(listed(item))
 	}
 	return list, nil
 }
@@ -48,7 +48,7 @@ func (c *Client) Inspect(ctx context.Context, id string) (Container, error) {
 	if err != nil {
 		return Container{}, c.fail("inspect container "+id, err)
 	}
-	return inspected(answer.Container), nil
+	return c.located(inspected(answer.Container)), nil
 }
 
 // Create makes a container and does not start it. ErrConflict if the name is

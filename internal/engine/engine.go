@@ -38,6 +38,7 @@ const (
 	LabelRelease     = "kstep.release"
 	LabelSpec        = "kstep.spec"
 	LabelReplica     = "kstep.replica" // 1 for the first of a role's containers on a host.
+	LabelRun         = "kstep.run"     // The run directory that it was made from.
 	LabelTask        = "kstep.task"    // On a release's tasks, which have no role.
 	LabelProxy       = "kstep.proxy"   // On the proxy's container only.
 )
@@ -180,6 +181,7 @@ type Image struct {
 
 // Info is what an engine says about itself.
 type Info struct {
+	ID         string // Of the engine: the same after a restart, and on machines cloned from one image.
 	Version    string // Of the engine, such as `20.10.24`.
 	APIVersion string // Negotiated: what requests are made with.
 	Name       string // The host name the engine sees.

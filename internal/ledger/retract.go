@@ -43,6 +43,11 @@ func (l Ledger) Newest() string {
 	return l.Releases[len(l.Releases)-1].ID
 }
 
+// Knows reports whether the release has been noted here.
+func (l Ledger) Knows(release string) bool {
+	return slices.ContainsFunc(l.Releases, func(r Release) bool { return r.ID == release })
+}
+
 // Serving is the newest release that serves a role here, and false if none does.
 func (l Ledger) Serving() (Release, bool) {
 	for _, r := range slices.Backward(l.Releases) {

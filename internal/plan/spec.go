@@ -72,6 +72,7 @@ func Container(cfg *config.Config, n Names, t Target, replica int, version, rele
 		engine.LabelDestination: n.Destination,
 		engine.LabelVersion:     version,
 		engine.LabelRelease:     release,
+		engine.LabelRun:         n.Run,
 		engine.LabelSpec:        digest,
 	})
 	spec.Env = ownEnv(n, t, spec.Name, version)

@@ -105,7 +105,7 @@ func prepare(ctx context.Context, in stages.Input, w *stages.Work) error {
 		w.Did("%s", what)
 	}
 	if err == nil {
-		err = follows(in, w, booted.Container)
+		err = errors.Join(w.Routable(ctx, booted.Container), follows(in, w, booted.Container))
 	}
 	if err == nil && booted.Differs {
 		in.Warn("the proxy on %s runs with other settings than the config asks for: kstep proxy reboot", w.Target.Host)

@@ -60,7 +60,7 @@ func foreseeHost(ctx context.Context, in stages.Input, w *stages.Work) error {
 		w.Intend(starting(plan.ProxyContainer))
 	}
 	if !seen.Missing {
-		return follows(in, w, seen.Container)
+		return errors.Join(w.Routable(ctx, seen.Container), follows(in, w, seen.Container))
 	}
 	return nil
 }

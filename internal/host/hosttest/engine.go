@@ -158,7 +158,8 @@ func (e *Engine) serve(w http.ResponseWriter, r *http.Request) {
 	case "_ping":
 		w.WriteHeader(200)
 	case "info":
-		answer(w, 200, map[string]any{"ServerVersion": "20.10.24", "Name": e.fake.Name, "OSType": "linux", "Architecture": e.machine(), "Driver": "overlay2", "DriverStatus": [][2]string{}, "SystemTime": time.Now().Format(time.RFC3339Nano)})
+		id, name := e.fake.identity()
+		answer(w, 200, map[string]any{"ID": id, "ServerVersion": "20.10.24", "Name": name, "OSType": "linux", "Architecture": e.machine(), "Driver": "overlay2", "DriverStatus": [][2]string{}, "SystemTime": time.Now().Format(time.RFC3339Nano)})
 	case "containers":
 		e.serveContainers(w, r, parts[1:])
 	case "exec":

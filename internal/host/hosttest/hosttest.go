@@ -43,6 +43,7 @@ type Fake struct {
 
 	mu    sync.Mutex
 	mood  Mood
+	self  machine
 	peers []*Fake // Hosts that can be reached from this one, for jumps.
 	conns map[net.Conn]bool
 }
@@ -84,6 +85,7 @@ func NewFake(t testing.TB, name string) *Fake {
 		must(t, os.Symlink("/proc/uptime", filepath.Join(root, proc, "uptime")))
 	}
 	must(t, os.WriteFile(f.Socket, nil, 0o600)) // So that it can be seen.
+	f.self = newMachine(t, name)
 	f.Engine = newEngine(f)
 	f.hostKey, _ = newKey(t)
 	clientKey, clientPEM := newKey(t)

@@ -44,6 +44,12 @@ func (s *sftpFiles) path(name string) (string, error) {
 		}
 		return s.f.Home, nil
 	}
+	if name == bootFile {
+		return s.f.bootFile()
+	}
+	if mountInfo.MatchString(name) {
+		return s.f.Engine.mountInfo()
+	}
 	if inProc, ok := strings.CutPrefix(name, "/proc/"); ok {
 		name = filepath.Join(s.f.proc(), inProc)
 	}

@@ -208,7 +208,7 @@ func (f *Fake) session(ctx context.Context, asked ssh.NewChannel) {
 				files := &sftpFiles{f}
 				server := sftp.NewRequestServer(channel, sftp.Handlers{
 					FileGet: files, FilePut: files, FileCmd: files, FileList: files,
-				}, sftp.WithStartDirectory(f.Home))
+				}, sftp.WithStartDirectory(f.home()))
 				running.Go(func() {
 					server.Serve() // Ends with the channel.
 					channel.Close()
@@ -288,9 +288,9 @@ func (f *Fake) shell(ctx context.Context, line string, input io.Reader, channel 
 		shell = "/bin/sh"
 	}
 	cmd := exec.CommandContext(ctx, shell, "-c", line)
-	cmd.Dir = f.Home
+	cmd.Dir = f.home()
 	cmd.Env = []string{
-		"HOME=" + f.Home, "PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C.UTF-8", "SHELL=" + shell,
+		"HOME=" + f.home(), "PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C.UTF-8", "SHELL=" + shell,
 		"SSH_CLIENT=127.0.0.1 1 22", // By which bash reads ~/.bashrc.
 	}
 	cmd.Stdout, cmd.Stderr = channel, channel.Stderr()

@@ -3,8 +3,10 @@ package hosttest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -31,6 +33,8 @@ func suiteEngine(t *testing.T, h host.Host, img string) {
 	}
 	t.Cleanup(func() { removeNetwork(t, h, network) })
 	tests := map[string]func(suite){
+		"a machine is the same by every connection":         suite.identity,
+		"a mount follows a folder that is moved":            suite.moves,
 		"a container lives from created to gone":            suite.lifecycle,
 		"names are taken once":                              suite.names,
 		"a list selects by label, name, id and state":       suite.lists,
@@ -235,4 +239,42 @@ func (s suite) get(address string) {
 			s.Fatalf("reach %s: %v", address, err)
 		}
 	}
+}
+
+// identity is read from the engine and the kernel, and is nobody else's.
+func (s suite) identity() {
+	first, err := host.Identify(s.Context(), s.h)
+	must(s.T, err)
+	again, err := host.Identify(s.Context(), s.h)
+	must(s.T, err)
+	if first.Engine == "" || first.Name == "" || first.Boot == "" {
+		s.Errorf("got %+v, want an engine's ID, a name and a boot ID", first)
+	}
+	if first != again || !first.Same(again) {
+		s.Errorf("got %+v, then %+v", first, again)
+	}
+}
+
+// moves: the kernel tells where a mounted folder is now.
+func (s suite) moves() {
+	dir := suiteDir(s.T, s.h)
+	must(s.T, s.h.Files().Mkdir(s.Context(), path.Join(dir, "old"), 0o755))
+	spec := s.spec()
+	spec.Mounts = []engine.Mount{{Source: path.Join(dir, "old"), Target: "/kstep-moved", ReadOnly: true}}
+	c := s.inspect(s.run(spec))
+	_, err := s.h.Run(s.Context(), []string{"mv", path.Join(dir, "old"), path.Join(dir, "new")}, nil)
+	must(s.T, err)
+	_, err = s.h.Run(s.Context(), []string{"ln", "-s", path.Join(dir, "new"), path.Join(dir, "old")}, nil)
+	must(s.T, err)
+	data, err := s.h.Files().Read(s.Context(), fmt.Sprintf("/proc/%d/mountinfo", c.Pid))
+	must(s.T, err)
+	for line := range strings.Lines(string(data)) {
+		if fields := strings.Fields(line); len(fields) > 4 && fields[4] == "/kstep-moved" {
+			if !strings.HasSuffix(path.Join(dir, "new"), fields[3]) {
+				s.Errorf("got %s, want the end of %s", fields[3], path.Join(dir, "new"))
+			}
+			return
+		}
+	}
+	s.Errorf("the mount is not told in\n%s", data)
 }
