@@ -28,6 +28,7 @@ func (p *program) serverExec(ctx context.Context, s *stages.Session, argv []stri
 	}
 	s.Hosts.Warm(ctx, plan.HostNames(targets))
 	in := s.Input(targets, targets)
+	in.Anywhere = true
 	program, merged := mergedOutput(argv)
 	records, ran, err := stages.EachHost(ctx, in, targets, func(ctx context.Context, w *stages.Work) (execution, error) {
 		out, err := w.Host.Run(ctx, merged, nil)

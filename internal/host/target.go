@@ -96,6 +96,10 @@ func checkNames(entry, user, host string) error {
 
 // configsOf are the ssh_config files of the options.
 func configsOf(opts Options) *sshconfig.Config {
+	return configsOn(opts, sshconfig.ThisMachine(opts.Home, opts.lookup))
+}
+
+func configsOn(opts Options, machine sshconfig.Machine) *sshconfig.Config {
 	var files []sshconfig.File
 	for _, path := range opts.ConfigFiles {
 		files = append(files, sshconfig.File{Path: path})
@@ -106,7 +110,7 @@ func configsOf(opts Options) *sshconfig.Config {
 	for _, path := range opts.SystemConfig {
 		files = append(files, sshconfig.File{Path: path, Optional: true, System: true})
 	}
-	return sshconfig.New(files, sshconfig.ThisMachine(opts.Home, opts.lookup))
+	return sshconfig.New(files, machine)
 }
 
 // resolve unites the entry, then ssh_config, then the options. hop tells that
