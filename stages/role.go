@@ -30,9 +30,14 @@ func RoleLabels(cfg *config.Config, role string) map[string]string {
 // Switch is the traffic switch of the work's role on its host. With a nil word
 // it can tell what is live, and moves with a fixed delay.
 func Switch(in Input, w *Work, word traffic.Word) traffic.Switch {
+	return SwitchAmong(nil, in, w, word)
+}
+
+// SwitchAmong is Switch where the host's routes have been read already.
+func SwitchAmong(table *traffic.Table, in Input, w *Work, word traffic.Word) traffic.Switch {
 	return traffic.For(traffic.Role{
 		Host: w.Host, Names: w.Names, Name: w.Target.Role.Name, Config: in.Config,
-		Health: in.Config.EffectiveHealthcheck(w.Target.Role), Word: word,
+		Health: in.Config.EffectiveHealthcheck(w.Target.Role), Word: word, Table: table,
 	})
 }
 

@@ -29,6 +29,7 @@ func (c *checker) semantics(kstepVersion string) {
 	c.tasks()
 	c.accessories()
 	c.rollout()
+	c.traffic()
 	c.stop([]string{"stop"}, c.cfg.Stop)
 	c.labels([]string{"labels"}, c.cfg.Labels)
 	c.labels([]string{"proxy", "labels"}, c.cfg.Proxy.Labels)

@@ -63,10 +63,17 @@ type Proxy struct {
 	// Labels are extra labels of the proxy's container.
 	Labels map[string]string `json:"labels,omitempty"`
 	// Hosts are the request host names this service answers to; empty means
-	// all.
-	Hosts []string `json:"hosts,omitempty"`
-	// PathPrefix limits this service to request paths below it.
+	// all. `*.example.com` stands for all names one level below `example.com`.
+	// A host may carry several services if no request belongs to two of them.
+	Hosts []string `json:"hosts,omitempty" jsonschema:"maxItems=250"`
+	// PathPrefix limits this service to this request path and those below it:
+	// `/shop` takes `/shop` and `/shop/cart`, and not `/shopping`. Of two
+	// services with the same host name the longer path wins.
 	PathPrefix string `json:"path_prefix" jsonschema:"default=/"`
+	// Fallback makes this service serve what no other service on the host
+	// claims more precisely. It needs hosts that stand for several names: none
+	// at all, or a wildcard.
+	Fallback bool `json:"fallback,omitempty"`
 }
 
 // Publish is a host port, or 0 for none.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/kstep/kstep/internal/config"
+	"github.com/kstep/kstep/internal/route"
 )
 
 // Network is kstep's own Docker network on every host. Containers on it find
@@ -196,14 +197,22 @@ func (n Names) RouteFile(role string) string {
 // Route is the name of a role's router and service in the proxy. The digest
 // keeps service `a-b` with role `c` apart from service `a` with role `b-c`.
 func (n Names) Route(role string) string {
-	sum := sha256.Sum256([]byte(n.Service + "\x00" + n.Destination + "\x00" + role))
-	return n.Base() + "-" + role + "-" + hex.EncodeToString(sum[:3])
+	return RouteOf(route.Owner{Service: n.Service, Destination: n.Destination, Role: role})
 }
 
 // CordService is the name of the load balancer that the labels of a role's
 // containers make, with the cord switch. Traefik drops a load balancer that two
 // containers define differently, so the name changes with what the labels say.
 func (n Names) CordService(role string) string { return n.Route(role) + "-cord" }
+
+// RouteOf is Route for any owner.
+func RouteOf(o route.Owner) string {
+	sum := sha256.Sum256([]byte(o.Service + "\x00" + o.Destination + "\x00" + o.Role))
+	return Names{Service: o.Service, Destination: o.Destination}.Base() + "-" + o.Role + "-" + hex.EncodeToString(sum[:3])
+}
+
+// CatchAllFile is the proxy's own file in the folder that it watches.
+const CatchAllFile = "00-catch-all.yml"
 
 func shortDigest(digest string) string {
 	digest = strings.TrimPrefix(digest, "sha256:")

@@ -268,5 +268,5 @@ func WatchesDocker(c engine.Container) bool {
 
 // Prepare makes the folder the proxy watches, with the catch-all in it.
 func Prepare(ctx context.Context, h host.Host, n plan.Names) error {
-	return h.Files().Write(ctx, path.Join(n.RouteDir(), "00-catch-all.yml"), []byte(catchAll), 0o644)
+	return h.Files().Write(ctx, path.Join(n.RouteDir(), plan.CatchAllFile), []byte(catchAll), 0o644)
 }

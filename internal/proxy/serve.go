@@ -76,6 +76,10 @@ func expect(ctx context.Context, h host.Host, c engine.Container) (expectation, 
 	return e, nil
 }
 
+// Watches is the folder of the host whose routes the proxy follows, or "" for a
+// proxy that kstep did not make.
+func Watches(c engine.Container) string { return watchedFolder(c) }
+
 // watchedFolder is the folder of the host that the proxy reads its routes from,
 // or "".
 func watchedFolder(c engine.Container) string {

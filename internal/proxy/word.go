@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/kstep/kstep/internal/engine"
@@ -95,6 +96,36 @@ const (
 	maxAnswer  = 1 << 20
 	maxRawData = 32 << 20
 )
+
+// Rivals are routers that may take requests for a host name from the named one
+// of kstep's: enabled, of no lower priority, and about that name or any. There
+// are three at most.
+func (w *Word) Rivals(ctx context.Context, own, host string) ([]string, error) {
+	var all []struct {
+		Name, Rule, Status, Provider string
+		Priority                     int
+	}
+	if _, err := w.get(ctx, "/routers?per_page=1000", &all); err != nil {
+		return nil, err
+	}
+	least := 0
+	for _, r := range all {
+		if r.Name == own+"@file" {
+			least = r.Priority
+		}
+	}
+	var rivals []string
+	for _, r := range all {
+		about := host == "" || strings.Contains(r.Rule, "`"+host+"`") || !strings.Contains(r.Rule, "Host(")
+		if strings.HasPrefix(r.Name, own) || r.Status != "enabled" || r.Priority < least || !about || r.Provider == "internal" {
+			continue
+		}
+		if rivals = append(rivals, fmt.Sprintf("%s (%.100s)", r.Name, r.Rule)); len(rivals) == 3 {
+			break
+		}
+	}
+	return rivals, nil
+}
 
 func (w *Word) get(ctx context.Context, path string, into any) (known bool, err error) {
 	return w.at(ctx, "/api/http"+path, maxAnswer, into)

@@ -1,22 +1,23 @@
 package traffic
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 
 	"github.com/kstep/kstep/internal/cord"
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/route"
 )
 
 // cordSwitch ties and cuts cords: the proxy follows Docker's health, and the
 // cord is half of it. For a moment both generations get traffic.
-type cordSwitch struct{ Role }
+type cordSwitch struct {
+	Role
+	file ownFile
+	tied bool // Admit has begun to tie cords.
+}
 
 var _ Switch = (*cordSwitch)(nil)
 
@@ -43,6 +44,23 @@ func (s *cordSwitch) Live(ctx context.Context, containers []engine.Container) ([
 }
 
 func (s *cordSwitch) Admit(ctx context.Context, replicas []engine.Container) error {
+	if _, err := s.checked(ctx); err != nil {
+		return err
+	}
+	s.tied = true
+	if err := s.tie(ctx, replicas); err != nil {
+		return err
+	}
+	if len(replicas) == 0 {
+		return nil
+	}
+	// The router comes last: before, it may still name the routes of a release
+	// that was deployed with the other switch, or by an earlier version of kstep.
+	return s.writeRouter(ctx, s.service(replicas[0]))
+}
+
+// tie makes the containers healthy, and waits until the proxy has noticed.
+func (s *cordSwitch) tie(ctx context.Context, replicas []engine.Container) error {
 	for _, c := range replicas {
 		dir := cord.Dir(c, s.Names.CordPrefix(s.Name))
 		if dir == "" {
@@ -65,12 +83,7 @@ func (s *cordSwitch) Admit(ctx context.Context, replicas []engine.Container) err
 			return fmt.Errorf("wait for the proxy to route to %s: %w", c.Name, err)
 		}
 	}
-	if len(replicas) == 0 {
-		return nil
-	}
-	// The router comes last: before, it may still name the routes of a release
-	// that was deployed with the other switch, or by an earlier version of kstep.
-	return s.writeRouter(ctx, s.service(replicas[0]))
+	return nil
 }
 
 func (s *cordSwitch) Dismiss(ctx context.Context, old []engine.Container) error {
@@ -128,37 +141,58 @@ func (s *cordSwitch) waitHealth(ctx context.Context, c engine.Container, want st
 // writeRouter keeps the router in kstep's own file, where one definition holds
 // for all containers; their labels only say the port and the transport.
 func (s *cordSwitch) writeRouter(ctx context.Context, service string) error {
-	file, wanted := s.Names.RouteFile(s.Name), routeTo(s.Names.Route(s.Name), s.Config.Proxy, service)
-	now, err := s.Host.Files().Read(ctx, file)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	current, err := s.leadsTo(ctx, service)
+	if err != nil || current {
 		return err
 	}
-	if err == nil && bytes.Equal(now, wanted) {
+	name := s.Names.Route(s.Name)
+	return s.file.claim(ctx, s.Role, routeOptions{
+		Name: name, Claim: s.claim(), Service: service, Mark: s.Mark(nil), Transport: transportOf(s.Config.Proxy),
+	}, func(ctx context.Context) error {
+		if err := s.confirmRouter(ctx, name+"@file", service); err != nil {
+			return fmt.Errorf("wait for the proxy to take the route: %w", err)
+		}
 		return nil
-	}
-	if err := s.Host.Files().WriteVia(ctx, s.Names.ProxyDir(), file, wanted, 0o644); err != nil {
-		return err
-	}
-	if err := s.confirmRouter(ctx, s.Names.Route(s.Name)+"@file", service); err != nil {
-		return fmt.Errorf("wait for the proxy to take the route: %w", err)
-	}
-	return nil
+	})
 }
 
 // routed is the service that the router leads to, or "" without a router.
 func (s *cordSwitch) routed(ctx context.Context) (string, error) {
-	data, err := s.Host.Files().Read(ctx, s.Names.RouteFile(s.Name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
+	now, _, err := s.file.read(ctx, s.Role)
+	return now.HTTP.Routers[s.Names.Route(s.Name)].Service, err
+}
+
+func (s *cordSwitch) Current(ctx context.Context, replicas []engine.Container) (bool, error) {
+	if len(replicas) == 0 {
+		return false, nil
 	}
-	if err != nil {
-		return "", err
+	return s.leadsTo(ctx, s.service(replicas[0]))
+}
+
+// leadsTo reports whether the route is the wanted one. Of the containers it
+// depends on their labels only: the router leads to all whose cord is tied.
+func (s *cordSwitch) leadsTo(ctx context.Context, service string) (bool, error) {
+	now, ok, err := s.file.read(ctx, s.Role)
+	name := s.Names.Route(s.Name)
+	return err == nil && ok && now.claim.Equal(s.claim()) && now.mark(name) == s.Mark(nil) &&
+		now.HTTP.Routers[name].Service == service && now.HTTP.Transports[name].equal(transportOf(s.Config.Proxy)), err
+}
+
+func (s *cordSwitch) Mark([]engine.Container) string {
+	return route.Mark([]string{s.Names.Route(s.Name)})
+}
+
+func (s *cordSwitch) Return(ctx context.Context, had, down []engine.Container) (bool, error) {
+	if !s.tied {
+		return false, nil
 	}
-	var file routeFile
-	if err := json.Unmarshal(data, &file); err != nil {
-		return "", fmt.Errorf("read route %s: %w", s.Names.RouteFile(s.Name), err)
+	if err := s.tie(ctx, had); err != nil {
+		return true, err
 	}
-	return file.HTTP.Routers[s.Names.Route(s.Name)].Service, nil
+	if _, err := s.file.restore(ctx, s.Role); err != nil || len(had) == 0 {
+		return true, err
+	}
+	return true, s.Dismiss(ctx, down)
 }
 
 // service is the load balancer that the container's labels make. Versions of

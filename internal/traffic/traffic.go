@@ -20,12 +20,23 @@ import (
 type Switch interface {
 	// Live are the ids, among the given containers, that get traffic now.
 	Live(ctx context.Context, containers []engine.Container) ([]string, error)
+	// Current reports whether the role's route on the host is the one that the
+	// configuration asks for, if these are all the containers that have traffic.
+	Current(ctx context.Context, replicas []engine.Container) (bool, error)
+	// Mark is the value of the response header route.Header once the containers
+	// have the traffic.
+	Mark(replicas []engine.Container) string
 	// Admit lets traffic reach the containers, all the replicas of the role
-	// that are to have it.
+	// that are to have it. It is refused, before it changes anything, where
+	// another owner has a route for some of the requests.
 	Admit(ctx context.Context, replicas []engine.Container) error
 	// Dismiss takes the traffic away from the old containers, after Admit has
 	// given it to others. They finish what they have.
 	Dismiss(ctx context.Context, old []engine.Container) error
+	// Return makes up for Admit: the route becomes what it was before, the
+	// containers that had traffic have it again, and the others have none. It
+	// returns false where Admit was refused and changed nothing.
+	Return(ctx context.Context, had, down []engine.Container) (bool, error)
 }
 
 // Role is what a switch knows of its role on its host.
@@ -38,6 +49,8 @@ type Role struct {
 	// Word asks the proxy which servers it sends traffic to. Nil where no
 	// proxy can be asked: then Settle is waited instead.
 	Word Word
+	// Table is what the host's routes were a moment ago; nil has Admit read it.
+	Table *Table
 }
 
 // Word asks the proxy. Servers returns the URLs that the named service sends
@@ -51,9 +64,9 @@ type Word interface {
 // For returns the switch that the config asks for.
 func For(r Role) Switch {
 	if r.Config.Proxy.Switch == "cord" {
-		return &cordSwitch{r}
+		return &cordSwitch{Role: r}
 	}
-	return &routes{r}
+	return &routes{Role: r}
 }
 
 // askPause is the pause between two questions to the proxy's API, which has no

@@ -8,6 +8,7 @@ import (
 	"github.com/invopop/jsonschema"
 
 	"github.com/kstep/kstep/internal/config"
+	"github.com/kstep/kstep/internal/route"
 	"github.com/kstep/kstep/internal/runopt"
 )
 
@@ -60,8 +61,10 @@ func refine(s *jsonschema.Schema) {
 		"must be a host name such as shop.example.com, with :port after it where the application wants one")
 	restrictKeys(p("Healthcheck", "headers"), text("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", "must be the name of a header such as X-Forwarded-Proto"))
 	pattern(p("Healthcheck", "cord"), `^/[^:]*[^:/]$`, inContainer)
-	pattern(p("Proxy", "path_prefix"), "^/[!-_a-~]*$", "must be a path such as /shop")
-	pattern(p("Proxy", "hosts").Items, `^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`, "must be a host name such as shop.example.com")
+	pattern(p("Proxy", "path_prefix"), "^/[!-_a-z|~]*$", "must be a path such as /shop")
+	p("Proxy", "path_prefix").MaxLength = new(uint64(1024))
+	pattern(p("Proxy", "hosts").Items, route.HostPattern, "must be a host name such as shop.example.com, or *.example.com for all names one level below")
+	p("Proxy", "hosts").Items.MaxLength = new(uint64(route.MaxHostLength))
 	restrictKeys(p("Proxy", "args"), text(`^[A-Za-z0-9][A-Za-z0-9_.\[\]-]*$`, "must be a Traefik option without leading dashes"))
 	pattern(p("Proxy", "image"), imageRefPattern, "must be an image such as traefik:v3.6 or registry:5000/traefik:v3.6, without https://")
 	p("Builder", "dockerfile").MinLength = new(uint64(1))

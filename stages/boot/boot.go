@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/envfile"
@@ -62,7 +63,7 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 		return stages.Result{}, err
 	}
 	hosts, books, err := stages.EachHost(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (ledger.Ledger, error) {
-		book, err := w.Guarded(ctx)
+		book, err := admissible(ctx, in, w)
 		if err != nil {
 			return book, err
 		}
@@ -85,6 +86,20 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 		Targets: stages.Merge(hosts, stages.Merge(tasked, records)),
 		Outputs: state.BootOutputs{Switch: in.Config.Proxy.Switch, Targets: results},
 	}, err
+}
+
+// admissible refuses a host that a newer release has been on, or where another
+// owner has what a role claims.
+func admissible(ctx context.Context, in stages.Input, w *stages.Work) (ledger.Ledger, error) {
+	var claims error
+	var wg sync.WaitGroup
+	wg.Go(func() { claims = w.Claims(ctx, in) })
+	book, err := w.Guarded(ctx)
+	wg.Wait()
+	if err == nil {
+		err = claims
+	}
+	return book, err
 }
 
 // prepare makes what all containers of a host share: the network, and the

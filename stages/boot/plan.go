@@ -21,7 +21,7 @@ func (Stage) Plan(ctx context.Context, in stages.Input, ahead *stages.Outlook) (
 		return stages.Forecast{}, err
 	}
 	hosts, books, err := stages.ForeseeHosts(ctx, in, func(ctx context.Context, w *stages.Work) (ledger.Ledger, error) {
-		book, err := w.Guarded(ctx)
+		book, err := admissible(ctx, in, w)
 		if err == nil {
 			err = foreseeHost(ctx, in, w)
 		}

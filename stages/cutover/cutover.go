@@ -177,6 +177,7 @@ type move struct {
 	w          *stages.Work
 	release    ledger.Release
 	fresh, old []engine.Container
+	samples    []sample // Requests that belong to a role with traffic.
 	before     []string // What served when the stage began, as the ledger has it.
 	kept       string   // What serves if nothing moves.
 	proven     bool     // The fresh ones served before, as they are.

@@ -2,22 +2,63 @@ package cutover
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/traffic"
 	"github.com/kstep/kstep/stages"
 )
 
-// live are the ids of the role's containers that get traffic now.
-func (m *move) live(ctx context.Context) ([]string, error) {
-	return stages.Switch(m.in, m.w, nil).Live(ctx, slices.Concat(m.old, m.fresh))
+// scene is what a proxied role is like when it has to move.
+type scene struct {
+	table *traffic.Table
+	front engine.Container // The proxy.
+	runs  bool
+}
+
+// look observes the host's routes and its proxy at once.
+func (m *move) look(ctx context.Context) (scene, error) {
+	var now scene
+	var wg sync.WaitGroup
+	errs := make([]error, 2)
+	wg.Go(func() { now.table, errs[0] = traffic.ReadTable(ctx, m.w.Host, m.w.Names.RouteDir()) })
+	wg.Go(func() { now.front, now.runs, errs[1] = m.observe(ctx) })
+	wg.Wait()
+	return now, errors.Join(errs...)
+}
+
+// live are the ids of the role's containers that get traffic now, and whether
+// the route is the one that the configuration asks for.
+func (m *move) live(ctx context.Context) ([]string, bool, error) {
+	now := stages.Switch(m.in, m.w, nil)
+	live, err := now.Live(ctx, slices.Concat(m.old, m.fresh))
+	if err != nil {
+		return live, false, err
+	}
+	current, err := now.Current(ctx, m.fresh)
+	return live, current, err
+}
+
+// admitting is the change that gives the new containers the traffic; with all of
+// it already, only their route is another one.
+func (m *move) admitting(live []string) stages.Act {
+	if m.alone(live) {
+		return stages.To(stages.Write, "the route of %s", m.w.Target.Role.Name)
+	}
+	return toward(m.fresh)
 }
 
 // settled tells that the new containers alone have the traffic.
 func (m *move) settled(live []string) bool {
-	return len(m.old)+len(m.routes) == 0 && len(m.waiting()) == 0 &&
-		slices.Equal(slices.Sorted(slices.Values(live)), slices.Sorted(slices.Values(engine.IDs(m.fresh))))
+	return len(m.old)+len(m.routes) == 0 && len(m.waiting()) == 0 && m.alone(live)
+}
+
+// alone reports that the new containers, and no others, have the traffic.
+func (m *move) alone(live []string) bool {
+	return slices.Equal(slices.Sorted(slices.Values(live)), slices.Sorted(slices.Values(engine.IDs(m.fresh))))
 }
 
 // waiting are the new containers that do not run.

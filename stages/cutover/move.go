@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -21,11 +20,11 @@ import (
 
 // proxied moves a role that gets traffic.
 func (m *move) proxied(ctx context.Context) error {
-	live, err := m.live(ctx)
+	live, current, err := m.live(ctx)
 	if err != nil {
 		return err
 	}
-	if m.settled(live) {
+	if m.settled(live) && current {
 		m.out.Done = true
 		m.moved()
 		return nil
@@ -33,19 +32,27 @@ func (m *move) proxied(ctx context.Context) error {
 	if err := m.able(); err != nil {
 		return err
 	}
-	front, runs, err := m.observe(ctx)
+	now, err := m.look(ctx)
 	if err != nil {
 		return err
 	}
+	front, runs := now.front, now.runs
 	if err := m.record(ctx); err != nil {
 		return err
 	}
 	word := stages.Word(m.w, front, runs)
-	to := stages.Switch(m.in, m.w, word)
+	to := stages.SwitchAmong(now.table, m.in, m.w, word)
+	m.samples = m.requests(now.table)
 	watch := m.watch(ctx, front, runs, len(live)+len(m.routes) > 0)
 	err = m.admit(ctx, to, word, front, live)
 	if err == nil {
-		err = m.retire(ctx, to, front)
+		err = m.leave(ctx, to)
+	}
+	if err == nil && word != nil && m.in.Config.Proxy.Switch == "cord" {
+		err = m.arrivesAlone(ctx, to, word, front, live)
+	}
+	if err == nil {
+		err = m.retire(ctx, front)
 	}
 	if watch != nil {
 		count := watch.Stop()
@@ -84,12 +91,12 @@ func (m *move) admit(ctx context.Context, to traffic.Switch, word traffic.Word, 
 		err = m.takeRoutes(moving, word)
 	}
 	if err == nil && word != nil {
-		err = m.arrives(moving, front)
+		err = m.arrives(moving, front, to.Mark(m.fresh))
 	}
 	if err == nil {
 		m.out.Switched = time.Now().UTC()
 		m.moved()
-		m.w.Made(toward(m.fresh))
+		m.w.Made(m.admitting(live))
 		m.tookRoutes()
 		return nil
 	}
@@ -110,38 +117,47 @@ func (m *move) back(ctx context.Context, to traffic.Switch, word traffic.Word, l
 			down = append(down, c)
 		}
 	}
-	if len(had)+len(m.removed) == 0 {
-		return cause
-	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.in.Config.Cutover.Timeout.D())
 	defer cancel()
 	orphaned, err := m.restoreRoutes(ctx, word)
-	switch {
-	case err != nil:
-	case len(had) > 0:
-		if err = to.Admit(ctx, had); err == nil {
-			err = to.Dismiss(ctx, down)
-		}
-	default: // Only orphans had the traffic.
-		err = traffic.Role{Host: m.w.Host, Names: m.w.Names, Name: m.w.Target.Role.Name, Config: m.in.Config, Word: word}.RemoveRoute(ctx)
+	returned := false
+	if err == nil {
+		returned, err = to.Return(ctx, had, down)
 	}
 	if err != nil {
 		return errors.Join(cause, fmt.Errorf("move traffic back: %w", err))
+	}
+	if !returned || len(had)+len(m.removed) == 0 {
+		return cause
 	}
 	m.w.Did("moved traffic back to %s", engine.NamesOf(slices.Concat(had, orphaned)))
 	return exit.With(exit.RolledBack, fmt.Errorf("traffic moved back: %w", cause))
 }
 
-// retire takes the traffic from the old containers, lets them finish, and stops
-// them.
-func (m *move) retire(ctx context.Context, from traffic.Switch, front engine.Container) error {
+// leave takes the traffic from the old containers.
+func (m *move) leave(ctx context.Context, from traffic.Switch) error {
 	limit := m.in.Config.Cutover.Timeout.D()
 	leaving, cancel := context.WithTimeoutCause(ctx, limit,
 		exit.Errorf(exit.Deadline, "the proxy did not let go of the old container within %s", limit))
 	defer cancel()
-	if err := from.Dismiss(leaving, m.old); err != nil {
-		return err
+	return from.Dismiss(leaving, m.old)
+}
+
+// arrivesAlone asks again once the old containers have no traffic: with the cord
+// both had it for a moment, and any of them may have answered.
+func (m *move) arrivesAlone(ctx context.Context, to traffic.Switch, word traffic.Word, front engine.Container, live []string) error {
+	limit := m.in.Config.Cutover.Timeout.D()
+	asking, cancel := context.WithTimeoutCause(ctx, limit,
+		exit.Errorf(exit.Deadline, "the proxy did not confirm within %s", limit))
+	defer cancel()
+	if err := m.arrives(asking, front, to.Mark(m.fresh)); err != nil {
+		return m.back(ctx, to, word, live, err)
 	}
+	return nil
+}
+
+// retire lets the old containers finish what they have, and stops them.
+func (m *move) retire(ctx context.Context, front engine.Container) error {
 	m.out.Done = true
 	return m.drainAndStop(ctx, front)
 }
@@ -160,22 +176,6 @@ func (m *move) drainAndStop(ctx context.Context, front engine.Container) (err er
 	return m.stop(ctx)
 }
 
-// arrives asks through the proxy, once for each of the new containers: it sends
-// them traffic in turn. An answer of the application's own, even an error below
-// 500, has arrived.
-func (m *move) arrives(ctx context.Context, front engine.Container) error {
-	client := probe.Client(m.w.Host, m.in.Config.EffectiveHealthcheck(m.w.Target.Role).Timeout.D())
-	defer client.CloseIdleConnections()
-	for range m.fresh {
-		_, err := probe.Once(ctx, client, m.request(front))
-		var status *probe.StatusError
-		if err != nil && (!errors.As(err, &status) || status.Status >= 500) {
-			return fmt.Errorf("ask the new container through the proxy: %w", err)
-		}
-	}
-	return nil
-}
-
 // watch counts requests through the proxy while the traffic moves; nil where
 // there is none to count: no proxy of kstep's, or nothing live yet.
 func (m *move) watch(ctx context.Context, front engine.Container, runs, live bool) *probe.Watch {
@@ -183,20 +183,13 @@ func (m *move) watch(ctx context.Context, front engine.Container, runs, live boo
 		return nil
 	}
 	client := probe.Client(m.w.Host, m.in.Config.EffectiveHealthcheck(m.w.Target.Role).Timeout.D())
-	return probe.StartWatch(ctx, client, m.request(front))
+	return probe.StartWatch(ctx, client, m.request(front, m.samples[0]))
 }
 
-// request is the health check's, through the proxy.
-func (m *move) request(front engine.Container) probe.Request {
+// request is the health check's, through the proxy, for one of the role's names.
+func (m *move) request(front engine.Container, s sample) probe.Request {
 	health := m.in.Config.EffectiveHealthcheck(m.w.Target.Role)
-	path := health.Path
-	if prefix := m.in.Config.Proxy.PathPrefix; !strings.HasPrefix(path, prefix) {
-		path = prefix
-	}
-	return probe.Request{
-		URL: proxy.URL(front, path), Host: m.in.Config.ProxyHost(m.w.Target.Role),
-		Headers: health.Headers, Success: health.Status,
-	}
+	return probe.Request{URL: proxy.URL(front, s.Path), Host: s.Host, Headers: health.Headers, Success: health.Status}
 }
 
 // plain exchanges containers of a role without traffic: the old ones stop, and

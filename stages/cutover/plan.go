@@ -78,8 +78,9 @@ func (Stage) Plan(ctx context.Context, in stages.Input, ahead *stages.Outlook) (
 func (m *move) foresee(ctx context.Context, ahead *stages.Outlook) error {
 	var live []string
 	if m.w.Target.Proxied {
+		var current bool
 		var err error
-		if live, err = m.live(ctx); err != nil || m.settled(live) {
+		if live, current, err = m.live(ctx); err != nil || m.settled(live) && current {
 			return err
 		}
 	}
@@ -88,7 +89,7 @@ func (m *move) foresee(ctx context.Context, ahead *stages.Outlook) error {
 	}
 	host := m.w.Target.Host
 	if m.w.Target.Proxied {
-		m.w.Intend(toward(m.fresh))
+		m.w.Intend(m.admitting(live))
 		ahead.Route(m.w.Target, m.fresh, slices.DeleteFunc(slices.Concat(m.fresh, m.old), func(c engine.Container) bool {
 			return !slices.Contains(live, c.ID)
 		}))

@@ -116,45 +116,35 @@ func answerOne[T any](w http.ResponseWriter, found *T) {
 	answer(w, 200, found)
 }
 
-var (
-	hostRule   = regexp.MustCompile("Host\\(`([^`]*)`\\)")
-	prefixRule = regexp.MustCompile("PathPrefix\\(`([^`]*)`\\)")
-	pathRule   = regexp.MustCompile("^Path\\(`([^`]*)`\\)$")
-)
-
-// rule understands the rules that kstep writes.
-func (r *tRouter) rule(req *http.Request) bool {
-	if exact := pathRule.FindStringSubmatch(r.Rule); exact != nil {
-		return req.URL.Path == exact[1]
-	}
-	host, _, found := strings.Cut(req.Host, ":")
-	if !found {
-		host = req.Host
-	}
-	if hosts := hostRule.FindAllStringSubmatch(r.Rule, -1); len(hosts) > 0 &&
-		!slices.ContainsFunc(hosts, func(m []string) bool { return m[1] == host }) {
-		return false
-	}
-	prefix := prefixRule.FindStringSubmatch(r.Rule)
-	return prefix == nil || strings.HasPrefix(req.URL.Path, prefix[1])
-}
-
 func (t *traefik) proxy(w http.ResponseWriter, r *http.Request) {
 	d := t.read()
-	var best *tRouter
+	var best []*tRouter // Of routers with one priority Traefik takes any, another one after each reload.
 	for _, name := range sortedKeys(d.routers) {
 		one := d.routers[name]
-		if one.Status == "enabled" && one.rule(r) && (best == nil || one.Priority > best.Priority) {
-			best = one
+		if one.Status != "enabled" || !one.match(r) || len(best) > 0 && one.Priority < best[0].Priority {
+			continue
 		}
+		if len(best) > 0 && one.Priority > best[0].Priority {
+			best = nil
+		}
+		best = append(best, one)
 	}
-	if best == nil {
+	if len(best) == 0 {
 		http.NotFound(w, r)
 		return
 	}
+	t.forward(w, r, d, best[int(newID()[0])%len(best)])
+}
+
+func (t *traefik) forward(w http.ResponseWriter, r *http.Request, d dynamic, best *tRouter) {
 	if best.Service == pingService {
 		fmt.Fprint(w, "OK")
 		return
+	}
+	for _, name := range best.Middlewares {
+		for header, value := range d.middlewares[qualified(name, best.Provider)].Headers.CustomResponseHeaders {
+			w.Header().Set(header, value)
+		}
 	}
 	servers := d.services[qualified(best.Service, best.Provider)].LoadBalancer.Servers
 	if len(servers) == 0 {
@@ -167,7 +157,7 @@ func (t *traefik) proxy(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	settings, _ := d.transport(d.services[qualified(best.Service, best.Provider)])
-	forward := &httputil.ReverseProxy{
+	proxy := &httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.SetURL(target)
 			p.Out.Host = p.In.Host
@@ -176,7 +166,7 @@ func (t *traefik) proxy(w http.ResponseWriter, r *http.Request) {
 		ErrorLog:     log.New(io.Discard, "", 0), // Streams that are cut are no news.
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
 	}
-	forward.ServeHTTP(w, r)
+	proxy.ServeHTTP(w, r)
 }
 
 // transportFor keeps the connections of each transport, as Traefik does as long

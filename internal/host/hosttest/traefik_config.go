@@ -16,9 +16,16 @@ const pingService = "ping@internal"
 
 // dynamic is what Traefik knows, with `@provider` at every name.
 type dynamic struct {
-	routers    map[string]*tRouter
-	services   map[string]*tService
-	transports map[string]tTransport
+	routers     map[string]*tRouter
+	services    map[string]*tService
+	middlewares map[string]*tMiddleware
+	transports  map[string]tTransport
+}
+
+type tMiddleware struct {
+	Headers struct {
+		CustomResponseHeaders map[string]string `yaml:"customResponseHeaders"`
+	} `yaml:"headers"`
 }
 
 // tTransport is how a service's servers are connected to; the zero one is
@@ -43,10 +50,13 @@ type tRouter struct {
 	Rule        string   `yaml:"rule" json:"rule"`
 	Service     string   `yaml:"service" json:"service"`
 	EntryPoints []string `yaml:"entryPoints" json:"entryPoints"`
+	Middlewares []string `yaml:"middlewares" json:"middlewares,omitempty"`
 	Priority    int      `yaml:"priority" json:"priority"`
 	Name        string   `yaml:"-" json:"name"`
 	Provider    string   `yaml:"-" json:"provider"`
 	Status      string   `yaml:"-" json:"status"`
+
+	match matcher
 }
 
 type tService struct {
@@ -63,7 +73,10 @@ type tService struct {
 }
 
 func (t *traefik) read() dynamic {
-	d := dynamic{routers: map[string]*tRouter{}, services: map[string]*tService{}, transports: map[string]tTransport{}}
+	d := dynamic{
+		routers: map[string]*tRouter{}, services: map[string]*tService{},
+		middlewares: map[string]*tMiddleware{}, transports: map[string]tTransport{},
+	}
 	if t.option("ping") == "true" {
 		d.services[pingService] = &tService{}
 	}
@@ -87,7 +100,12 @@ func (t *traefik) read() dynamic {
 		if ok {
 			_, ok = d.transport(service)
 		}
-		if !ok {
+		for _, m := range r.Middlewares {
+			_, known := d.middlewares[qualified(m, r.Provider)]
+			ok = ok && known
+		}
+		var err error
+		if r.match, err = parseRule(r.Rule); !ok || err != nil {
 			r.Status = "disabled"
 		}
 		if r.Priority == 0 {
@@ -127,6 +145,9 @@ func (t *traefik) readFiles(d dynamic, dir string) {
 		for name, one := range file.HTTP.ServersTransports {
 			d.transports[name+"@file"] = one
 		}
+		for name, m := range file.HTTP.Middlewares {
+			d.middlewares[name+"@file"] = &m
+		}
 	}
 }
 
@@ -134,8 +155,9 @@ func (t *traefik) readFiles(d dynamic, dir string) {
 type dynamicFile struct {
 	text string
 	HTTP struct {
-		Routers  map[string]tRouter  `yaml:"routers"`
-		Services map[string]tService `yaml:"services"`
+		Routers     map[string]tRouter     `yaml:"routers"`
+		Services    map[string]tService    `yaml:"services"`
+		Middlewares map[string]tMiddleware `yaml:"middlewares"`
 
 		ServersTransports map[string]tTransport `yaml:"serversTransports"`
 	} `yaml:"http"`

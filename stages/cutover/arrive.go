@@ -1,0 +1,113 @@
+package cutover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/probe"
+	"github.com/kstep/kstep/internal/proxy"
+	"github.com/kstep/kstep/internal/route"
+	"github.com/kstep/kstep/internal/traffic"
+)
+
+// sample is a request that belongs to the role.
+type sample struct{ Host, Path string }
+
+// requests are samples of each name of the role, one at least: those that no
+// other route of the host is more precise for.
+func (m *move) requests(table *traffic.Table) []sample {
+	claim := traffic.ClaimOf(m.in.Config, m.w.Target.Role.Name)
+	health := m.in.Config.EffectiveHealthcheck(m.w.Target.Role).Path
+	var all []sample
+	for _, p := range claim.Patterns() {
+		host := p.Host
+		if parent, wildcard := strings.CutPrefix(host, "*"); wildcard {
+			host = "kstep-check" + parent
+		}
+		if wanted := m.in.Config.ProxyHost(m.w.Target.Role); p.Host == "" || p.Matches(wanted, p.Prefix) {
+			host = wanted
+		}
+		one := sample{host, p.Prefix}
+		for _, path := range []string{health, p.Prefix, strings.TrimSuffix(p.Prefix, "/") + "/kstep-check"} {
+			if p.Matches(host, path) && !table.Elsewhere(claim, host, path) {
+				one.Path = path
+				break
+			}
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+// arrivePause is between two requests for the same name.
+const arrivePause = 50 * time.Millisecond
+
+// arrives asks through the proxy, for each name of the role and at least once for
+// each of the new containers: it sends them traffic in turn. An answer of the
+// application's own, even an error below 500, has arrived, if the route of the
+// new containers gave it; else it is asked again until ctx ends.
+func (m *move) arrives(ctx context.Context, front engine.Container, mark string) error {
+	client := probe.Client(m.w.Host, m.in.Config.EffectiveHealthcheck(m.w.Target.Role).Timeout.D())
+	defer client.CloseIdleConnections()
+	all := m.samples
+	errs := make([]error, max(len(all), len(m.fresh)))
+	slots := make(chan struct{}, 4)
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			errs[i] = m.answered(ctx, client, front, all[i%len(all)], mark)
+		})
+	}
+	wg.Wait()
+	for _, err := range errs { // One is enough: a host's names have one cause.
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// answered asks until the route answers.
+func (m *move) answered(ctx context.Context, client *http.Client, front engine.Container, s sample, mark string) error {
+	for {
+		answer, err := probe.Once(ctx, client, m.request(front, s))
+		header := answer.Header.Get(route.Header)
+		status, isStatus := errors.AsType[*probe.StatusError](err)
+		switch {
+		case header == mark && (err == nil || isStatus && status.Status < 500):
+			return nil
+		case header == mark || err != nil && !isStatus:
+			return fmt.Errorf("ask the new container through the proxy: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return m.elsewhere(ctx, front, s)
+		case <-time.After(arrivePause):
+		}
+	}
+}
+
+// elsewhere says that another router than the role's answers.
+func (m *move) elsewhere(ctx context.Context, front engine.Container, s sample) error {
+	what := s.Host + s.Path
+	if s.Host == "" {
+		what = s.Path + " on any host name"
+	}
+	err := fmt.Errorf("%w: the new container does not get the requests for %s: another route in the proxy answers them", context.Cause(ctx), what)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	rivals, asked := proxy.NewWord(m.w.Host, front).Rivals(ctx, m.w.Names.Route(m.w.Target.Role.Name), s.Host)
+	if asked == nil && len(rivals) > 0 {
+		err = fmt.Errorf("%w: %s", err, strings.Join(rivals, ", "))
+	}
+	return exit.Hint(err, "change or remove that route, or set other proxy.hosts or proxy.path_prefix")
+}
