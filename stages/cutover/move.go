@@ -52,6 +52,7 @@ func (m *move) proxied(ctx context.Context) error {
 		err = m.arrivesAlone(ctx, to, word, front, live)
 	}
 	if err == nil {
+		m.moved()
 		err = m.retire(ctx, front)
 	}
 	if watch != nil {
@@ -95,7 +96,6 @@ func (m *move) admit(ctx context.Context, to traffic.Switch, word traffic.Word, 
 	}
 	if err == nil {
 		m.out.Switched = time.Now().UTC()
-		m.moved()
 		m.w.Made(m.admitting(live))
 		m.tookRoutes()
 		return nil
