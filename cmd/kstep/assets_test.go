@@ -77,7 +77,7 @@ func TestAssets_AStableNameFollowsItsRuleForthAndBack(t *testing.T) {
 func TestAssets_OfSeveralPathsHiddenOnesTooAndOfNoOtherRole(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.replace("  web: [vm1, vm2]\n", "  web: [vm1, vm2]\n  web-admin: {hosts: [vm1], healthcheck: {cmd: "true"}, asset_path: /app/assets}\n")
+	w.replace("  web: [vm1, vm2]\n", "  web: [vm1, vm2]\n  web-admin: {hosts: [vm1], healthcheck: {cmd: \"true\"}, asset_path: /app/assets}\n")
 	w.replace("asset_path: /app/assets\nhealthcheck", "asset_paths: [/app/assets, /app/packs]\nhealthcheck")
 	w.deploy("v1")
 	admin := w.mounted("vm1", "shop-web-admin-v1", "/app/assets")
