@@ -18,7 +18,7 @@ import (
 // configuration of its own.
 func (w *world) service(name, extra string) *world {
 	w.t.Helper()
-	other := &world{t: w.t, dir: w.t.TempDir(), ssh: w.ssh, hosts: w.hosts, registry: w.registry, env: w.env}
+	other := &world{t: w.t, dir: w.t.TempDir(), ssh: w.ssh, hosts: w.hosts, registry: w.registry, env: w.env, programs: w.programs}
 	other.configure(extra)
 	other.replace("service: shop", "service: "+name)
 	other.replace("  web: [vm1, vm2]\n  job:\n    hosts: [vm3]\n    cmd: work hard\n    healthcheck: {cmd: \"true\"}\n", "  web: [vm1]\n")
