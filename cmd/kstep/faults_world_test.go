@@ -64,7 +64,7 @@ func newGround(t *testing.T, i *images, how setting) *ground {
 	t.Helper()
 	g := &ground{images: i, traffic: how.traffic, world: &world{
 		t: t, dir: t.TempDir(), hosts: map[string]*hosttest.Fake{}, registry: i.registry,
-		env: map[string]string{"HOME": t.TempDir()},
+		env: map[string]string{"HOME": t.TempDir()}, programs: []string{"bin/sh", "usr/bin/wget"}, // As the cord needs them.
 	}}
 	var fakes []*hosttest.Fake
 	for _, name := range []string{"vm1", "vm2"} {
@@ -172,7 +172,7 @@ func (g *ground) rival() *ground {
 		g.t.Fatal(err)
 	}
 	r := &ground{images: g.images, version: g.version, world: &world{
-		t: g.t, dir: g.t.TempDir(), hosts: g.hosts, registry: g.registry, env: maps.Clone(g.env),
+		t: g.t, dir: g.t.TempDir(), hosts: g.hosts, registry: g.registry, env: maps.Clone(g.env), programs: g.programs,
 	}}
 	r.write("kstep.yml", string(config))
 	r.next()
