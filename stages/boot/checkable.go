@@ -16,13 +16,12 @@ import (
 // checkable refuses an image in which the health check of the cord cannot run,
 // before a container of it starts: it would never get traffic.
 func checkable(ctx context.Context, in stages.Input, w *stages.Work, all []todo) error {
-	at := slices.IndexFunc(all, func(t todo) bool { return t.create && t.want.CordDir != "" })
-	if at < 0 {
+	want, checked := toCheck(all)
+	if !checked {
 		return nil
 	}
-	want := all[at].want
 	missing, err := w.Host.Engine().Lacks(ctx, engine.Extract{
-		Name: want.Spec.Name + "_check", Image: want.Spec.Image, Labels: stages.RoleLabels(in.Config, ""),
+		Name: checkName(want), Image: want.Spec.Image, Labels: stages.RoleLabels(in.Config, ""),
 	}, cord.Needs(in.Config.EffectiveHealthcheck(w.Target.Role)))
 	if err != nil || len(missing) == 0 {
 		return err
@@ -38,3 +37,16 @@ func shortImage(want plan.Wanted) string {
 	name, _, _ := strings.Cut(want.Spec.Image, "@")
 	return name
 }
+
+// toCheck is the container whose image is looked at: the target's all have the
+// same.
+func toCheck(all []todo) (plan.Wanted, bool) {
+	at := slices.IndexFunc(all, func(t todo) bool { return t.create && t.want.CordDir != "" })
+	if at < 0 {
+		return plan.Wanted{}, false
+	}
+	return all[at].want, true
+}
+
+// checkName is the name of the container that is never started.
+func checkName(want plan.Wanted) string { return want.Spec.Name + "_check" }

@@ -78,6 +78,13 @@ func foresee(in stages.Input, w *stages.Work, from inputs, ahead *stages.Outlook
 	if err != nil {
 		return out, err
 	}
+	if want, checked := toCheck(all); checked {
+		for _, c := range have {
+			if c.Name == checkName(want) { // Left by a check that was killed; the next one removes it.
+				ahead.Remove(w.Target.Host, c.ID)
+			}
+		}
+	}
 	for i, one := range all {
 		out.Replicas[i] = foreseeReplica(w, one, ahead)
 	}
