@@ -208,6 +208,9 @@ type CutoverTarget struct {
 	Containers []string `json:"containers"`
 	Done       bool     `json:"done"`
 	Stopped    []string `json:"stopped,omitempty"`
+	// Restarts is how often each container had restarted when it was found in
+	// service, by id.
+	Restarts map[string]int `json:"restarts,omitempty"`
 	// Switched is when the proxy confirmed the new containers; absent for roles
 	// without proxy.
 	Switched time.Time `json:"switched,omitzero"`
@@ -252,6 +255,8 @@ type Pruned struct {
 	Kept       []string `json:"kept,omitempty"` // Versions that can be rolled back to.
 	// Previous is the latest of them that served before this release.
 	Previous string `json:"previous,omitempty"`
+	// Restarts is how often each container in service had restarted, by id.
+	Restarts map[string]int `json:"restarts,omitempty"`
 }
 
 // AbortOutputs is what `abort` did, by Key.

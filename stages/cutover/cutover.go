@@ -88,9 +88,10 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 		failed := slices.DeleteFunc(guards, func(t state.Target) bool { return t.Status.Done() })
 		return stages.Result{Targets: failed}, err
 	}
-	c := &cutover{in: in, hosts: hosts, release: releaseOf(in, from.push)}
+	c := &cutover{in: in, hosts: hosts, release: releaseOf(in, from.push), made: &moves{all: map[string]*move{}}}
 	c.warnLeft()
 	records, results, err := c.inOrder(ctx, from)
+	err = errors.Join(err, c.lasting(ctx, records, results))
 	if err == nil {
 		records, err = c.last(ctx, records)
 	}
@@ -109,6 +110,7 @@ type cutover struct {
 	in      stages.Input
 	hosts   map[string]sight
 	release ledger.Release // As ledgers note it, without what is live.
+	made    *moves
 }
 
 func releaseOf(in stages.Input, push state.PushOutputs) ledger.Release {
@@ -134,8 +136,9 @@ func (c *cutover) target(ctx context.Context, w *stages.Work, ids []string, prov
 	host := c.hosts[w.Target.Host]
 	m := &move{
 		in: c.in, w: w, release: c.release, fresh: fresh, old: old, before: host.book.Live(w.Target.Role.Name),
-		proven: proven, kept: stages.OldVersion(host.book), moved: moved, out: &out,
+		proven: proven, kept: stages.OldVersion(host.book), moved: moved, restarts: host.restarts, out: &out,
 	}
+	c.made.add(w.Target.Key(), m)
 	m.inherit(share(c.in, w.Target, host.orphans))
 	if w.Target.Proxied {
 		err = m.proxied(ctx)
@@ -177,11 +180,15 @@ type move struct {
 	w          *stages.Work
 	release    ledger.Release
 	fresh, old []engine.Container
-	samples    []sample // Requests that belong to a role with traffic.
-	before     []string // What served when the stage began, as the ledger has it.
-	kept       string   // What serves if nothing moves.
-	proven     bool     // The fresh ones served before, as they are.
-	moved      func()   // Called when the fresh ones have the traffic.
+	samples    []sample                    // Requests that belong to a role with traffic.
+	before     []string                    // What served when the stage began, as the ledger has it.
+	restarts   map[string]int              // How often each of the fresh ones had restarted then.
+	kept       string                      // What serves if nothing moves.
+	had        []string                    // What had the traffic then.
+	started    []string                    // Those of the fresh ones that waited for the barrier.
+	hold       func(context.Context) error // Before the old ones stop; may be nil.
+	proven     bool                        // The fresh ones served before, as they are.
+	moved      func()                      // Called when the fresh ones have the traffic.
 	out        *state.CutoverTarget
 
 	orphans []stages.Orphan // Their containers are among the old ones.

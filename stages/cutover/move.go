@@ -29,6 +29,7 @@ func (m *move) proxied(ctx context.Context) error {
 		m.moved()
 		return nil
 	}
+	m.had = live
 	if err := m.able(); err != nil {
 		return err
 	}
@@ -43,6 +44,7 @@ func (m *move) proxied(ctx context.Context) error {
 	word := stages.Word(m.w, front, runs)
 	to := stages.SwitchAmong(now.table, m.in, m.w, word)
 	m.samples = m.requests(now.table)
+	m.hold = func(ctx context.Context) error { return m.holds(ctx, to, word) }
 	watch := m.watch(ctx, front, runs, len(live)+len(m.routes) > 0)
 	err = m.admit(ctx, to, word, front, live)
 	if err == nil {
@@ -173,6 +175,11 @@ func (m *move) drainAndStop(ctx context.Context, front engine.Container) (err er
 	if m.out.Drain, err = stages.Drain(ctx, m.in, m.w, front, m.old); err != nil {
 		return err
 	}
+	if m.hold != nil {
+		if err := m.hold(ctx); err != nil {
+			return err
+		}
+	}
 	return m.stop(ctx)
 }
 
@@ -217,6 +224,7 @@ func (m *move) plain(ctx context.Context) error {
 	}
 	for _, c := range waiting {
 		m.w.Made(starting(c))
+		m.started = append(m.started, c.ID)
 	}
 	m.out.Done = true
 	return nil

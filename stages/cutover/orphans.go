@@ -21,6 +21,8 @@ type sight struct {
 	all     []engine.Container // Of the service.
 	orphans []stages.Orphan
 	known   []string // Hosts that have or had the service.
+	// restarts is how often each of the new containers had restarted.
+	restarts map[string]int
 }
 
 // see reads the ledger, refuses what must not go on, and finds the orphans. The
@@ -38,7 +40,7 @@ func see(ctx context.Context, in stages.Input, w *stages.Work, waited state.Barr
 	if err = errors.Join(err, listErr); err != nil {
 		return s, err
 	}
-	if err := survived(ctx, in, w, waited, stages.OldVersion(book)); err != nil {
+	if s.restarts, err = survived(ctx, in, w, waited, stages.OldVersion(book)); err != nil {
 		return s, err
 	}
 	if s.orphans, err = stages.Orphans(ctx, in, w, all, book); err != nil {

@@ -14,31 +14,34 @@ import (
 
 // survived looks at all of a host's new containers before the first one gets
 // traffic anywhere: one that was ready and has crashed since is stopped, and
-// what served before keeps serving, which kept says. What an earlier run of the stage moved is left
-// alone.
-func survived(ctx context.Context, in stages.Input, w *stages.Work, waited state.BarrierWaitOutputs, kept string) error {
+// what served before keeps serving, which kept says. What an earlier run of the
+// stage moved is left alone. It returns how often the new containers have
+// restarted.
+func survived(ctx context.Context, in stages.Input, w *stages.Work, waited state.BarrierWaitOutputs, kept string) (map[string]int, error) {
 	done, err := state.OwnOutputs[state.CutoverOutputs](in.Own)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var errs []error
+	restarts := map[string]int{}
 	for _, t := range in.Targets {
 		ready := waited.Targets[t.Key()]
 		if t.Host == w.Target.Host && ready.Ready && !done.Targets[t.Key()].Done {
 			for _, id := range ready.Containers {
-				errs = append(errs, up(ctx, in, w, t, id, kept))
+				c, err := up(ctx, in, w, t, id, kept)
+				restarts[id], errs = c.Restarts, append(errs, err)
 			}
 		}
 	}
-	return errors.Join(errs...)
+	return restarts, errors.Join(errs...)
 }
 
-func up(ctx context.Context, in stages.Input, w *stages.Work, t plan.Target, id, kept string) error {
+func up(ctx context.Context, in stages.Input, w *stages.Work, t plan.Target, id, kept string) (engine.Container, error) {
 	c, crashed, err := look(ctx, in, w, t, id, kept)
 	if err != nil || crashed == nil {
-		return err
+		return c, err
 	}
-	return errors.Join(crashed, w.Host.Engine().Stop(ctx, c.ID, engine.Stop{}))
+	return c, errors.Join(crashed, w.Host.Engine().Stop(ctx, c.ID, engine.Stop{}))
 }
 
 // look tells whether a container crashed after it was ready.

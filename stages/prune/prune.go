@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/ledger"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/state"
@@ -34,21 +35,31 @@ func (Stage) Info() stages.Info {
 
 // Run implements stages.Stage.
 func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
-	records, results, err := stages.EachHost(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (state.Pruned, error) {
-		return host(ctx, in, w)
+	watch, err := newLast(in)
+	if err != nil {
+		return stages.Result{}, err
+	}
+	looked, found, err := stages.EachHost(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (now, error) {
+		return watch.look(ctx, in, w)
 	})
-	return stages.Result{Targets: records, Outputs: state.PruneOutputs{Hosts: results}}, err
+	if died := watch.died(found); died {
+		// Nothing is removed: what went before may be needed to go back.
+		return stages.Result{Targets: looked, Outputs: watch.outputs(found)}, exit.With(exit.Partial, err,
+			"nothing was removed; kstep rollback goes back to the version before, kstep prune tries again")
+	}
+	records, results, pruneErr := stages.EachHost(ctx, in, reached(in.Targets, looked), func(ctx context.Context, w *stages.Work) (state.Pruned, error) {
+		return host(ctx, in, w, found[w.Target.Host].seen)
+	})
+	for _, t := range looked {
+		if !t.Status.Done() {
+			records = append(records, t)
+		}
+	}
+	return stages.Result{Targets: records, Outputs: state.PruneOutputs{Hosts: results}}, errors.Join(err, pruneErr)
 }
 
-func host(ctx context.Context, in stages.Input, w *stages.Work) (state.Pruned, error) {
+func host(ctx context.Context, in stages.Input, w *stages.Work, seen seen) (state.Pruned, error) {
 	var out state.Pruned
-	seen, err := look(ctx, in, w)
-	if err != nil {
-		return out, err
-	}
-	if seen.all, err = w.Host.Engine().Containers(ctx, engine.Filter{All: true}); err != nil {
-		return out, err
-	}
 	todo := decide(in, seen)
 	out.Kept, out.Previous = todo.kept, previous(seen.book, in.Version, todo.kept)
 	for _, c := range todo.containers {

@@ -26,3 +26,14 @@ func (f *Fake) Look() *engine.Client {
 		Host: f.Name, Dial: func(context.Context) (net.Conn, error) { return f.Engine.dial() },
 	})
 }
+
+// Crash ends a container as if its program had, with this status; its restart
+// policy applies. It returns when it has ended.
+func (e *Engine) Crash(ref string, status int) {
+	e.mu.Lock()
+	c := e.find(ref)
+	e.mu.Unlock()
+	if c != nil {
+		c.exit(status)
+	}
+}

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/host"
+	"github.com/kstep/kstep/internal/host/hosttest"
+)
+
+// once calls do at the first operation that matches.
+func once(match func(host.Op) bool, do func()) func(host.Op) {
+	var one sync.Once
+	return func(op host.Op) {
+		if match(op) {
+			one.Do(do)
+		}
+	}
+}
+
+// runs tells which containers of a host run.
+func (w *world) runsOn(hostName string) (names []string) {
+	w.t.Helper()
+	for _, c := range w.containers(hostName) {
+		if c.Running() {
+			names = append(names, c.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (w *world) stages(version string, names ...string) {
+	w.t.Helper()
+	w.exits(exit.OK, "push", "--image", w.image(version), "--version", version)
+	for _, name := range names {
+		w.exits(exit.OK, name)
+	}
+}
+
+func TestCutover_StartsTheOldWorkerAgainWhereTheNewOneDies(t *testing.T) {
+	t.Parallel()
+	for name, start := range map[string]string{"with boot": "with-boot", "after the barrier": "after-barrier"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.replace("    healthcheck: {cmd: \"true\"}\n", "    start: "+start+"\n")
+			w.deploy("v1")
+			stops := 0
+			// Dead while the stage still works elsewhere: once the old one has
+			// stopped, or the new one has settled.
+			w.on = once(func(op host.Op) bool {
+				if op.Host == "vm3" && op.Kind == host.KindEngine && strings.HasSuffix(op.Name, "/stop") {
+					stops++
+				}
+				return stops > 0 && start == "with-boot" || stops > 0 && op.Host == "vm3" && strings.HasSuffix(op.Name, "/info")
+			}, func() {
+				if start == "with-boot" {
+					w.hosts["vm3"].Engine.Crash("shop-job-v2", 4)
+					return
+				}
+				time.AfterFunc(230*time.Millisecond, func() { w.hosts["vm3"].Engine.Crash("shop-job-v2", 4) })
+			})
+			w.behave("v2", hosttest.Behaviour{Log: []string{"no more jobs"}})
+			code, _, stderr := w.kstep(w.deployArgs("v2")...)
+			w.on = nil
+			if code != exit.Partial && code != exit.RolledBack || strings.Contains(stderr, "is live") {
+				t.Errorf("got exit code %d, want 12 or 11:\n%s", code, stderr)
+			}
+			if got := w.runsOn("vm3"); !slices.Equal(got, []string{"shop-job-v1"}) {
+				t.Errorf("got %q running, want the old worker alone\n%s", got, stderr)
+			}
+			w.serves("v2")
+			w.behave("v3", hosttest.Behaviour{})
+			w.deploy("v3")
+			if got := w.runsOn("vm3"); !slices.Equal(got, []string{"shop-job-v3"}) {
+				t.Errorf("got %q running, want the next worker", got)
+			}
+		})
+	}
+}
+
+func TestCutover_MovesBackFromAContainerThatDiesUnderTraffic(t *testing.T) {
+	t.Parallel()
+	for name, extra := range map[string]string{"routes": "", "cord": "proxy: {switch: cord}\n"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.configure(extra)
+			w.replace("drain: 10ms", "drain: 1s")
+			w.deploy("v1")
+			var asked atomic.Int64
+			w.hosts["vm1"].Engine.Behave("acme/shop:v2", hosttest.Behaviour{Handler: func(p hosttest.Process) http.Handler {
+				return http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+					if asked.Add(1) == 8 { // More than kstep asks before it lets the old one go.
+						go w.hosts["vm1"].Engine.Crash(p.ID, 139)
+					}
+				})
+			}})
+			_, stderr := w.exits(exit.Partial, w.deployArgs("v2")...)
+			if !strings.Contains(stderr, "moved traffic back to shop-web-v1") || strings.Contains(stderr, "is live") {
+				t.Errorf("it is not told where the traffic is:\n%s", stderr)
+			}
+			if _, body := w.get("vm1"); !strings.Contains(body, "v1") {
+				t.Errorf("vm1 answers %q, want the old version", body)
+			}
+		})
+	}
+}
+
+func TestPrune_EndsNoDeployWhoseContainersHaveDied(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		host, container string
+		restart         bool
+	}{
+		"a worker that its policy starts again": {"vm3", "shop-job-v2", true},
+		"a web container":                       {"vm2", "shop-web-v2", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.replace("asset_path", "retain: 1\nasset_path")
+			w.deploy("v1")
+			w.behave("v2", hosttest.Behaviour{Log: []string{"out of luck"}})
+			w.stages("v2", "assets", "env-push", "boot", "barrier-wait", "cutover")
+			w.hosts[c.host].Engine.Crash(c.container, 4)
+			_, stderr := w.exits(exit.Partial, "prune")
+			for _, want := range []string{c.container, "out of luck", "nothing was removed", "kstep rollback"} {
+				if !strings.Contains(stderr, want) {
+					t.Errorf("the output lacks %q:\n%s", want, stderr)
+				}
+			}
+			if got := w.state("prune")["exitCode"]; got != 12.0 {
+				t.Errorf("prune.json says exit code %v, want 12", got)
+			}
+			w.exits(exit.OK, "rollback") // What is needed is there, and the lease is free.
+			w.serves("v1")
+		})
+	}
+}
+
+func TestPrune_ReportsADeathOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.deploy("v1")
+	w.stages("v2", "assets", "env-push", "boot", "barrier-wait", "cutover")
+	w.hosts["vm3"].Engine.Crash("shop-job-v2", 4)
+	w.exits(exit.Partial, "prune")
+	w.until("the worker runs again", func() bool { return slices.Contains(w.runsOn("vm3"), "shop-job-v2") })
+	w.exits(exit.OK, "prune")
+	w.hosts["vm3"].Engine.Crash("shop-job-v2", 4)
+	w.exits(exit.OK, "prune") // The deploy was over before.
+	w.until("the worker runs again", func() bool { return slices.Contains(w.runsOn("vm3"), "shop-job-v2") })
+	// One that restarted long ago is no failure of the next release, which keeps it.
+	w.exits(exit.OK, "redeploy", "--image", w.registry.Host()+"/acme/shop:v2", "--version", "v2")
+}
+
+// until waits for a state.
+func (w *world) until(what string, is func() bool) {
+	w.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !is(); {
+		if time.Now().After(deadline) {
+			w.t.Fatalf("never: %s", what)
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}

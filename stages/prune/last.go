@@ -1,0 +1,105 @@
+package prune
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/state"
+	"github.com/kstep/kstep/stages"
+)
+
+// last is the look at what the release put into service, before anything is
+// removed that it replaced.
+type last struct {
+	moved state.CutoverOutputs
+	// told are the restarts that an earlier run of this stage reported.
+	told map[string]int
+	// over tells that an earlier run ended the release: what happened to its
+	// containers since is no matter of the deploy.
+	over bool
+}
+
+// now is what a host is like.
+type now struct {
+	seen     seen
+	restarts map[string]int // Of the containers in service, by id.
+	died     bool
+}
+
+func newLast(in stages.Input) (*last, error) {
+	l := &last{told: map[string]int{}, over: in.Own != nil && in.Own.Status.Done()}
+	var err error
+	if l.moved, err = state.Outputs[state.CutoverOutputs](in.Upstream, "cutover"); err != nil {
+		return nil, err
+	}
+	own, err := state.OwnOutputs[state.PruneOutputs](in.Own)
+	for _, host := range own.Hosts {
+		maps.Copy(l.told, host.Restarts)
+	}
+	return l, err
+}
+
+// look observes the host, and at the same time the containers in service.
+func (l *last) look(ctx context.Context, in stages.Input, w *stages.Work) (now, error) {
+	var n now
+	var listed, failed, died error
+	var wg sync.WaitGroup
+	wg.Go(func() { n.restarts, died = l.lasting(ctx, in, w) })
+	var all []engine.Container
+	wg.Go(func() { all, listed = w.Host.Engine().Containers(ctx, engine.Filter{All: true}) })
+	n.seen, failed = look(ctx, in, w)
+	wg.Wait()
+	n.seen.all = all
+	n.died = died != nil && exit.CodeOf(died) != exit.Unreachable && ctx.Err() == nil
+	return n, errors.Join(failed, listed, died)
+}
+
+// lasting looks at the containers of all the host's roles.
+func (l *last) lasting(ctx context.Context, in stages.Input, w *stages.Work) (map[string]int, error) {
+	if l.over {
+		return nil, nil
+	}
+	all := map[string]int{}
+	var errs []error
+	for _, t := range in.Targets {
+		served := l.moved.Targets[t.Key()]
+		if t.Host != w.Target.Host || !served.Done {
+			continue
+		}
+		before := maps.Clone(served.Restarts) // None in a file of an earlier kstep.
+		for id, count := range before {
+			before[id] = max(count, l.told[id])
+		}
+		counts, err := stages.Lasting(ctx, in, w.Of(t), served.Containers, before)
+		maps.Copy(all, counts)
+		errs = append(errs, err)
+	}
+	return all, errors.Join(errs...)
+}
+
+func (l *last) died(found map[string]now) bool {
+	return slices.ContainsFunc(slices.Collect(maps.Values(found)), func(n now) bool { return n.died })
+}
+
+// outputs are the restarts that are reported now; the next run reports only
+// those that come after.
+func (l *last) outputs(found map[string]now) state.PruneOutputs {
+	out := state.PruneOutputs{Hosts: map[string]state.Pruned{}}
+	for host, n := range found {
+		out.Hosts[host] = state.Pruned{Restarts: n.restarts}
+	}
+	return out
+}
+
+// reached are the targets on the hosts that were observed.
+func reached(targets []plan.Target, looked []state.Target) []plan.Target {
+	return slices.DeleteFunc(slices.Clone(targets), func(t plan.Target) bool {
+		return slices.ContainsFunc(looked, func(l state.Target) bool { return l.Host == t.Host && !l.Status.Done() })
+	})
+}
