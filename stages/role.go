@@ -37,7 +37,7 @@ func Switch(in Input, w *Work, word traffic.Word) traffic.Switch {
 func SwitchAmong(table *traffic.Table, in Input, w *Work, word traffic.Word) traffic.Switch {
 	return traffic.For(traffic.Role{
 		Host: w.Host, Names: w.Names, Name: w.Target.Role.Name, Config: in.Config,
-		Health: in.Config.EffectiveHealthcheck(w.Target.Role), Word: word, Table: table,
+		Health: in.Config.EffectiveHealthcheck(w.Target.Role), Certificate: in.Config.CertificateName(w.Target.Role), Word: word, Table: table,
 	})
 }
 

@@ -53,8 +53,7 @@ func TestCutover_StartsTheOldWorkerAgainWhereTheNewOneDies(t *testing.T) {
 			w.replace("    healthcheck: {cmd: \"true\"}\n", "    start: "+start+"\n")
 			w.deploy("v1")
 			stops := 0
-			// Dead while the stage still works elsewhere: once the old one has
-			// stopped, or the new one has settled.
+			// It dies once the old one has stopped, or while it settles.
 			w.on = once(func(op host.Op) bool {
 				if op.Host == "vm3" && op.Kind == host.KindEngine && strings.HasSuffix(op.Name, "/stop") {
 					stops++
@@ -65,7 +64,7 @@ func TestCutover_StartsTheOldWorkerAgainWhereTheNewOneDies(t *testing.T) {
 					w.hosts["vm3"].Engine.Crash("shop-job-v2", 4)
 					return
 				}
-				time.AfterFunc(230*time.Millisecond, func() { w.hosts["vm3"].Engine.Crash("shop-job-v2", 4) })
+				time.AfterFunc(50*time.Millisecond, func() { w.hosts["vm3"].Engine.Crash("shop-job-v2", 4) })
 			})
 			w.behave("v2", hosttest.Behaviour{Log: []string{"no more jobs"}})
 			code, _, stderr := w.kstep(w.deployArgs("v2")...)

@@ -97,3 +97,31 @@ func TestDeploy_NoticesAnApplicationThatRedirectsToHTTPS(t *testing.T) {
 		t.Errorf("the redirect is told although the header prevents it:\n%s", stderr)
 	}
 }
+
+func TestDeploy_RoutesToApplicationsThatDoNotSpeakHTTP1(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		keys string
+		b    hosttest.Behaviour
+		cord string
+	}{
+		"h2c":           {"scheme: h2c", hosttest.Behaviour{H2C: true}, ""},
+		"https":         {"scheme: https, verify: false", hosttest.Behaviour{TLS: true}, ""},
+		"h2c by cord":   {"scheme: h2c, cmd: grpc_health_probe", hosttest.Behaviour{H2C: true}, "proxy: {switch: cord}\n"},
+		"https by cord": {"scheme: https, verify: false", hosttest.Behaviour{TLS: true}, "proxy: {switch: cord}\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.configure(c.cord)
+			w.replace("retries: 3", c.keys+", retries: 3")
+			w.behave("v", c.b)
+			w.deploy("v1")
+			w.serves("v1")
+			w.deploy("v2")
+			w.serves("v2")
+			w.exits(exit.OK, "rollback")
+			w.serves("v1")
+		})
+	}
+}

@@ -12,6 +12,9 @@ type flags struct {
 	unhealthy bool
 	noGrace   bool
 	deaf      bool
+	h2c       bool
+	tls       bool
+	host      string
 	boot      time.Duration
 	crash     time.Duration
 }
@@ -30,6 +33,12 @@ func parseFlags(words string) (flags, error) {
 			f.noGrace = true
 		case "deaf":
 			f.deaf = true
+		case "h2c":
+			f.h2c = true
+		case "tls":
+			f.tls = true
+		case "host":
+			f.host = value
 		case "boot":
 			f.boot, err = time.ParseDuration(value)
 		case "crash":

@@ -3,8 +3,14 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
+	"math/big"
+	"net"
 	"net/http"
 	"os"
 	"strconv"
@@ -54,6 +60,32 @@ func newHandler(f flags) http.Handler {
 // serveHeader answers with the values of a request header, as the proxy sent it.
 func serveHeader(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(w, strings.Join(r.Header.Values(r.PathValue("name")), ", "))
+}
+
+// named refuses requests for other host names than this, as frameworks do.
+func named(name string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host, _, err := net.SplitHostPort(r.Host)
+		if err != nil {
+			host = r.Host
+		}
+		if name != "" && host != name {
+			http.Error(w, "APP_FLAGS refuses the host "+strconv.Quote(r.Host), http.StatusBadRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// selfSigned is a certificate that nobody else signed.
+func selfSigned() (tls.Certificate, error) {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"app"}, NotAfter: time.Now().Add(24 * time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, public, private)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private}, err
 }
 
 // serveEnv answers with a variable's bytes as they are.

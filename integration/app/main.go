@@ -8,12 +8,15 @@
 //	            that have no shell
 //
 // $APP_FLAGS holds words: exit, unhealthy, boot=DURATION, crash=DURATION,
-// no-grace (drops requests on SIGTERM), deaf (ignores SIGTERM).
+// no-grace (drops requests on SIGTERM), deaf (ignores SIGTERM), host=NAME
+// (answers 400 to other names), h2c (HTTP/2 without TLS and nothing else), tls
+// (HTTPS with a certificate that nobody signed).
 package main
 
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -91,8 +94,21 @@ func stopSignal(f flags) <-chan os.Signal {
 }
 
 func serve(f flags, addr string) error {
-	server := newServer(newHandler(f))
+	server := newServer(named(f.host, newHandler(f)))
 	server.Addr = addr
+	listen := server.ListenAndServe
+	switch {
+	case f.h2c:
+		server.Protocols = new(http.Protocols)
+		server.Protocols.SetUnencryptedHTTP2(true)
+	case f.tls:
+		certificate, err := selfSigned()
+		if err != nil {
+			return err
+		}
+		server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{certificate}}
+		listen = func() error { return server.ListenAndServeTLS("", "") }
+	}
 	stopped := make(chan error, 1)
 	go func() {
 		<-stopSignal(f)
@@ -102,7 +118,7 @@ func serve(f flags, addr string) error {
 		stopped <- server.Shutdown(ctx)
 	}()
 	fmt.Println("app: listening on", addr)
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+	if err := listen(); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return <-stopped

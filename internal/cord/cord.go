@@ -6,11 +6,14 @@
 package cord
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/kstep/kstep/internal/config"
@@ -111,14 +114,29 @@ func appCheck(hc config.Healthcheck) string {
 	if len(hc.Cmd.Exec) > 0 {
 		quoted := make([]string, len(hc.Cmd.Exec))
 		for i, arg := range hc.Cmd.Exec {
-			quoted[i] = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
+			quoted[i] = quote(arg)
 		}
 		return strings.Join(quoted, " ")
 	}
 	if hc.Cmd.Shell != "" {
 		return "( " + hc.Cmd.Shell + " )"
 	}
-	url := fmt.Sprintf("'http://127.0.0.1:%d%s'", hc.Port, strings.ReplaceAll(hc.Path, "'", "%27"))
-	return "if command -v curl >/dev/null 2>&1; then curl -fsS -o /dev/null " + url +
-		"; else wget -q -O /dev/null " + url + "; fi"
+	url := fmt.Sprintf("'%s://127.0.0.1:%d%s'", cmp.Or(hc.Scheme, "http"), hc.Port, strings.ReplaceAll(hc.Path, "'", "%27"))
+	curl, wget := "curl -fsS -o /dev/null ", "wget -q -O /dev/null "
+	if hc.Scheme == "https" { // The config allows it without verification only.
+		curl, wget = curl+"-k ", wget+"--no-check-certificate "
+	}
+	header := func(name, value string) {
+		text := quote(name + ": " + value)
+		curl, wget = curl+"-H "+text+" ", wget+"--header "+text+" "
+	}
+	if hc.Host != "" {
+		header("Host", hc.Host)
+	}
+	for _, name := range slices.Sorted(maps.Keys(hc.Headers)) {
+		header(name, hc.Headers[name])
+	}
+	return "if command -v curl >/dev/null 2>&1; then " + curl + url + "; else " + wget + url + "; fi"
 }
+
+func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }

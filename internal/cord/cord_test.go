@@ -77,3 +77,49 @@ func TestReady_KnowsTheMarker(t *testing.T) {
 		}
 	}
 }
+
+// TestHealth_AsksAsTheHealthcheckSays runs the check with stand-ins for curl and
+// wget that note what they are called with.
+func TestHealth_AsksAsTheHealthcheckSays(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		check      config.Healthcheck
+		curl, wget []string
+	}{
+		"as it is": {
+			config.Healthcheck{Port: 3000, Path: "/up", Scheme: "http"},
+			[]string{"-fsS", "-o", "/dev/null", "http://127.0.0.1:3000/up"},
+			[]string{"-q", "-O", "/dev/null", "http://127.0.0.1:3000/up"},
+		},
+		"with a host, headers and TLS": {
+			config.Healthcheck{Port: 8443, Path: "/a'b", Scheme: "https", Host: "shop.example.com", Headers: map[string]string{"X-B": "it's $HOME `id`", "X-A": "1"}},
+			[]string{"-fsS", "-o", "/dev/null", "-k", "-H", "Host: shop.example.com", "-H", "X-A: 1", "-H", "X-B: it's $HOME `id`", "https://127.0.0.1:8443/a%27b"},
+			[]string{"-q", "-O", "/dev/null", "--no-check-certificate", "--header", "Host: shop.example.com", "--header", "X-A: 1", "--header", "X-B: it's $HOME `id`", "https://127.0.0.1:8443/a%27b"},
+		},
+	} {
+		for program, want := range map[string][]string{"curl": c.curl, "wget": c.wget} {
+			t.Run(name+" by "+program, func(t *testing.T) {
+				t.Parallel()
+				dir := t.TempDir()
+				note := filepath.Join(dir, "args")
+				if err := os.WriteFile(filepath.Join(dir, program), []byte("#!/bin/sh\nprintf '%s\\n' \"$@\" >"+note+"\n"), 0o700); err != nil {
+					t.Fatal(err)
+				}
+				c.check.Cord = dir // Without a cord in it: the app is asked once.
+				cmd := exec.Command("/bin/sh", "-c", Health(c.check).Shell)
+				cmd.Env = []string{"PATH=" + dir}
+				out, _ := cmd.CombinedOutput() // It fails for want of the cord.
+				if got := strings.TrimSpace(string(out)); got != Untied {
+					t.Errorf("got output %q, want %q", got, Untied)
+				}
+				args, err := os.ReadFile(note)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := strings.TrimSpace(string(args)); got != strings.Join(want, "\n") {
+					t.Errorf("got arguments\n%s\nwant\n%s", got, strings.Join(want, "\n"))
+				}
+			})
+		}
+	}
+}

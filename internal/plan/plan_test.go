@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/kstep/kstep/internal/config"
+	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/state"
 )
@@ -155,5 +156,34 @@ func TestContainer_SpecDigestIgnoresTheReleaseButNothingElse(t *testing.T) {
 	push.Digest = "sha256:2"
 	if spec("R1", push, "f1") == base {
 		t.Error("another image does not change the digest")
+	}
+}
+
+func TestContainer_TheNameThatACordsCheckSendsIsNoOtherContainer(t *testing.T) {
+	t.Parallel()
+	container := func(more string) engine.Spec {
+		cfg := load(t, "service: shop\nimage: acme/shop\nservers: [a]\n"+more)
+		return Container(cfg, Names{Service: "shop", Run: "/run"}, Targets(cfg)[0], 1, "v1", "R1",
+			state.PushOutputs{Repository: "acme/shop", Digest: "sha256:1"}, state.AssetsTarget{}, state.EnvTarget{}).Spec
+	}
+	plain, named := container("proxy: {switch: cord}\n"), container("proxy: {switch: cord, hosts: [shop.example.com]}\n")
+	if plain.Labels["kstep.spec"] != named.Labels["kstep.spec"] {
+		t.Error("a host of the proxy changes the digest: hosts deployed before would get other containers of the same version")
+	}
+	if !strings.Contains(named.Health.Shell, "Host: shop.example.com") || strings.Contains(plain.Health.Shell, "Host:") {
+		t.Errorf("got the checks\n%s\n%s", named.Health.Shell, plain.Health.Shell)
+	}
+	for name, keys := range map[string]string{
+		"a host": "host: own", "a header": "headers: {A: b}", "TLS": "scheme: https, verify: false",
+	} {
+		other := container("proxy: {switch: cord}\nhealthcheck: {" + keys + "}\n")
+		if other.Labels["kstep.spec"] == plain.Labels["kstep.spec"] {
+			t.Errorf("%s that the user asks for does not change the digest", name)
+		}
+	}
+	route := Names{Service: "shop"}.CordService("web")
+	tls := container("proxy: {switch: cord}\nhealthcheck: {scheme: https, verify: false}\n")
+	if _, plainHas := plain.Labels["traefik.http.services."+route+".loadbalancer.server.scheme"]; plainHas || tls.Labels["traefik.http.services."+route+".loadbalancer.server.scheme"] != "https" {
+		t.Errorf("got labels %q and %q", plain.Labels, tls.Labels)
 	}
 }

@@ -51,6 +51,9 @@ func Container(cfg *config.Config, n Names, t Target, replica int, version, rele
 		route := n.CordService(t.Role.Name)
 		spec.Labels["traefik.enable"] = "true"
 		spec.Labels["traefik.http.services."+route+".loadbalancer.server.port"] = fmt.Sprint(hc.Port)
+		if hc.Scheme != "" && hc.Scheme != "http" {
+			spec.Labels["traefik.http.services."+route+".loadbalancer.server.scheme"] = hc.Scheme
+		}
 		// Defined in kstep's own route file, beside the router.
 		spec.Labels["traefik.http.services."+route+".loadbalancer.serverstransport"] = n.Route(t.Role.Name) + "@file"
 		// The real router lives in kstep's own route file: two containers whose
@@ -62,6 +65,11 @@ func Container(cfg *config.Config, n Names, t Target, replica int, version, rele
 	digest := spec.Digest()
 	wanted := Wanted{}
 	if cordPath != "" {
+		// Not in the digest: the containers of earlier versions of kstep, which
+		// did not send the name, stay as they are.
+		named := cfg.EffectiveHealthcheck(t.Role)
+		named.Host = cfg.HealthHost(t.Role)
+		spec.Health = cord.Health(named)
 		wanted.CordDir = n.CordDir(t.Role.Name, version, digest)
 		spec.Mounts = append(spec.Mounts, engine.Mount{Source: wanted.CordDir, Target: cordPath, ReadOnly: true})
 	}

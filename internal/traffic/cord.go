@@ -147,7 +147,7 @@ func (s *cordSwitch) writeRouter(ctx context.Context, service string) error {
 	}
 	name := s.Names.Route(s.Name)
 	return s.file.claim(ctx, s.Role, routeOptions{
-		Name: name, Claim: s.claim(), Service: service, Mark: s.Mark(nil), Transport: transportOf(s.Config.Proxy),
+		Name: name, Claim: s.claim(), Service: service, Mark: s.Mark(nil), Transport: s.transport(),
 	}, func(ctx context.Context) error {
 		if err := s.confirmRouter(ctx, name+"@file", service); err != nil {
 			return fmt.Errorf("wait for the proxy to take the route: %w", err)
@@ -175,7 +175,7 @@ func (s *cordSwitch) leadsTo(ctx context.Context, service string) (bool, error) 
 	now, ok, err := s.file.read(ctx, s.Role)
 	name := s.Names.Route(s.Name)
 	return err == nil && ok && now.claim.Equal(s.claim()) && now.mark(name) == s.Mark(nil) &&
-		now.HTTP.Routers[name].Service == service && now.HTTP.Transports[name].equal(transportOf(s.Config.Proxy)), err
+		now.HTTP.Routers[name].Service == service && now.HTTP.Transports[name].equal(s.transport()), err
 }
 
 func (s *cordSwitch) Mark([]engine.Container) string {
@@ -206,5 +206,5 @@ func (s *cordSwitch) service(c engine.Container) string {
 }
 
 func (s *cordSwitch) url(c engine.Container) string {
-	return fmt.Sprintf("http://%s:%d", c.Addresses[plan.Network], s.Health.Port)
+	return s.upstream(c.Addresses[plan.Network])
 }

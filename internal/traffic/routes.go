@@ -48,7 +48,7 @@ func (s *routes) Admit(ctx context.Context, replicas []engine.Container) error {
 		urls = append(urls, s.url(c))
 	}
 	return s.file.claim(ctx, s.Role, routeOptions{
-		Name: name, Claim: s.Role.claim(), Service: name, Servers: urls, Mark: s.Mark(replicas), Transport: transportOf(s.Config.Proxy),
+		Name: name, Claim: s.Role.claim(), Service: name, Servers: urls, Mark: s.Mark(replicas), Transport: s.transport(),
 	}, func(ctx context.Context) error {
 		only := func(now []string, known bool) bool {
 			return known && slices.Equal(slices.Sorted(slices.Values(now)), slices.Sorted(slices.Values(urls)))
@@ -81,5 +81,5 @@ func (s *routes) Return(ctx context.Context, had, _ []engine.Container) (bool, e
 // url names the container by its id on kstep's network: Docker's DNS follows
 // it through restarts of container, engine and host, when addresses change.
 func (s *routes) url(c engine.Container) string {
-	return fmt.Sprintf("http://%s:%d", plan.Short(c.ID), s.Health.Port)
+	return s.upstream(plan.Short(c.ID))
 }

@@ -5,8 +5,10 @@
 package traffic
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/kstep/kstep/internal/config"
@@ -46,6 +48,9 @@ type Role struct {
 	Name   string
 	Config *config.Config
 	Health config.Healthcheck
+	// Certificate is the name that the application's certificate must have,
+	// with `scheme: https`.
+	Certificate string
 	// Word asks the proxy which servers it sends traffic to. Nil where no
 	// proxy can be asked: then Settle is waited instead.
 	Word Word
@@ -59,6 +64,11 @@ type Word interface {
 	Servers(ctx context.Context, service string) (urls []string, known bool, err error)
 	// Router returns the service that the named router leads to, or "".
 	Router(ctx context.Context, router string) (service string, err error)
+}
+
+// upstream is the URL at which the proxy reaches a container.
+func (r Role) upstream(address string) string {
+	return fmt.Sprintf("%s://%s:%d", cmp.Or(r.Health.Scheme, "http"), address, r.Health.Port)
 }
 
 // For returns the switch that the config asks for.

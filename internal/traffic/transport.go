@@ -24,6 +24,7 @@ const maxIdlePerHost = 200
 // transport is how the proxy connects to the containers of one role:
 // https://doc.traefik.io/traefik/reference/routing-configuration/http/load-balancing/serverstransport/
 type transport struct {
+	ServerName         string     `json:"serverName,omitempty"`
 	InsecureSkipVerify bool       `json:"insecureSkipVerify,omitempty"`
 	RootCAs            []string   `json:"rootCAs,omitempty"`
 	MaxIdlePerHost     int        `json:"maxIdleConnsPerHost"`
@@ -40,6 +41,17 @@ type forwarding struct {
 type spiffe struct {
 	IDs         []string `json:"ids,omitempty"`
 	TrustDomain string   `json:"trustDomain,omitempty"`
+}
+
+// transport is the one of the role: it checks the certificate of an application
+// that speaks TLS for the name that the health check asks for, or not at all.
+func (r Role) transport() transport {
+	t := transportOf(r.Config.Proxy)
+	if r.Health.Scheme == "https" {
+		t.ServerName = r.Certificate
+		t.InsecureSkipVerify = t.InsecureSkipVerify || !r.Health.Verify
+	}
+	return t
 }
 
 // transportOf is a transport with kstep's own values and those of `proxy.args`:

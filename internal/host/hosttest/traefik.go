@@ -2,6 +2,7 @@ package hosttest
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -28,7 +29,7 @@ type traefik struct {
 	started  time.Time
 
 	mu         sync.Mutex
-	transports map[tTransport]*http.Transport // Connections are kept for each.
+	transports map[upstream]*http.Transport // Connections are kept for each.
 }
 
 // loadTime is how long a proxy that was started answers 404 before its files
@@ -36,7 +37,7 @@ type traefik struct {
 const loadTime = 30 * time.Millisecond
 
 func newTraefik(c *container) *traefik {
-	t := &traefik{c: c, web: 80, api: 8080, started: time.Now(), transports: map[tTransport]*http.Transport{}}
+	t := &traefik{c: c, web: 80, api: 8080, started: time.Now(), transports: map[upstream]*http.Transport{}}
 	if port := t.option("entrypoints.web.address"); port != "" {
 		t.web, _ = strconv.Atoi(strings.TrimPrefix(port, ":"))
 	}
@@ -157,21 +158,31 @@ func (t *traefik) forward(w http.ResponseWriter, r *http.Request, d dynamic, bes
 		return
 	}
 	settings, _ := d.transport(d.services[qualified(best.Service, best.Provider)])
+	h2c := target.Scheme == "h2c"
+	if h2c {
+		target.Scheme = "http"
+	}
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.SetURL(target)
 			p.Out.Host = p.In.Host
 		},
-		Transport:    t.transportFor(settings),
+		Transport:    t.transportFor(upstream{settings, h2c}),
 		ErrorLog:     log.New(io.Discard, "", 0), // Streams that are cut are no news.
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
 	}
 	proxy.ServeHTTP(w, r)
 }
 
+// upstream is how a server is connected to.
+type upstream struct {
+	tTransport
+	h2c bool
+}
+
 // transportFor keeps the connections of each transport, as Traefik does as long
 // as its settings stay. One without settings of its own has Traefik's defaults.
-func (t *traefik) transportFor(settings tTransport) *http.Transport {
+func (t *traefik) transportFor(settings upstream) *http.Transport {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if known := t.transports[settings]; known != nil {
@@ -182,6 +193,11 @@ func (t *traefik) transportFor(settings tTransport) *http.Transport {
 		idle = d
 	}
 	made := &http.Transport{DialContext: t.dial, IdleConnTimeout: idle, MaxIdleConnsPerHost: settings.MaxIdlePerHost}
+	made.TLSClientConfig = &tls.Config{InsecureSkipVerify: settings.InsecureSkipVerify}
+	if settings.h2c {
+		made.Protocols = new(http.Protocols)
+		made.Protocols.SetUnencryptedHTTP2(true)
+	}
 	t.transports[settings] = made
 	return made
 }

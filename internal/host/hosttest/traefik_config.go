@@ -1,6 +1,7 @@
 package hosttest
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -31,6 +32,8 @@ type tMiddleware struct {
 // tTransport is how a service's servers are connected to; the zero one is
 // Traefik's default.
 type tTransport struct {
+	InsecureSkipVerify bool `yaml:"insecureSkipVerify"`
+
 	MaxIdlePerHost int `yaml:"maxIdleConnsPerHost"`
 	Timeouts       struct {
 		Idle string `yaml:"idleConnTimeout"`
@@ -211,7 +214,7 @@ func (t *traefik) readLabels(d dynamic) {
 				}
 				lb.Servers = append(lb.Servers, struct {
 					URL string `yaml:"url" json:"url"`
-				}{fmt.Sprintf("http://%s:%s", c.address, value)})
+				}{fmt.Sprintf("%s://%s:%s", cmp.Or(c.Config.Labels["traefik.http.services."+m[1]+".loadbalancer.server.scheme"], "http"), c.address, value)})
 			}
 			if m := routerLabel.FindStringSubmatch(label); m != nil {
 				name := m[1] + "@docker"
