@@ -60,7 +60,8 @@ func TestConformance_HostsOfTheRigPassTheSuite(t *testing.T) {
 					t.Error(err)
 				}
 			})
-			hosttest.Suite(t, func(*testing.T) host.Host { return h }, image)
+			_, vm, _ := strings.Cut(test.host, "@")
+			hosttest.Suite(t, func(*testing.T) host.Host { return h }, image, r.Host(vm).RestartEngine)
 		})
 	}
 }
@@ -74,7 +75,7 @@ func TestConformance_ThisMachinePassesTheSuite(t *testing.T) {
 	if err := h.Engine().PullImage(t.Context(), image, nil, nil); err != nil {
 		t.Fatal(err)
 	}
-	hosttest.Suite(t, func(*testing.T) host.Host { return h }, image)
+	hosttest.Suite(t, func(*testing.T) host.Host { return h }, image, nil)
 }
 
 func TestConformance_FullDiskIsTold(t *testing.T) {

@@ -215,7 +215,7 @@ func (s *seam) call(req *http.Request, send func(context.Context) error) error {
 // the others did is looked up by their callers.
 func repeatable(method, name string) bool {
 	return method == http.MethodGet || method == http.MethodHead || slices.Contains([]string{
-		"POST /containers/{}/start", "POST /containers/{}/stop", "DELETE /containers/{}",
+		"POST /containers/{}/start", "POST /containers/{}/stop", "POST /containers/{}/update", "DELETE /containers/{}",
 		"POST /images/{}/tag", "DELETE /images/{}", "DELETE /networks/{}", "POST /images/prune",
 	}, name)
 }
@@ -251,7 +251,7 @@ func requestName(req *http.Request) string {
 // The name of an image may have slashes in it.
 var (
 	apiPrefix  = regexp.MustCompile(`^/v\d+\.\d+`)
-	objectPath = regexp.MustCompile(`^(/(?:containers|images|exec|networks)/)(.+?)(/(?:json|start|stop|kill|rename|logs|exec|archive|tag))?$`)
+	objectPath = regexp.MustCompile(`^(/(?:containers|images|exec|networks)/)(.+?)(/(?:json|start|stop|update|kill|rename|logs|exec|archive|tag))?$`)
 )
 
 // transportError keeps the client from looking into the cause, not even into

@@ -41,6 +41,7 @@ const (
 	LabelRun         = "kstep.run"     // The run directory that it was made from.
 	LabelTask        = "kstep.task"    // On a release's tasks, which have no role.
 	LabelProxy       = "kstep.proxy"   // On the proxy's container only.
+	LabelRestart     = "kstep.restart" // The restart policy that the container was created with.
 )
 
 // Labels on accessories' containers. They have none of those of the service, so
@@ -150,6 +151,9 @@ type Container struct {
 	Created  time.Time
 	Started  time.Time
 	Finished time.Time
+	// Restart is the restart policy, such as `no` or `on-failure:3`; Inspect
+	// only, empty means that it is not known.
+	Restart string
 }
 
 // Running tells whether the container's process runs now.

@@ -32,6 +32,9 @@ func inspected(r container.InspectResponse) Container {
 	if r.NetworkSettings != nil {
 		c.Addresses, c.IPs = addresses(r.NetworkSettings.Networks), ips(r.NetworkSettings.Networks)
 	}
+	if r.HostConfig != nil {
+		c.Restart = restartText(r.HostConfig.RestartPolicy)
+	}
 	s := r.State
 	if s == nil {
 		return c

@@ -47,9 +47,7 @@ func apply(o runopt.Options, config *container.Config, host *container.HostConfi
 		host.Tmpfs[folder] = options
 	}
 	if o.Restart != "" {
-		name, retries, _ := strings.Cut(o.Restart, ":")
-		n, _ := strconv.Atoi(retries) // None is no limit.
-		host.RestartPolicy = container.RestartPolicy{Name: container.RestartPolicyMode(name), MaximumRetryCount: n}
+		host.RestartPolicy = restartPolicy(o.Restart)
 	}
 	host.Resources = resources(o)
 	publish(o, config, host)

@@ -47,7 +47,7 @@ func createRequest(s Spec, api version) client.ContainerCreateOptions {
 		Healthcheck: healthcheck(s.Health),
 	}
 	hostConfig := &container.HostConfig{
-		RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyMode(s.Restart)},
+		RestartPolicy: restartPolicy(s.Restart),
 		LogConfig:     container.LogConfig{Type: s.Log.Driver, Config: s.Log.Options},
 		Mounts:        mounts(s.Mounts, api),
 		Binds:         binds(s.Mounts),

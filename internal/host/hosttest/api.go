@@ -39,6 +39,8 @@ func (e *Engine) serveContainers(w http.ResponseWriter, r *http.Request, parts [
 		answer(w, 200, c.inspect())
 	case parts[1] == "start":
 		c.serveStart(w)
+	case parts[1] == "update":
+		c.serveUpdate(w, r)
 	case parts[1] == "rename":
 		c.serveRename(w, r.URL.Query().Get("name"))
 	case parts[1] == "logs":

@@ -37,6 +37,8 @@ type Behaviour struct {
 	H2C bool
 	// TLS serves HTTPS with a certificate that nobody signed.
 	TLS bool
+	// StopStatus is what it ends with when it is asked to end. A JVM ends with 143.
+	StopStatus int
 	// IgnoreStop goes on until it is killed.
 	IgnoreStop bool
 	// Abrupt ends at once when it is asked to stop, with status 143, whatever
@@ -106,7 +108,7 @@ type healthConfig struct {
 
 type hostConfig struct {
 	NetworkMode   string
-	RestartPolicy struct{ Name string }
+	RestartPolicy restartPolicy
 	LogConfig     struct {
 		Type   string
 		Config map[string]string
@@ -114,6 +116,11 @@ type hostConfig struct {
 	Mounts       []mountConfig
 	Binds        []string // The older form, which makes a missing folder.
 	PortBindings map[string][]struct{ HostPort string }
+}
+
+type restartPolicy struct {
+	Name              string
+	MaximumRetryCount int
 }
 
 type mountConfig struct {

@@ -1,6 +1,7 @@
 package hosttest_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/kstep/kstep/internal/host"
@@ -25,7 +26,10 @@ func TestFake_PassesTheSuiteOfRealHosts(t *testing.T) {
 					t.Fatal(err)
 				}
 				return h
-			}, "suite:1")
+			}, "suite:1", func(context.Context) error {
+				fake.Engine.Restart()
+				return nil
+			})
 		})
 	}
 }

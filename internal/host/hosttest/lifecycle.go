@@ -164,8 +164,7 @@ func (c *container) exit(status int) {
 	c.state, c.exitCode, c.finished, c.health = "exited", status, time.Now(), healthAfterEnd(c.health)
 	e.emit(c, "die", map[string]string{"exitCode": fmt.Sprint(status)})
 	close(c.ended)
-	policy := c.HostConfig.RestartPolicy.Name
-	if c.stopping || e.down || policy == "" || policy == "no" || policy == "on-failure" && status == 0 {
+	if c.stopping || e.down || !c.restartable() {
 		return
 	}
 	c.restarts++
@@ -252,7 +251,7 @@ func (c *container) stop(grace time.Duration) {
 		c.exit(137)
 		syscall.Kill(-process.Process.Pid, syscall.SIGKILL) // It may have ended.
 	default:
-		status := 0
+		status := c.behaviour.StopStatus
 		if served != nil {
 			ctx, cancel := context.WithTimeout(context.Background(), grace)
 			defer cancel()

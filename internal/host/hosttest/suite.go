@@ -18,13 +18,14 @@ import (
 // Suite is what every host must do, fake or real. open returns the host under
 // test; the suite closes nothing. img is an image on it, with `sh`, a folder
 // `/www` that holds `index.html`, and a command that serves HTTP on port 3000
-// until it is asked to end.
-func Suite(t *testing.T, open func(*testing.T) host.Host, img string) {
+// until it is asked to end. restart restarts the host's engine; it is nil where
+// the engine is not the test's own.
+func Suite(t *testing.T, open func(*testing.T) host.Host, img string, restart func(context.Context) error) {
 	t.Helper()
 	h := open(t)
 	t.Run("files", func(t *testing.T) { suiteFiles(t, h) })
 	t.Run("commands", func(t *testing.T) { SuiteCommands(t, h) })
-	t.Run("engine", func(t *testing.T) { suiteEngine(t, h, img) })
+	t.Run("engine", func(t *testing.T) { suiteEngine(t, h, img, restart) })
 }
 
 // suiteDir is a folder on the host for one test.

@@ -24,9 +24,10 @@ type suite struct {
 	e       *engine.Client
 	image   string
 	network string
+	restart func(context.Context) error
 }
 
-func suiteEngine(t *testing.T, h host.Host, img string) {
+func suiteEngine(t *testing.T, h host.Host, img string, restart func(context.Context) error) {
 	network := suiteName()
 	if _, err := h.Engine().EnsureNetwork(t.Context(), network, map[string]string{"kstep.suite": "yes"}); err != nil {
 		t.Fatal(err)
@@ -45,6 +46,9 @@ func suiteEngine(t *testing.T, h host.Host, img string) {
 		"health is followed by events":                      suite.health,
 		"events since an instant miss nothing":              suite.events,
 		"stop sends the signal and waits for the end":       suite.stops,
+		"a restart policy changes in every state":           suite.policies,
+		"the policy at the end of a container counts":       suite.policyInForce,
+		"an engine that restarts goes by the policies":      suite.engineRestarts,
 		"a taken port is named":                             suite.ports,
 		"a missing mount is an error":                       suite.mounts,
 		"an address of a container is reached":              suite.dials,
@@ -57,7 +61,7 @@ func suiteEngine(t *testing.T, h host.Host, img string) {
 		"what is missing is ErrNotFound":                    suite.missing,
 	}
 	for name, test := range tests {
-		t.Run(name, func(t *testing.T) { test(suite{t, h, h.Engine(), img, network}) })
+		t.Run(name, func(t *testing.T) { test(suite{t, h, h.Engine(), img, network, restart}) })
 	}
 }
 
