@@ -25,6 +25,7 @@ const (
 	Rename  Verb = "rename"
 	Run     Verb = "run"
 	Start   Verb = "start"
+	Set     Verb = "set"
 	Stop    Verb = "stop"
 	Tag     Verb = "tag"
 	Write   Verb = "write"
@@ -60,6 +61,7 @@ func (a Act) String() string {
 func (a Act) Done() string {
 	past := string(a.Verb)
 	switch a.Verb {
+	case Set:
 	case Make:
 		past = "made"
 	case Run:
@@ -86,7 +88,7 @@ func (a Act) mark() string {
 	switch a.Verb {
 	case Remove, Stop:
 		return state.MarkRemove
-	case Move, Open, Rename, Write:
+	case Move, Open, Rename, Set, Write:
 		return state.MarkChange
 	case Bridge, Build, Create, Extract, Make, Pin, Pull, Push, Run, Start, Tag:
 	}

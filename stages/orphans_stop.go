@@ -64,14 +64,8 @@ func (w *Work) StopOrphans(ctx context.Context, in Input, orphans []Orphan) erro
 			return err
 		}
 	}
-	err := AtOnce(running, func(c engine.Container) error {
-		if err := w.Host.Engine().Stop(ctx, c.ID, engine.Stop{}); err != nil {
-			return fmt.Errorf("old container %s: %w", c.Name, err)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
+	if err := StopAndKeep(ctx, w, running, engine.Stop{}); err != nil {
+		return fmt.Errorf("old container %w", err)
 	}
 	for _, c := range running {
 		w.Made(To(Stop, "%s", c.Name))

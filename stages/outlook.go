@@ -108,7 +108,7 @@ func (o *Outlook) Start(host, id string) {
 
 // Stop expects a container to end.
 func (o *Outlook) Stop(host, id string) {
-	o.change(Stop, host, id, func(c *engine.Container) { c.State = "exited" })
+	o.change(Stop, host, id, func(c *engine.Container) { c.State, c.Restart = "exited", engine.RestartNo })
 }
 
 // Rename expects a container to be called otherwise.

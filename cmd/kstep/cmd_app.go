@@ -10,6 +10,7 @@ import (
 
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/ledger"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/ready"
 	"github.com/kstep/kstep/internal/state"
@@ -21,7 +22,7 @@ func configureApp(p *program, app *kingpin.Application, actions map[string]actio
 	cmd := app.Command("app", "The application's containers, by hand. What is in service is observed on the hosts.")
 	for _, one := range []struct {
 		name, help string
-		act        func(context.Context, stages.Input, *stages.Work, []engine.Container) error
+		act        appAct
 	}{
 		{"start", "Start the containers in service that were stopped, and wait until they are ready.", startApp},
 		{"stop", "Stop the containers in service. Nothing serves there until app start or the next deploy.", stopApp},
@@ -66,32 +67,51 @@ func inService(t plan.Target, seen stages.Seen) []engine.Container {
 
 // serving are a target's containers in service; at least one.
 func serving(ctx context.Context, in stages.Input, w *stages.Work) ([]engine.Container, error) {
+	_, live, err := observeServing(ctx, in, w)
+	return live, err
+}
+
+func observeServing(ctx context.Context, in stages.Input, w *stages.Work) (stages.Seen, []engine.Container, error) {
 	seen, err := stages.Observe(ctx, in, w)
 	if err != nil {
-		return nil, err
+		return seen, nil, err
 	}
 	live := inService(w.Target, seen)
 	if len(live) == 0 {
-		return nil, exit.Hint(fmt.Errorf("nothing of role %s is in service on %s", w.Target.Role.Name, w.Target.Host), "kstep status shows what is there")
+		return seen, nil, exit.Hint(fmt.Errorf("nothing of role %s is in service on %s", w.Target.Role.Name, w.Target.Host), "kstep status shows what is there")
 	}
-	return live, nil
+	return seen, live, nil
 }
 
-func eachInService(ctx context.Context, in stages.Input, act func(context.Context, stages.Input, *stages.Work, []engine.Container) error) ([]state.Target, error) {
+// appAct is done with a target's containers in service.
+type appAct func(context.Context, stages.Input, *stages.Work, ledger.Ledger, []engine.Container) error
+
+func eachInService(ctx context.Context, in stages.Input, act appAct) ([]state.Target, error) {
 	records, _, err := stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
-		live, err := serving(ctx, in, w)
+		seen, live, err := observeServing(ctx, in, w)
 		if err != nil {
 			return struct{}{}, err
 		}
-		return struct{}{}, act(ctx, in, w, live)
+		return struct{}{}, act(ctx, in, w, seen.Book, live)
 	})
 	return records, err
 }
 
-func stopApp(ctx context.Context, _ stages.Input, w *stages.Work, live []engine.Container) error {
-	up := slices.DeleteFunc(live, func(c engine.Container) bool { return !c.Up() })
-	return stages.AtOnce(up, func(c engine.Container) error {
-		err := w.Host.Engine().Stop(ctx, c.ID, engine.Stop{})
+// stopApp stops containers until app start or the next deploy. They do not come
+// back with the engine or the machine, whatever their restart policy.
+func stopApp(ctx context.Context, _ stages.Input, w *stages.Work, _ ledger.Ledger, live []engine.Container) error {
+	down, err := stages.KeepStopped(ctx, w, live) // An earlier run may have been killed in between.
+	for _, c := range down {
+		w.Made(stages.NoRestart(c))
+	}
+	if err != nil {
+		return err
+	}
+	return stages.AtOnce(live, func(c engine.Container) error {
+		if !c.Up() {
+			return nil
+		}
+		err := stages.StopAndKeep(ctx, w, []engine.Container{c}, engine.Stop{})
 		if err == nil {
 			w.Did("stopped %s", c.Name)
 		}
@@ -101,14 +121,17 @@ func stopApp(ctx context.Context, _ stages.Input, w *stages.Work, live []engine.
 
 // startApp starts what is in service, and waits until it is ready and, where it
 // is health that the proxy follows, until that has noticed.
-func startApp(ctx context.Context, in stages.Input, w *stages.Work, live []engine.Container) error {
+func startApp(ctx context.Context, in stages.Input, w *stages.Work, book ledger.Ledger, live []engine.Container) error {
 	down := slices.DeleteFunc(slices.Clone(live), engine.Container.Running)
+	if err := ownRestart(ctx, w, book, live); err != nil {
+		return err
+	}
 	if len(down) == 0 {
 		return nil
 	}
 	within, cancel := context.WithTimeout(ctx, in.Config.Barrier.Timeout.D())
 	defer cancel()
-	err := stages.AtOnce(down, func(c engine.Container) error { return startOne(ctx, within, in, w, c) })
+	err := stages.AtOnce(down, func(c engine.Container) error { return startOne(ctx, within, in, w, book, c) })
 	if err != nil {
 		return err
 	}
@@ -128,8 +151,27 @@ func startApp(ctx context.Context, in stages.Input, w *stages.Work, live []engin
 	return stages.SwitchOf(kind, in, w, stages.Word(w, front, runs)).Admit(within, live)
 }
 
-func startOne(ctx, within context.Context, in stages.Input, w *stages.Work, c engine.Container) error {
-	if err := w.Host.Engine().Start(ctx, c.ID); err != nil {
+// ownRestart gives containers that run their own restart policy back: a person
+// may have started them after app stop.
+func ownRestart(ctx context.Context, w *stages.Work, book ledger.Ledger, live []engine.Container) error {
+	return stages.AtOnce(live, func(c engine.Container) error {
+		if !c.Running() {
+			return nil
+		}
+		now, err := w.Host.Engine().Inspect(ctx, c.ID)
+		if err != nil {
+			return err
+		}
+		changed, err := stages.RestoreRestart(ctx, w, book, now)
+		if changed {
+			w.Made(stages.SettingRestart(now, stages.OwnRestart(w, book, now)))
+		}
+		return err
+	})
+}
+
+func startOne(ctx, within context.Context, in stages.Input, w *stages.Work, book ledger.Ledger, c engine.Container) error {
+	if err := stages.StartAgain(ctx, w, book, c); err != nil {
 		return err
 	}
 	w.Did("started %s", c.Name)

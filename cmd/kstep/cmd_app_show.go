@@ -118,7 +118,8 @@ func stopStale(ctx context.Context, in stages.Input) ([]state.Target, error) {
 			return struct{}{}, err
 		}
 		live := engine.IDs(inService(w.Target, seen))
-		stale := slices.DeleteFunc(seen.Containers, func(c engine.Container) bool { return slices.Contains(live, c.ID) || !c.Up() })
+		others := slices.DeleteFunc(slices.Clone(seen.Containers), func(c engine.Container) bool { return slices.Contains(live, c.ID) })
+		stale := slices.DeleteFunc(slices.Clone(others), func(c engine.Container) bool { return !c.Up() })
 		if w.Target.Proxied && len(stale) > 0 {
 			front, _, err := stages.Proxy(ctx, w)
 			if err != nil {
@@ -128,7 +129,7 @@ func stopStale(ctx context.Context, in stages.Input) ([]state.Target, error) {
 				return struct{}{}, err
 			}
 		}
-		return struct{}{}, stopApp(ctx, in, w, stale)
+		return struct{}{}, stopApp(ctx, in, w, seen.Book, others)
 	})
 	if err != nil {
 		return records, err

@@ -43,6 +43,11 @@ func (g *ground) observeHost(fake *hosttest.Fake) string {
 	}
 	var lines []string
 	for _, c := range containers {
+		now, err := look.Inspect(g.t.Context(), c.ID)
+		if err != nil {
+			return err.Error()
+		}
+		c.Restart = now.Restart
 		lines = append(lines, containerLine(c))
 	}
 	for _, i := range images {
@@ -69,7 +74,7 @@ func containerLine(c engine.Container) string {
 		state += " " + c.Health
 	}
 	slices.SortFunc(c.Mounts, func(a, b engine.Mount) int { return strings.Compare(a.Target, b.Target) })
-	return fmt.Sprintf("container %s %s %v %v", c.Name, state, labels, c.Mounts)
+	return fmt.Sprintf("container %s %s %s %v %v", c.Name, state, c.Restart, labels, c.Mounts)
 }
 
 // plain puts names in the place of what differs between hosts and versions.

@@ -30,6 +30,10 @@ type Ledger struct {
 	// Generation rises with every change.
 	Generation int       `json:"generation"`
 	Releases   []Release `json:"releases"`
+	// Restart is the restart policy, by container id, of containers that were
+	// stopped and kept and have no label with it: versions of kstep before the
+	// label created them.
+	Restart map[string]string `json:"restart,omitempty"`
 }
 
 // Release is one release's trace on a host.

@@ -35,7 +35,7 @@ func Container(cfg *config.Config, n Names, t Target, replica int, version, rele
 		Labels:         map[string]string{},
 		Mounts:         mounts(cfg.EffectiveVolumes(t.Role), assets.Volumes),
 		Network:        Network,
-		Restart:        "unless-stopped",
+		Restart:        defaultRestart,
 		Options:        t.Role.Options,
 		Stop:           engine.Stop{Signal: stop.Signal, Timeout: stop.Timeout.D()},
 		Log:            engine.Log{Driver: logging.Driver, Options: logging.Options},
@@ -82,10 +82,19 @@ func Container(cfg *config.Config, n Names, t Target, replica int, version, rele
 		engine.LabelRelease:     release,
 		engine.LabelRun:         n.Run,
 		engine.LabelSpec:        digest,
+		engine.LabelRestart:     spec.RestartPolicy(),
 	})
 	spec.Env = ownEnv(n, t, spec.Name, version)
 	wanted.Spec = spec
 	return wanted
+}
+
+// defaultRestart is the restart policy of roles that do not configure one.
+const defaultRestart = "unless-stopped"
+
+// RestartPolicy is the restart policy that the config asks for in a role.
+func RestartPolicy(role config.Role) string {
+	return engine.Spec{Restart: defaultRestart, Options: role.Options}.RestartPolicy()
 }
 
 // Task makes the spec of a task's container: the target's, but for what makes

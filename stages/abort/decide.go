@@ -6,6 +6,7 @@ import (
 
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/ledger"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/stages"
 )
@@ -19,6 +20,8 @@ type Way struct {
 	Down []engine.Container
 	// Unused are those that never ran; nothing is to be learned from them.
 	Unused []engine.Container
+	// Rest are those that do not run, and are not to.
+	Rest []engine.Container
 	// Moved tells that not Keep alone gets the traffic.
 	Moved bool
 	// Noted tells that the ledger names the release.
@@ -30,6 +33,8 @@ type Way struct {
 	Stuck error
 	// Over tells that a newer release has been here: nothing is to be touched.
 	Over bool
+
+	book ledger.Ledger
 }
 
 // stopped are those to keep that do not run.
@@ -65,7 +70,7 @@ func Decide(t plan.Target, release string, booted []string, seen stages.Seen) Wa
 	}
 	noted = noted && (len(own) > 0 || replaced && len(trace.Live[entry.By]) > 0)
 	before, known := seen.Book.Before(release, role)
-	w := Way{Keep: seen.Find(before), Noted: noted}
+	w := Way{Keep: seen.Find(before), Noted: noted, book: seen.Book}
 	routed := func(c engine.Container) bool { return slices.Contains(seen.Routed, c.ID) }
 	alone := true
 	for _, c := range seen.Containers {
@@ -75,6 +80,9 @@ func Decide(t plan.Target, release string, booted []string, seen stages.Seen) Wa
 			w.Unused = append(w.Unused, c)
 		}
 		if !c.Up() {
+			if !kept {
+				w.Rest = append(w.Rest, c)
+			}
 			continue
 		}
 		alone = alone && slices.Contains(own, c.ID)

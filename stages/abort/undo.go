@@ -8,6 +8,7 @@ import (
 	"github.com/kstep/kstep/internal/cord"
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/ledger"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/internal/traffic"
 	"github.com/kstep/kstep/stages"
@@ -25,12 +26,15 @@ func (a *abort) undo(ctx context.Context, w *stages.Work, way Way) (state.AbortT
 	if way.Stuck != nil {
 		return out, way.Stuck
 	}
-	u := &undo{in: a.in, w: w, way: way, out: &out}
+	u := &undo{in: a.in, w: w, way: way, book: way.book, out: &out}
 	var err error
 	if w.Target.Proxied {
 		err = u.proxied(ctx)
 	} else {
 		err = u.plain(ctx)
+	}
+	if err == nil {
+		err = u.settle(ctx)
 	}
 	if err == nil {
 		err = u.remove(ctx)
@@ -40,10 +44,32 @@ func (a *abort) undo(ctx context.Context, w *stages.Work, way Way) (state.AbortT
 }
 
 type undo struct {
-	in  stages.Input
-	w   *stages.Work
-	way Way
-	out *state.AbortTarget
+	in   stages.Input
+	w    *stages.Work
+	way  Way
+	book ledger.Ledger
+	out  *state.AbortTarget
+}
+
+// settle makes sure that after a restart of the engine the same containers run
+// as now. What an earlier run of abort, or a person, stopped or started may
+// have another restart policy.
+func (u *undo) settle(ctx context.Context) error {
+	kept, err := stages.KeepStopped(ctx, u.w, u.way.Rest)
+	for _, c := range kept {
+		u.w.Made(stages.NoRestart(c))
+	}
+	return errors.Join(err, stages.AtOnce(u.way.Keep, func(c engine.Container) error {
+		now, err := u.w.Host.Engine().Inspect(ctx, c.ID)
+		if err != nil {
+			return err
+		}
+		changed, err := stages.RestoreRestart(ctx, u.w, u.book, now)
+		if changed {
+			u.w.Made(stages.SettingRestart(now, stages.OwnRestart(u.w, u.book, now)))
+		}
+		return err
+	}))
 }
 
 // proxied gives the traffic to the old containers, once they can take it, and
@@ -161,7 +187,7 @@ func (u *undo) again(ctx context.Context, keep engine.Container) error {
 	if keep.State == "paused" || keep.State == "restarting" {
 		return fmt.Errorf("the old container %s is %s: what runs now is left serving", keep.Name, keep.State)
 	}
-	if err := u.w.Host.Engine().Start(ctx, keep.ID); err != nil {
+	if err := stages.StartAgain(ctx, u.w, u.book, keep); err != nil {
 		return fmt.Errorf("start the old container %s again: %w", keep.Name, err)
 	}
 	limit := u.in.Config.Barrier.Timeout.D()
@@ -181,14 +207,8 @@ func (u *undo) again(ctx context.Context, keep engine.Container) error {
 // all at once. They stay, for those who want to know what went wrong, until
 // prune comes by.
 func (u *undo) stop(ctx context.Context) error {
-	err := stages.AtOnce(u.way.Down, func(c engine.Container) error {
-		if err := u.w.Host.Engine().Stop(ctx, c.ID, engine.Stop{}); err != nil {
-			return fmt.Errorf("new container %s: %w", c.Name, err)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
+	if err := stages.StopAndKeep(ctx, u.w, u.way.Down, engine.Stop{}); err != nil {
+		return fmt.Errorf("new container %w", err)
 	}
 	for _, c := range u.way.Down {
 		u.out.Stopped = append(u.out.Stopped, c.ID)

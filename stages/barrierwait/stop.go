@@ -61,7 +61,8 @@ func stopSick(ctx context.Context, in stages.Input, records []state.Target, resu
 	return err
 }
 
-// stop takes down those of the containers that do not serve.
+// stop takes down those of the containers that do not serve. One that has ended
+// by itself must not come back either.
 func stop(ctx context.Context, in stages.Input, w *stages.Work, ids []string) error {
 	var down []engine.Container
 	for _, id := range ids {
@@ -76,22 +77,19 @@ func stop(ctx context.Context, in stages.Input, w *stages.Work, ids []string) er
 		if err != nil {
 			return err
 		}
-		if !serving && c.State != "exited" && c.State != "created" {
+		if !serving && c.State != "created" && (c.State != "exited" || c.Restart != engine.RestartNo) {
 			down = append(down, c)
 		}
 	}
 	grace := in.Config.EffectiveStop(w.Target.Role)
-	err := stages.AtOnce(down, func(c engine.Container) error {
-		if err := w.Host.Engine().Stop(ctx, c.ID, engine.Stop{Signal: grace.Signal, Timeout: grace.Timeout.D()}); err != nil {
-			return fmt.Errorf("new container %s: %w", c.Name, err)
-		}
-		return nil
-	})
+	err := stages.StopAndKeep(ctx, w, down, engine.Stop{Signal: grace.Signal, Timeout: grace.Timeout.D()})
 	if err != nil {
-		return err
+		return fmt.Errorf("new container %w", err)
 	}
 	for _, c := range down {
-		w.Did("stopped %s", c.Name)
+		if c.State != "exited" {
+			w.Did("stopped %s", c.Name)
+		}
 	}
 	return nil
 }

@@ -162,7 +162,7 @@ func target(ctx context.Context, in stages.Input, w *stages.Work, from inputs, a
 	env := from.env.Targets[w.Target.Key()]
 	for i, one := range all {
 		var err error
-		out.Replicas[i], err = replica(ctx, w, one, env, at)
+		out.Replicas[i], err = replica(ctx, w, one, env, at, from.books[w.Target.Host])
 		w.Containers = out.IDs()
 		if err != nil {
 			return out, err
@@ -172,8 +172,14 @@ func target(ctx context.Context, in stages.Input, w *stages.Work, from inputs, a
 }
 
 // replica does what is to be done for one container.
-func replica(ctx context.Context, w *stages.Work, todo todo, env state.EnvTarget, at *attempt) (state.BootReplica, error) {
+func replica(ctx context.Context, w *stages.Work, todo todo, env state.EnvTarget, at *attempt, book ledger.Ledger) (state.BootReplica, error) {
 	out := todo.out
+	if policy := todo.restart(w, book); policy != "" {
+		if _, err := stages.RestoreRestart(ctx, w, book, todo.have); err != nil {
+			return out, err
+		}
+		w.Made(stages.SettingRestart(todo.have, policy))
+	}
 	if todo.rename {
 		if err := w.Host.Engine().Rename(ctx, todo.have.ID, out.Replaced); err != nil {
 			return out, fmt.Errorf("make room for the new container: %w", err)
@@ -188,18 +194,22 @@ func replica(ctx context.Context, w *stages.Work, todo todo, env state.EnvTarget
 	if !todo.start {
 		return out, nil
 	}
-	return out, start(ctx, w, at, out)
+	c := todo.have
+	if todo.create {
+		c = engine.Container{ID: out.Container, Name: out.Name, State: "created"}
+	}
+	return out, start(ctx, w, at, book, c)
 }
 
 // start lets the container run, at a barrier that is not closed.
-func start(ctx context.Context, w *stages.Work, at *attempt, out state.BootReplica) error {
+func start(ctx context.Context, w *stages.Work, at *attempt, book ledger.Ledger, c engine.Container) error {
 	if err := at.open(ctx); err != nil {
 		return err
 	}
-	if err := w.Host.Engine().Start(ctx, out.Container); err != nil {
+	if err := stages.StartAgain(ctx, w, book, c); err != nil {
 		return err
 	}
-	w.Made(starting(out.Name))
+	w.Made(starting(c.Name))
 	return nil
 }
 

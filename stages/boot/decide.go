@@ -5,6 +5,7 @@ import (
 
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/ledger"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
@@ -92,6 +93,17 @@ func decide(w *stages.Work, want plan.Wanted, have engine.Container, found, reta
 	}
 	t.create, t.start = true, !waits(w)
 	return t, nil
+}
+
+// restart is the restart policy that the container has to get back: it runs, and
+// nothing of kstep's would set it then. Somebody has started a container that
+// was kept.
+func (t todo) restart(w *stages.Work, book ledger.Ledger) string {
+	own := stages.OwnRestart(w, book, t.have)
+	if t.create || t.start || !t.have.Running() || t.have.Restart == own {
+		return ""
+	}
+	return own
 }
 
 func renaming(have engine.Container, out state.BootReplica) stages.Act {

@@ -31,8 +31,8 @@ func (Stage) Plan(ctx context.Context, in stages.Input, ahead *stages.Outlook) (
 		return book, stages.ForeseeTasks(ctx, in, w, config.BeforeBoot)
 	})
 	from.books = books
-	targets, results, targetErr := stages.Foresee(ctx, in, in.Targets, func(_ context.Context, w *stages.Work) (state.BootTarget, error) {
-		return foresee(in, w, from, ahead)
+	targets, results, targetErr := stages.Foresee(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (state.BootTarget, error) {
+		return foresee(ctx, in, w, from, ahead)
 	})
 	return stages.Forecast{
 		Pending: append(hosts, targets...),
@@ -66,14 +66,22 @@ func foreseeHost(ctx context.Context, in stages.Input, w *stages.Work) error {
 }
 
 // foresee is target without the act.
-func foresee(in stages.Input, w *stages.Work, from inputs, ahead *stages.Outlook) (state.BootTarget, error) {
+func foresee(ctx context.Context, in stages.Input, w *stages.Work, from inputs, ahead *stages.Outlook) (state.BootTarget, error) {
 	have := ahead.Containers(w.Target.Host, nil)
 	out, all, err := from.decide(in, w, func(name string) (engine.Container, bool, error) {
 		at := slices.IndexFunc(have, func(c engine.Container) bool { return c.Name == name })
 		if at < 0 {
 			return engine.Container{}, false, nil
 		}
-		return have[at], true, nil
+		if !have[at].Running() {
+			return have[at], true, nil
+		}
+		now, err := w.Host.Engine().Inspect(ctx, have[at].ID) // A list does not tell the restart policy.
+		if errors.Is(err, engine.ErrNotFound) {
+			return now, false, nil
+		}
+		have[at].Restart = now.Restart
+		return have[at], true, err
 	})
 	if err != nil {
 		return out, err
@@ -86,14 +94,17 @@ func foresee(in stages.Input, w *stages.Work, from inputs, ahead *stages.Outlook
 		}
 	}
 	for i, one := range all {
-		out.Replicas[i] = foreseeReplica(w, one, ahead)
+		out.Replicas[i] = foreseeReplica(w, one, ahead, from.books[w.Target.Host])
 	}
 	return out, nil
 }
 
 // foreseeReplica is replica without the act.
-func foreseeReplica(w *stages.Work, todo todo, ahead *stages.Outlook) state.BootReplica {
+func foreseeReplica(w *stages.Work, todo todo, ahead *stages.Outlook, book ledger.Ledger) state.BootReplica {
 	host, out := w.Target.Host, todo.out
+	if policy := todo.restart(w, book); policy != "" {
+		w.Intend(stages.SettingRestart(todo.have, policy))
+	}
 	if todo.rename {
 		w.Intend(renaming(todo.have, out))
 		ahead.Rename(host, todo.have.ID, out.Replaced)

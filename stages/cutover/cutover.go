@@ -135,7 +135,7 @@ func (c *cutover) target(ctx context.Context, w *stages.Work, ids []string, prov
 	}
 	host := c.hosts[w.Target.Host]
 	m := &move{
-		in: c.in, w: w, release: c.release, fresh: fresh, old: old, before: host.book.Live(w.Target.Role.Name),
+		in: c.in, w: w, release: c.release, fresh: fresh, old: old, book: host.book, before: host.book.Live(w.Target.Role.Name),
 		proven: proven, kept: stages.OldVersion(host.book), moved: moved, restarts: host.restarts, out: &out,
 	}
 	c.made.add(w.Target.Key(), m)
@@ -180,6 +180,7 @@ type move struct {
 	w          *stages.Work
 	release    ledger.Release
 	fresh, old []engine.Container
+	book       ledger.Ledger
 	samples    []sample                    // Requests that belong to a role with traffic.
 	before     []string                    // What served when the stage began, as the ledger has it.
 	restarts   map[string]int              // How often each of the fresh ones had restarted then.
@@ -201,14 +202,8 @@ type move struct {
 // stop asks the old containers to end, with the signal and grace they were
 // made with, all at once.
 func (m *move) stop(ctx context.Context) error {
-	err := stages.AtOnce(m.old, func(c engine.Container) error {
-		if err := m.w.Host.Engine().Stop(ctx, c.ID, engine.Stop{}); err != nil {
-			return fmt.Errorf("old container %s: %w", c.Name, err)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
+	if err := stages.StopAndKeep(ctx, m.w, m.old, engine.Stop{}); err != nil {
+		return fmt.Errorf("old container %w", err)
 	}
 	for _, c := range m.old {
 		m.out.Stopped = append(m.out.Stopped, c.ID)

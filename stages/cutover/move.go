@@ -251,7 +251,7 @@ func (m *move) open(ctx context.Context) error {
 
 // start lets a container run that waited for the barrier, and sees it ready.
 func (m *move) start(ctx context.Context, c engine.Container) error {
-	if err := m.w.Host.Engine().Start(ctx, c.ID); err != nil {
+	if err := stages.StartAgain(ctx, m.w, m.book, c); err != nil {
 		return fmt.Errorf("new container %s: %w", c.Name, err)
 	}
 	limit := m.in.Config.Barrier.Timeout.D()
@@ -273,11 +273,9 @@ func (m *move) restart(ctx context.Context, started []engine.Container, cause er
 		return cause
 	}
 	ctx = context.WithoutCancel(ctx)
-	errs := []error{stages.AtOnce(started, func(c engine.Container) error {
-		return m.w.Host.Engine().Stop(ctx, c.ID, engine.Stop{})
-	})}
+	errs := []error{stages.StopAndKeep(ctx, m.w, started, engine.Stop{})}
 	for _, c := range m.old {
-		errs = append(errs, m.w.Host.Engine().Start(ctx, c.ID))
+		errs = append(errs, stages.StartAgain(ctx, m.w, m.book, c))
 		m.w.Did("started %s again", plan.Short(c.ID))
 	}
 	m.out.Stopped = nil

@@ -41,7 +41,7 @@ func up(ctx context.Context, in stages.Input, w *stages.Work, t plan.Target, id,
 	if err != nil || crashed == nil {
 		return c, err
 	}
-	return c, errors.Join(crashed, w.Host.Engine().Stop(ctx, c.ID, engine.Stop{}))
+	return c, errors.Join(crashed, stages.StopAndKeep(ctx, w, []engine.Container{c}, engine.Stop{}))
 }
 
 // look tells whether a container crashed after it was ready.

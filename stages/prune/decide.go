@@ -19,6 +19,13 @@ type seen struct {
 	all     []engine.Container // Of whatever service.
 	folders []string           // Of assets and cords.
 	images  []engine.Image     // If their size counts.
+	roles   []string           // Those that the config has on the host.
+}
+
+// serves reports whether the container is in service, or would be if it ran.
+func (s seen) serves(c engine.Container) bool {
+	role := c.Labels[engine.LabelRole]
+	return slices.Contains(s.roles, role) && slices.Contains(s.book.Live(role), c.ID)
 }
 
 // look observes all but the containers.
@@ -28,6 +35,11 @@ func look(ctx context.Context, in stages.Input, w *stages.Work) (seen, error) {
 		return seen{}, err
 	}
 	s := seen{host: w.Target.Host, book: book}
+	for _, t := range in.All {
+		if t.Host == w.Target.Host {
+			s.roles = append(s.roles, t.Role.Name)
+		}
+	}
 	for _, kind := range []string{"assets", "cords"} {
 		dir := path.Join(w.Names.Folder(), kind)
 		entries, err := w.Host.Files().List(ctx, dir)
@@ -47,8 +59,9 @@ func look(ctx context.Context, in stages.Input, w *stages.Work) (seen, error) {
 // todo is what goes, and what stays.
 type todo struct {
 	containers []engine.Container
-	images     []string         // By reference.
-	gone       []ledger.Release // Nothing is kept of them.
+	stopped    []engine.Container // They stay, and must not run.
+	images     []string           // By reference.
+	gone       []ledger.Release   // Nothing is kept of them.
 	folders    []string
 	kept       []string // Versions.
 	releases   []string // Those of kept versions.
@@ -67,6 +80,7 @@ func decide(in stages.Input, s seen) todo {
 		removed = append(removed, more...)
 	}
 	t.containers, t.kept = removed, versions(kept)
+	t.stopped = slices.DeleteFunc(slices.Clone(kept), func(c engine.Container) bool { return c.Up() || s.serves(c) })
 	rest := slices.DeleteFunc(slices.Clone(s.all), func(c engine.Container) bool {
 		return slices.ContainsFunc(removed, func(r engine.Container) bool { return r.ID == c.ID })
 	})

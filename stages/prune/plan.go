@@ -74,6 +74,13 @@ func foresee(ctx context.Context, in stages.Input, w *stages.Work, push state.Pu
 	if err := foreseeSweep(ctx, in, w); err != nil {
 		return err
 	}
+	restartable, err := stages.Restartable(ctx, w, todo.stopped)
+	if err != nil {
+		return err
+	}
+	for _, c := range restartable {
+		w.Intend(stages.NoRestart(c))
+	}
 	if host != plan.LeaseHost(in.All) || !w.Intends() {
 		return nil
 	}

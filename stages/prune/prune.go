@@ -9,6 +9,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
@@ -62,20 +63,55 @@ func host(ctx context.Context, in stages.Input, w *stages.Work, seen seen) (stat
 	var out state.Pruned
 	todo := decide(in, seen)
 	out.Kept, out.Previous = todo.kept, previous(seen.book, in.Version, todo.kept)
+	keep := keepStopped(ctx, w, todo.stopped)
+	err = containers(ctx, w, todo, &out)
+	if err == nil {
+		err = errors.Join(
+			images(ctx, in, w, todo, &out),
+			folders(ctx, w, todo.folders, &out),
+			sweep(ctx, in, w),
+		)
+	}
+	if err = errors.Join(err, keep.end(w)); err != nil {
+		return out, err
+	}
+	return out, mirrored(ctx, in, w, todo)
+}
+
+func containers(ctx context.Context, w *stages.Work, todo todo, out *state.Pruned) error {
 	for _, c := range todo.containers {
 		if err := w.Host.Engine().Remove(ctx, c.ID); err != nil && !errors.Is(err, engine.ErrNotFound) {
-			return out, err
+			return err
 		}
 		out.Containers = append(out.Containers, c.Name)
 		w.Made(removing("container", c.Name))
 	}
-	errs := []error{
-		images(ctx, in, w, todo, &out),
-		folders(ctx, w, todo.folders, &out),
-		sweep(ctx, in, w),
-		mirrored(ctx, in, w, todo),
+	return nil
+}
+
+// keeping is KeepStopped beside other work.
+type keeping struct {
+	wait sync.WaitGroup
+	kept []engine.Container
+	err  error
+}
+
+// keepStopped makes sure that what is kept for a rollback stays stopped: a run
+// may have been killed over it, a person may have stopped it, or a version of
+// kstep that left the restart policies alone.
+func keepStopped(ctx context.Context, w *stages.Work, all []engine.Container) *keeping {
+	k := &keeping{}
+	k.wait.Go(func() { k.kept, k.err = stages.KeepStopped(ctx, w, all) })
+	return k
+}
+
+// end waits for it and notes what was done.
+func (k *keeping) end(w *stages.Work) error {
+	k.wait.Wait()
+	for _, c := range k.kept {
+		w.Made(stages.NoRestart(c))
 	}
-	return out, errors.Join(errs...)
+	return k.err
 }
 
 // previous is the version that served before, if something is kept of it.
@@ -156,7 +192,11 @@ func images(ctx context.Context, in stages.Input, w *stages.Work, todo todo, out
 		return err
 	}
 	if len(todo.gone) > 0 {
-		if err := w.Note(ctx, func(l *ledger.Ledger) bool { return forget(l, todo.gone) }); err != nil {
+		err := w.Note(ctx, func(l *ledger.Ledger) bool {
+			forgotten := l.ForgetRestart(engine.IDs(todo.containers))
+			return forget(l, todo.gone) || forgotten
+		})
+		if err != nil {
 			return err
 		}
 	}

@@ -110,12 +110,8 @@ func served(in stages.Input, own []engine.Container, runs bool) []engine.Contain
 
 // containers end as their roles say, all at once, before any is removed.
 func containers(ctx context.Context, w *stages.Work, own []engine.Container) error {
-	if err := stages.AtOnce(own, func(c engine.Container) error {
-		if !c.Up() {
-			return nil
-		}
-		return w.Host.Engine().Stop(ctx, c.ID, engine.Stop{})
-	}); err != nil {
+	up := slices.DeleteFunc(slices.Clone(own), func(c engine.Container) bool { return !c.Up() })
+	if err := stages.StopToRemove(ctx, w, up); err != nil {
 		return err
 	}
 	for _, c := range own {
