@@ -100,11 +100,16 @@ func (g *ground) freeze(a attempt) (fired bool, problem string) {
 		return true, fmt.Sprintf("frozen at %v, the next pipeline ends with %d\n%s", at, code, text)
 	case before != after:
 		return true, fmt.Sprintf("frozen at %v, it changed the hosts afterwards:\n%s%s", at, difference(before, after), said)
+	case a.fault.Kind == fault.StaleView && late == exit.OK && alters(a.stage):
+		return true, fmt.Sprintf("with the view of %v from before another release, it reports success\n%s", at, said)
 	case late != exit.LeaseHeld && late != exit.BadState && late != exit.OK:
 		return true, fmt.Sprintf("frozen at %v, it ends with %d\n%s", at, late, said)
 	}
 	return true, g.leaks()
 }
+
+// alters tells stages that change what serves.
+func alters(stage string) bool { return stage == "cutover" || stage == "deploy" }
 
 // truthful holds the exit code against the state file.
 func (g *ground) truthful(a attempt, code exit.Code, before []byte) string {

@@ -63,7 +63,9 @@ func TestFaults_TheFirstReleaseConverges(t *testing.T) {
 		g.next()
 		counts := map[attempt]int{}
 		g.operationsOf("deploy", counts)
-		maps.DeleteFunc(counts, func(a attempt, _ int) bool { return a.fault.Kind == fault.Freeze })
+		maps.DeleteFunc(counts, func(a attempt, _ int) bool {
+			return slices.Contains([]fault.Kind{fault.Freeze, fault.StaleView, fault.Unobserved}, a.fault.Kind)
+		})
 		want := g.observe()
 		for at, batch := range batches(counts) {
 			t.Run(fmt.Sprint(traffic, " batch ", at), func(t *testing.T) {
@@ -173,7 +175,7 @@ func batches(counts map[attempt]int) [][]attempt {
 			}
 		}
 	}
-	still := func(a attempt) bool { return a.fault.Kind == fault.Freeze }
+	still := func(a attempt) bool { return a.fault.Kind == fault.Freeze || a.fault.Kind == fault.StaleView }
 	frozen := slices.DeleteFunc(slices.Clone(all), func(a attempt) bool { return !still(a) })
 	return slices.AppendSeq(
 		slices.Collect(slices.Chunk(frozen, frozenSize)),
@@ -190,7 +192,7 @@ const (
 
 func runBatch(t *testing.T, shared *images, traffic, want string, batch []attempt) {
 	how := setting{traffic, calmTTL}
-	if batch[0].fault.Kind == fault.Freeze {
+	if k := batch[0].fault.Kind; k == fault.Freeze || k == fault.StaleView {
 		how.ttl = brittleTTL
 	}
 	g := settled(t, shared, how)
@@ -200,18 +202,27 @@ func runBatch(t *testing.T, shared *images, traffic, want string, batch []attemp
 		u := g.users()
 		var fired bool
 		var problem string
-		if a.fault.Kind == fault.Freeze {
+		blameless := false // What was done to the host is not kstep's.
+		switch a.fault.Kind {
+		case fault.Freeze, fault.StaleView:
 			fired, problem = g.freeze(a)
-		} else {
+		case fault.Unobserved:
+			fired, blameless, problem = g.meddle(a)
+		default:
 			fired, problem = g.try(a, want)
 		}
 		u.leave()
+		if blameless {
+			u = &users{}
+		}
 		if problem == "" && u.failed.Load() > 0 {
 			problem = fmt.Sprintf("users lost %d of %d requests, first %s", u.failed.Load(), u.sent.Load(), u.first)
 		}
 		total.add(traffic, a, fired, problem == "", u)
 		if problem != "" {
 			t.Errorf("%s, %s, %s: %s", traffic, a.stage, a.fault, problem)
+		}
+		if problem != "" || a.fault.Kind == fault.Unobserved { // Containers may be missing.
 			g = settled(t, shared, how)
 		}
 	}

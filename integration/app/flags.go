@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -17,6 +18,7 @@ type flags struct {
 	host      string
 	boot      time.Duration
 	crash     time.Duration
+	status    int // What no-grace ends with.
 }
 
 func parseFlags(words string) (flags, error) {
@@ -39,6 +41,8 @@ func parseFlags(words string) (flags, error) {
 			f.tls = true
 		case "host":
 			f.host = value
+		case "status":
+			f.status, err = strconv.Atoi(value)
 		case "boot":
 			f.boot, err = time.ParseDuration(value)
 		case "crash":

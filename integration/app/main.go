@@ -88,7 +88,7 @@ func stopSignal(f flags) <-chan os.Signal {
 	if f.noGrace {
 		<-stop
 		fmt.Println("app: stopping without grace")
-		os.Exit(0)
+		os.Exit(f.status)
 	}
 	return stop
 }

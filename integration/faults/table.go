@@ -65,6 +65,8 @@ A fault injector stands where every remote operation of kstep passes (engine req
 | terminate | SIGTERM |
 | kill | as SIGKILL: nothing more is sent or written, connections break |
 | freeze | the process stands still until its lease has expired and another release has deployed; then it must change nothing |
+| unobserved | between two operations a person or the engine changes the host: the engine restarts, a container is removed, started or stopped by hand. kstep must not stop or unroute what serves, must not report success while something else serves, and a rerun or the next deploy converges |
+| stale-view | the answer to an observation is held back until another release has deployed; then it must change nothing, and must not report that its version serves |
 
 `
 

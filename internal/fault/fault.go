@@ -29,11 +29,16 @@ const (
 	Terminate Kind = "terminate"  // SIGTERM.
 	Kill      Kind = "kill"       // SIGKILL: nothing follows.
 	Freeze    Kind = "freeze"     // The process stands still, then goes on with the operation.
+	// Unobserved changes the host before the operation, behind the process's
+	// back, and StaleView delays the answer of an observation until another
+	// release has changed what was observed: Sieve, OSDI 2022.
+	Unobserved Kind = "unobserved"
+	StaleView  Kind = "stale-view"
 )
 
 // Kinds are all kinds, in the order of the docs.
 func Kinds() []Kind {
-	return []Kind{CutBefore, CutAfter, Gone, DiskFull, Terminate, Kill, Freeze}
+	return []Kind{CutBefore, CutAfter, Gone, DiskFull, Terminate, Kill, Freeze, Unobserved, StaleView}
 }
 
 // Fault says what happens when.
@@ -55,7 +60,18 @@ func (f Fault) String() string {
 
 // Counts tells whether the fault can happen at the operation.
 func (f Fault) Counts(op host.Op) bool {
-	return (f.Host == "" || op.Host == f.Host) && (f.Kind != DiskFull || writes(op))
+	switch {
+	case f.Host != "" && op.Host != f.Host:
+		return false
+	case f.Kind == DiskFull:
+		return writes(op)
+	case f.Kind == StaleView:
+		return observes(op)
+	case f.Kind == Unobserved:
+		return op.Kind != host.KindConnect
+	default:
+		return true
+	}
 }
 
 // Parse reads what String writes, such as `kill:17` or `cut-after:3@vm1`.
@@ -78,8 +94,10 @@ type Injector struct {
 	// process has more to do than this run, every operation from then on is
 	// refused.
 	Die func()
-	// Thaw is closed when a frozen process may go on; Freeze needs it.
+	// Thaw is closed when a frozen process may go on; Freeze and StaleView need it.
 	Thaw <-chan struct{}
+	// Change changes the operation's host; Unobserved needs it.
+	Change func(host.Op)
 	// Tell, unless it is nil, is called when the fault happens, before it does.
 	Tell func(host.Op)
 
@@ -96,22 +114,48 @@ var (
 // Around is a host.Intercept.
 func (i *Injector) Around(ctx context.Context, op host.Op, next func(context.Context) error) error {
 	now, after := i.turn(op)
-	if now && i.Tell != nil {
-		i.Tell(op)
-	}
 	kind := i.Fault.Kind
+	if now && kind != StaleView {
+		i.tell(op)
+	}
 	switch {
 	case after && kind == Kill:
 		return errKilled
 	case (now || after) && kind == Gone && op.Host == i.Where().Host:
 		return errGone
-	case (now || after) && kind == Freeze:
+	case (now || after) && kind == Freeze, after && kind == StaleView:
 		<-i.Thaw // Not ctx: what stands still notices nothing.
+		return next(ctx)
+	case now && kind == StaleView:
+		err := next(ctx)
+		i.tell(op)
+		<-i.Thaw
+		return err
+	case now && kind == Unobserved:
+		i.Change(op)
 		return next(ctx)
 	case now:
 		return i.fire(ctx, next)
 	default:
 		return next(ctx)
+	}
+}
+
+func (i *Injector) tell(op host.Op) {
+	if i.Tell != nil {
+		i.Tell(op)
+	}
+}
+
+// observes tells operations that only look.
+func observes(op host.Op) bool {
+	switch op.Kind {
+	case host.KindSFTP:
+		return slices.Contains([]string{"read", "list", "stat"}, op.Name)
+	case host.KindEngine:
+		return strings.HasPrefix(op.Name, "GET ")
+	default:
+		return false
 	}
 }
 

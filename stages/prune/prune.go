@@ -64,7 +64,7 @@ func host(ctx context.Context, in stages.Input, w *stages.Work, seen seen) (stat
 	todo := decide(in, seen)
 	out.Kept, out.Previous = todo.kept, previous(seen.book, in.Version, todo.kept)
 	keep := keepStopped(ctx, w, todo.stopped)
-	err = containers(ctx, w, todo, &out)
+	err := containers(ctx, w, todo, &out)
 	if err == nil {
 		err = errors.Join(
 			images(ctx, in, w, todo, &out),

@@ -94,13 +94,3 @@ func (e *Engine) KillProcess(name string) {
 	}
 	c.exit(137)
 }
-
-// DropLabel removes a label from all containers, as if a version of kstep that
-// does not know it had created them.
-func (e *Engine) DropLabel(name string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, c := range e.containers {
-		delete(c.Config.Labels, name)
-	}
-}
