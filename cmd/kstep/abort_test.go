@@ -365,6 +365,7 @@ func TestAbort_RemovesWhatWaitedForTheBarrier(t *testing.T) {
 		t.Errorf("the aborted job was started:\n%s", stderr)
 	}
 	w.ready("v3")
+	w.exits(exit.OK, "cutover", "--roles", "web", "--hosts", "vm1") // The job follows the primary role.
 	w.exits(exit.OK, "cutover", "--roles", "job")
 	w.exits(exit.OK, "abort")
 	w.stands(pool, "after the cutover of the job", before)

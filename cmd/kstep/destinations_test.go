@@ -86,11 +86,12 @@ func TestDestinations_ThatWouldShareAFolderWithAnotherServiceAreRefused(t *testi
 func TestBoot_TouchesNoContainerOfAnotherServiceWithTheSameName(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	w.configure("proxy: {fallback: true}\n")
 	w.replace("web: [vm1, vm2]\n", "web: [vm1, vm2]\n  web-more: [vm1]\n")
 	w.job().must(exit.OK, w.deployArgs("v2")...)
 	w.replace("service: shop\n", "service: shop-web\n")
 	w.replace("web: [vm1, vm2]\n  web-more: [vm1]\n", "more: [vm1, vm2]\n")
-	w.replace("asset_path", "primary_role: more\nproxy: {hosts: [other.example.com]}\nasset_path")
+	w.replace("proxy: {fallback: true}\n", "primary_role: more\nproxy: {hosts: [other.example.com]}\n")
 	out := w.job().must(exit.Config, w.deployArgs("v2")...)
 	if !strings.Contains(out, "shop-web-more-v2 on vm1 is not a container of role more of shop-web") {
 		t.Errorf("the refusal does not tell which container:\n%s", out)

@@ -16,6 +16,7 @@ import (
 	"github.com/kstep/kstep/internal/host/hosttest"
 	"github.com/kstep/kstep/internal/lease"
 	"github.com/kstep/kstep/internal/ledger"
+	"github.com/kstep/kstep/internal/route"
 )
 
 // observe tells all that a release leaves on the hosts, in words that are the
@@ -91,11 +92,13 @@ func (g *ground) plain(fake *hosttest.Fake, containers []engine.Container) *stri
 var (
 	releaseID   = regexp.MustCompile(`\b[0-9A-HJKMNP-TV-Z]{26}\b`)
 	shortDigest = regexp.MustCompile(`-[0-9a-f]{8}\b`)
+	routeMark   = regexp.MustCompile(`"` + route.Header + `": "[0-9a-f]+"`) // Of the containers' ids.
 	longDigest  = regexp.MustCompile(`sha256:[0-9a-f]{64}`)
 )
 
 // generic leaves out what differs between two runs of the same.
 func generic(text string) string {
+	text = routeMark.ReplaceAllString(text, "MARK")
 	text = releaseID.ReplaceAllString(text, "RELEASE")
 	text = longDigest.ReplaceAllString(text, "sha256:#")
 	return shortDigest.ReplaceAllString(text, "-#")

@@ -83,7 +83,8 @@ func TestRemove_TakesTheServiceOffItsHostsAndNothingElse(t *testing.T) {
 func TestRemove_LeavesNamesOfImagesThatOthersNeed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.write("kstep.staging.yml", "proxy: {hosts: [staging.example.com]}\n")
+	w.configure("proxy: {fallback: true}\n")
+	w.write("kstep.staging.yml", "proxy: {hosts: [staging.example.com], fallback: false}\n")
 	w.job().must(exit.OK, w.deployArgs("v1", "-d", "staging")...)
 	w.job().must(exit.OK, w.deployArgs("v1")...)
 	w.deploy("v2")

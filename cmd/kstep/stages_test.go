@@ -31,7 +31,8 @@ func TestDeploy_MovesFromOneVersionToTheNextByCord(t *testing.T) {
 	w.serves("v2")
 }
 
-// roundTrips is what a stage may ask of one host when nothing changes.
+// roundTrips is what a stage may ask of one host when nothing changes. The cord
+// costs one more: whether it is tied.
 const roundTrips = 12
 
 func TestStages_RunAgainSayUnchangedInFewRoundTrips(t *testing.T) {
@@ -58,9 +59,13 @@ func TestStages_RunAgainSayUnchangedInFewRoundTrips(t *testing.T) {
 						perHost[op.Host] = append(perHost[op.Host], string(op.Kind)+" "+op.Name)
 					}
 				}
+				most := roundTrips
+				if name == "cord" && stage.Info().Name == "cutover" {
+					most++
+				}
 				for name, ops := range perHost {
-					if len(ops) > roundTrips {
-						t.Errorf("%s asks %s %d times, want at most %d:\n%s", stage.Info().Name, name, len(ops), roundTrips, strings.Join(ops, "\n"))
+					if len(ops) > most {
+						t.Errorf("%s asks %s %d times, want at most %d:\n%s", stage.Info().Name, name, len(ops), most, strings.Join(ops, "\n"))
 					}
 				}
 			}

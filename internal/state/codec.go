@@ -78,7 +78,7 @@ func tail(data []byte, n int) []byte { return data[max(0, len(data)-n):] }
 func volatile() []string {
 	return []string{
 		"uploaded", "tookMs", "at", "switched", "probe",
-		"replaced", "stopped", "restarted", "containers", "images", "folders", // Done once, and gone in a rerun.
+		"drain", "restarts", "replaced", "stopped", "restarted", "containers", "images", "folders", // Done once, and gone in a rerun.
 	}
 }
 

@@ -78,13 +78,15 @@ func (m *move) arrives(ctx context.Context, front engine.Container, mark string)
 
 // answered asks until the route answers.
 func (m *move) answered(ctx context.Context, client *http.Client, front engine.Container, s sample, mark string) error {
-	for {
+	for another := false; ; another = true { // Another route answered the last time.
 		answer, err := probe.Once(ctx, client, m.request(front, s))
 		header := answer.Header.Get(route.Header)
 		status, isStatus := errors.AsType[*probe.StatusError](err)
 		switch {
 		case header == mark && (err == nil || isStatus && status.Status < 500):
 			return nil
+		case err != nil && !isStatus && another && ctx.Err() != nil:
+			return m.elsewhere(ctx, front, s)
 		case header == mark || err != nil && !isStatus:
 			return fmt.Errorf("ask the new container through the proxy: %w", err)
 		}

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/kstep/kstep/internal/barrier"
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/plan"
@@ -220,6 +219,9 @@ func (m *move) plain(ctx context.Context) error {
 		}
 	}
 	if err := stages.AtOnce(waiting, func(c engine.Container) error { return m.start(ctx, c) }); err != nil {
+		for i := range waiting {
+			waiting[i].State = "running" // Or it was, until a moment ago.
+		}
 		return m.restart(ctx, waiting, err)
 	}
 	for _, c := range waiting {
@@ -232,22 +234,7 @@ func (m *move) plain(ctx context.Context) error {
 
 // open refuses to start what waited for a barrier that has closed since: the
 // release was aborted.
-func (m *move) open(ctx context.Context) error {
-	h, err := m.in.Hosts.Get(ctx, plan.LeaseHost(m.in.All))
-	if err != nil {
-		return err
-	}
-	names, err := stages.Names(ctx, m.in, h)
-	if err != nil {
-		return err
-	}
-	now, err := barrier.Current(ctx, h.Files(), names.Verdict(m.in.Release))
-	if err != nil || !now.Closed() {
-		return err
-	}
-	return exit.With(exit.BarrierClosed, fmt.Errorf("barrier closed meanwhile: %s", now.Verdict.Reason),
-		m.kept+"; run kstep boot again if the release should go on")
-}
+func (m *move) open(ctx context.Context) error { return opened(ctx, m.in, m.kept) }
 
 // start lets a container run that waited for the barrier, and sees it ready.
 func (m *move) start(ctx context.Context, c engine.Container) error {

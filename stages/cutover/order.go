@@ -117,6 +117,9 @@ func (o *order) follow(ctx context.Context, elsewhere []plan.Target) error {
 	waiting, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for began := time.Now(); ; {
+		if err := opened(waiting, o.in, "the old version keeps working"); exit.CodeOf(err) == exit.BarrierClosed {
+			return err
+		}
 		moved, err := o.movedElsewhere(waiting, elsewhere)
 		if err == nil && o.moved+moved >= o.needed {
 			return nil
@@ -261,4 +264,23 @@ func sorted(targets []plan.Target, records []state.Target) []state.Target {
 	}
 	slices.SortStableFunc(records, func(a, b state.Target) int { return at(a) - at(b) })
 	return records
+}
+
+// opened returns an error if the barrier has closed: the release was aborted.
+// kept says what serves then.
+func opened(ctx context.Context, in stages.Input, kept string) error {
+	h, err := in.Hosts.Get(ctx, plan.LeaseHost(in.All))
+	if err != nil {
+		return err
+	}
+	names, err := stages.Names(ctx, in, h)
+	if err != nil {
+		return err
+	}
+	now, err := barrier.Current(ctx, h.Files(), names.Verdict(in.Release))
+	if err != nil || !now.Closed() {
+		return err
+	}
+	return exit.With(exit.BarrierClosed, fmt.Errorf("barrier closed meanwhile: %s", now.Verdict.Reason),
+		kept+"; run kstep boot again if the release should go on")
 }

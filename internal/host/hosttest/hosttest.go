@@ -163,7 +163,7 @@ func SSH(t testing.TB, fakes ...*Fake) config.SSH {
 	for _, f := range fakes {
 		hostname, port, err := net.SplitHostPort(f.Address())
 		must(t, err)
-		fmt.Fprintf(&text, "Host %s\n  HostName %s\n  Port %s\n  IdentityFile %s\n  IdentitiesOnly yes\n", f.Name, hostname, port, f.keyFile)
+		fmt.Fprintf(&text, "Host %s\n  HostName %s\n  Port %s\n  IdentityFile %s\n  IdentitiesOnly yes\n", f.Name, hostname, port, strings.ReplaceAll(f.keyFile, "%", "%%"))
 		cfg.KnownHosts = append(cfg.KnownHosts, f.KnownHosts())
 		cfg.Keys = []string{f.keyFile}
 		cfg.DockerSocket = f.Socket
