@@ -13,9 +13,9 @@ import (
 
 func TestPrune_KeepsWhatRollbackNeedsAndLeavesOthersAlone(t *testing.T) {
 	t.Parallel()
-	s := settings{extra: "retain: 3\n"}
+	s := settings{extra: "retain: 3\n", proxy: ", fallback: true"}
 	v := s.version("v1", "")
-	v.Files["kstep.staging.yml"] = "proxy: {hosts: [staging.test]}\n"
+	v.Files["kstep.staging.yml"] = "proxy: {hosts: [staging.test], fallback: false}\n"
 	w := beginWith(t, v)
 	w.ignore("/staging-state/")
 	commits := []string{w.head()}
@@ -25,7 +25,7 @@ func TestPrune_KeepsWhatRollbackNeedsAndLeavesOthersAlone(t *testing.T) {
 	blog.must("deploy")
 	for _, version := range []string{"v2", "v3", "v4"} {
 		v := s.version(version, "")
-		v.Files["kstep.staging.yml"] = "proxy: {hosts: [staging.test]}\n"
+		v.Files["kstep.staging.yml"] = "proxy: {hosts: [staging.test], fallback: false}\n"
 		commits = append(commits, w.commit(v))
 		w.must("deploy")
 	}

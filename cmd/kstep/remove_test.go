@@ -35,8 +35,11 @@ func TestRemove_TakesTheServiceOffItsHostsAndNothingElse(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			w.withAccessory(extra + "env: {clear: {A: b}}\n")
-			w.write("kstep.staging.yml", "proxy: {hosts: [staging.example.com]}\n")
+			if extra == "" {
+				extra = "proxy: {}\n"
+			}
+			w.withAccessory(strings.Replace(extra, "proxy: {", "proxy: {fallback: true, ", 1) + "env: {clear: {A: b}}\n")
+			w.write("kstep.staging.yml", "proxy: {hosts: [staging.example.com], fallback: false}\n")
 			w.exits(exit.OK, "accessory", "boot", "db", "--hosts", "vm3")
 			staging := w.job()
 			staging.must(exit.OK, w.deployArgs("v1", "-d", "staging")...)
