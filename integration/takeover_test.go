@@ -22,8 +22,6 @@ import (
 const before = "3eaa8ab"
 
 // buildBefore builds that kstep once for all tests.
-//
-//nolint:gochecknoglobals // A cache.
 var buildBefore = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "kstep-before-")
 	if err != nil {

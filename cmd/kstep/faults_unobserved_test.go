@@ -36,16 +36,14 @@ func meddlings() []meddling {
 			return g.byHand(hostName, g.isNew, (*engine.Client).Remove)
 		}},
 		{"docker stop of a new container", true, func(g *ground, hostName string) error {
-			return g.byHand(hostName, g.isNew, stopped)
+			return g.byHand(hostName, g.isNew, func(e *engine.Client, ctx context.Context, id string) error {
+				return e.Stop(ctx, id, engine.Stop{})
+			})
 		}},
 		{"docker rm of an old container", false, func(g *ground, hostName string) error {
 			return g.byHand(hostName, func(c engine.Container) bool { return c.State == "exited" }, (*engine.Client).Remove)
 		}},
 	}
-}
-
-func stopped(e *engine.Client, ctx context.Context, id string) error {
-	return e.Stop(ctx, id, engine.Stop{})
 }
 
 func (g *ground) isNew(c engine.Container) bool { return c.Labels[engine.LabelVersion] == g.name() }

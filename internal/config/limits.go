@@ -79,11 +79,9 @@ func unprintable(r rune) bool { return r < ' ' || r == 0x7f }
 // imageProblem names what people get wrong in the name of an image, and what it
 // would be without.
 func imageProblem(image string) (message, instead string) {
-	lower := image
+	lower := lowerRepository(image)
 	if server, rest, found := strings.Cut(image, "/"); found && NamesServer(image) {
 		lower = server + "/" + lowerRepository(rest)
-	} else {
-		lower = lowerRepository(image)
 	}
 	switch {
 	case strings.Contains(image, "://"):

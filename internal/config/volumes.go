@@ -66,8 +66,9 @@ func ParseVolume(text string) Volume {
 // volumes checks the options of volumes, whose form the schema has checked.
 func (c *checker) volumes(segs []string, volumes []string) {
 	for i, text := range volumes {
-		_, options, given := strings.Cut(text, ":")
-		if _, options, given = strings.Cut(options, ":"); !given {
+		_, rest, _ := strings.Cut(text, ":")
+		_, options, given := strings.Cut(rest, ":")
+		if !given {
 			continue
 		}
 		at := append(slices.Clip(segs), itoa(i))

@@ -40,7 +40,7 @@ func agentWith(t *testing.T, keys ...agent.AddedKey) (socket string) {
 			if err != nil {
 				return
 			}
-			go agent.ServeAgent(ring, conn) //nolint:errcheck // Ends with the connection.
+			go agent.ServeAgent(ring, conn)
 		}
 	}()
 	return socket
@@ -104,7 +104,7 @@ func loginServer(t *testing.T, config *ssh.ServerConfig) host.Options {
 				}
 				go ssh.DiscardRequests(requests)
 				for channel := range channels {
-					channel.Reject(ssh.Prohibited, "logins only") //nolint:errcheck // The client notices.
+					channel.Reject(ssh.Prohibited, "logins only")
 				}
 			}()
 		}

@@ -26,16 +26,16 @@ func TestMain(m *testing.M) {
 		conn, err := net.Dial("tcp", address)
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
-			os.Exit(3) //nolint:forbidigo // It is a program.
+			os.Exit(3)
 		}
 		go func() {
-			io.Copy(conn, os.Stdin) //nolint:errcheck // Its end is what matters.
-			os.Exit(0)              //nolint:forbidigo // It is a program.
+			io.Copy(conn, os.Stdin)
+			os.Exit(0)
 		}()
-		io.Copy(os.Stdout, conn) //nolint:errcheck // Its end is what matters.
+		io.Copy(os.Stdout, conn)
 		return
 	}
-	os.Exit(m.Run()) //nolint:forbidigo // That is how tests end.
+	os.Exit(m.Run())
 }
 
 // join is a ProxyCommand that connects to an address, and notes its process.

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 )
 
@@ -156,12 +157,9 @@ func (s source) mayRun(l line, what string) error {
 
 func (e *evaluation) warn(s source, l line, format string, args ...any) {
 	w := Warning{File: s.path, Line: l.number, Text: fmt.Sprintf(format, args...)}
-	for _, have := range e.warnings {
-		if have == w {
-			return // Of the first pass.
-		}
+	if !slices.Contains(e.warnings, w) { // Else it is of the first pass.
+		e.warnings = append(e.warnings, w)
 	}
-	e.warnings = append(e.warnings, w)
 }
 
 // read evaluates one file. active says whether its lines count at its start,

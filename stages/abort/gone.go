@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/kstep/kstep/internal/engine"
@@ -130,9 +131,7 @@ func (a *abort) undoAll(ctx context.Context, targets []plan.Target, ways map[str
 			}
 		}
 		done = append(done, records...)
-		for key, result := range some {
-			results[key] = result
-		}
+		maps.Copy(results, some)
 		err = errors.Join(err, stepErr)
 	}
 	return done, results, err

@@ -50,9 +50,7 @@ func (c *cutover) lasting(ctx context.Context, records []state.Target, results m
 		m.w, m.out = w, &out
 		return out, m.undo(ctx, err)
 	})
-	for key, out := range outs {
-		results[key] = out
-	}
+	maps.Copy(results, outs)
 	for _, now := range looked {
 		at := slices.IndexFunc(records, func(t state.Target) bool { return t.Host == now.Host && t.Role == now.Role })
 		if now.Status.Done() && len(now.Changed) == 0 || at < 0 {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -30,11 +31,12 @@ func newSockets(f *Fake, pid int, address string) (*sockets, error) {
 	if err := os.MkdirAll(filepath.Join(s.dir, "net"), 0o755); err != nil {
 		return nil, err
 	}
-	trie := "Local:\n  +-- 0.0.0.0/0 3 0 5\n"
+	var trie strings.Builder
+	trie.WriteString("Local:\n  +-- 0.0.0.0/0 3 0 5\n")
 	for _, ip := range []string{"127.0.0.1", address} {
-		trie += "        |-- " + ip + "\n           /32 host LOCAL\n"
+		trie.WriteString("        |-- " + ip + "\n           /32 host LOCAL\n")
 	}
-	for name, text := range map[string]string{"fib_trie": trie, "tcp6": head(), "tcp": head()} {
+	for name, text := range map[string]string{"fib_trie": trie.String(), "tcp6": head(), "tcp": head()} {
 		if err := os.WriteFile(filepath.Join(s.dir, "net", name), []byte(text), 0o600); err != nil {
 			return nil, err
 		}
@@ -92,12 +94,9 @@ func (s *sockets) end() {
 
 // listens adds a port to those that were dialled: a fake listens on every one.
 func (s *sockets) listens(port int) {
-	for _, known := range s.listen {
-		if known == port {
-			return
-		}
+	if !slices.Contains(s.listen, port) {
+		s.listen = append(s.listen, port)
 	}
-	s.listen = append(s.listen, port)
 }
 
 // tracked is a connection that is established until one side closes it.
