@@ -49,7 +49,7 @@ integration: $(GOTESTSUM) rig ci-tools ## Run the integration tests on the rig.
 .PHONY: test
 test: ## Run all tests, unit to integration, and tell what took how long.
 	@rm -rf .tested && mkdir .tested
-	@for part in rig unit ci-tools integration; do .ci/timed .tested/parts $(MAKE) --no-print-directory $$part; done
+	@for part in unit rig ci-tools integration; do .ci/timed .tested/parts $(MAKE) --no-print-directory $$part; done
 	@echo && cat .tested/parts && echo && echo 'The slowest tests:'
 	@cat .tested/*.json | $(GOTESTSUM) tool slowest --num 10
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/host"
 	"github.com/kstep/kstep/internal/state"
 )
 
@@ -282,6 +283,34 @@ func TestPlan_TellsWhatIsLeftWhereverADeployWasKilled(t *testing.T) {
 				w.agrees(p, afterBuild()...)
 			})
 		}
+	}
+}
+
+// A container that lent its files to a run that was killed is replaced by the
+// assets stage, so prune will not find it.
+func TestPlan_TellsNothingOfAContainerThatAssetsReplaces(t *testing.T) {
+	t.Parallel()
+	for name, last := range map[string]func(host.Op) bool{
+		"before its files were copied": func(op host.Op) bool { return strings.HasSuffix(op.Name, "/archive") },
+		"before it was removed": func(op host.Op) bool {
+			return strings.HasPrefix(op.Name, "DELETE /containers") && op.Host == "vm2"
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.deploy("v1")
+			w.pushed("v2")
+			if !w.killedAt(last, "assets") {
+				t.Fatal("the stage was not killed")
+			}
+			w.exits(exit.OK, "lock", "release", "--force")
+			p := w.planned("--version", "v2")
+			for _, stage := range afterBuild()[1:] {
+				w.exits(exit.OK, stage)
+			}
+			w.agrees(p, afterBuild()[1:]...)
+		})
 	}
 }
 

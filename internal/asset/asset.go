@@ -81,6 +81,10 @@ func (t Todo) Steps() []Step {
 	return steps
 }
 
+// Extracts tells whether files are copied out of the image, by a container that
+// replaces one that a killed run left.
+func (t Todo) Extracts() bool { return t.extract }
+
 // Volumes are the folders to mount.
 func (b Bridge) Volumes() []state.AssetVolume {
 	var volumes []state.AssetVolume

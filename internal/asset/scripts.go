@@ -13,15 +13,16 @@ stage=$2.overlay
 rm -rf -- "$stage" && cp -a -- "$1" "$stage" && cp -a -l -f -- "$stage/." "$2/" && rm -rf -- "$stage"`
 
 // addMissing gives "$2" what it lacks of "$1". BusyBox leaves alone what is there,
-// and links nothing when told to; coreutils have to be told. The exit status for a
-// file that was left alone differs between coreutils 9.1, 9.2, 9.5 and BusyBox, so
-// the outcome is asked for instead.
+// and links nothing when told to; coreutils have to be told. A file that was
+// left alone is an error for BusyBox and coreutils 9.2, and none for 9.1 and 9.5, so
+// after an error the outcome is asked for.
 const addMissing = `lacks() {
-	(cd "$1" && find . \( -type f -o -type l \) -exec sh -c 'for f; do [ -e "$0/$f" ] || [ -L "$0/$f" ] || echo "$f"; done' "$2" {} + | head -n 3)
+	cd "$1" && exec find . \( -type f -o -type l \) -exec sh -c '
+		for f; do [ -e "$0/$f" ] || [ -L "$0/$f" ] || { echo "$f"; exit; }; done' "$2" {} +
 }
 keep=-n
-! cp --help 2>&1 | grep -q BusyBox || keep=
-cp -a -l $keep -- "$1/." "$2/" 2>/dev/null || :
+case $(cp --help 2>&1) in *BusyBox*) keep= ;; esac
+cp -a -l $keep -- "$1/." "$2/" 2>/dev/null && exit
 [ -n "$(lacks "$1" "$2")" ] || exit 0
 stage=$2.lent
 rm -rf -- "$stage" && cp -a -- "$1" "$stage" && cp -a -l $keep -- "$stage/." "$2/" 2>/dev/null

@@ -61,6 +61,13 @@ func foreseeBridge(ctx context.Context, in stages.Input, w *stages.Work, push st
 	running := slices.DeleteFunc(ahead.Containers(w.Target.Host, stages.RoleLabels(in.Config, w.Target.Role.Name)),
 		func(c engine.Container) bool { return !c.Up() })
 	todo, err := b.Look(ctx, running)
+	if todo.Extracts() {
+		for _, c := range ahead.Containers(w.Target.Host, b.Labels) {
+			if c.Name == b.Helper {
+				ahead.Remove(w.Target.Host, c.ID)
+			}
+		}
+	}
 	for _, step := range todo.Steps() {
 		w.Intend(act(step))
 	}

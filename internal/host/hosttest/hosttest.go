@@ -61,7 +61,8 @@ type Mood struct {
 	HiddenProc     bool // /proc is mounted with hidepid=2.
 	NoCommands     bool // sshd runs no programs (ForceCommand internal-sftp).
 	Deaf           bool // Connections are accepted and never answered.
-	// LoginShell runs the commands, such as /bin/tcsh; empty is /bin/sh. Its
+	// LoginShell runs the commands, such as /bin/tcsh; empty is one that adds
+	// nothing of its own (the fake then starts the program without it). Its
 	// start files are in the home folder, and what they print comes before SFTP.
 	LoginShell string
 }
