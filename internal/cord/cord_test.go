@@ -105,8 +105,9 @@ func TestHealth_AsksAsTheHealthcheckSays(t *testing.T) {
 				if err := os.WriteFile(filepath.Join(dir, program), []byte("#!/bin/sh\nprintf '%s\\n' \"$@\" >"+note+"\n"), 0o700); err != nil {
 					t.Fatal(err)
 				}
-				c.check.Cord = dir // Without a cord in it: the app is asked once.
-				cmd := exec.Command("/bin/sh", "-c", Health(c.check).Shell)
+				check := c.check
+				check.Cord = dir // Without a cord in it: the app is asked once.
+				cmd := exec.Command("/bin/sh", "-c", Health(check).Shell)
 				cmd.Env = []string{"PATH=" + dir}
 				out, _ := cmd.CombinedOutput() // It fails for want of the cord.
 				if got := strings.TrimSpace(string(out)); got != Untied {

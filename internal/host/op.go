@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -103,9 +104,14 @@ func broken(err error) bool {
 			return true
 		}
 	}
-	// The library's words for a connection that ended while a channel was
-	// opened; it has no type for them.
-	return strings.Contains(err.Error(), "unexpected packet in response to channel open")
+	return slices.ContainsFunc(endWords, func(words string) bool { return strings.Contains(err.Error(), words) })
+}
+
+// endWords are what libraries call a connection that ended without an answer,
+// where they have no type for it.
+var endWords = []string{
+	"unexpected packet in response to channel open", // x/crypto/ssh, while a channel is opened.
+	"server closed idle connection",                 // net/http, also on a new connection.
 }
 
 // await runs a call that knows no context, and leaves it behind when ctx ends.

@@ -1,8 +1,13 @@
 package host_test
 
 import (
+	"context"
 	"errors"
 	"io/fs"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -173,6 +178,37 @@ func TestConnection_ToAVanishedPeerIsNoticed(t *testing.T) {
 	defer started.Stop()
 	if err := h.Engine().WaitFor(t.Context(), "app", func(c engine.Container) (bool, error) { return c.Running(), nil }); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A new connection may end before a request is written to it. net/http has no
+// type for that, and it is a matter of who comes first.
+func TestConnection_ThatEndsBeforeItsFirstRequestIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	const words = "server closed idle connection"
+	var ended error
+	for ended == nil || !strings.Contains(ended.Error(), words) {
+		client := http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+			here, there := net.Pipe()
+			there.Close()
+			return here, nil
+		}}}
+		_, ended = client.Get("http://docker/") //nolint:bodyclose // There is no answer.
+	}
+	var tries atomic.Int32
+	opts := hosttest.Options(t, hosttest.NewFake(t, "vm1"))
+	opts.Intercept = func(ctx context.Context, op host.Op, next func(context.Context) error) error {
+		if op.Name == "GET /containers/json" && tries.Add(1) == 1 {
+			return ended
+		}
+		return next(ctx)
+	}
+	h, err := get(t, opts, "vm1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Engine().Containers(t.Context(), engine.Filter{}); err != nil || tries.Load() != 2 {
+		t.Errorf("got %v after %d tries, want an answer to the second", err, tries.Load())
 	}
 }
 

@@ -135,7 +135,7 @@ func TestFake_ContainersBehaveAsTheirImageIsTold(t *testing.T) {
 	three := 3
 	behaviours := map[string]hosttest.Behaviour{
 		"exits":   {Exit: &three, Log: []string{"cannot read config"}},
-		"slow":    {Slow: 50 * time.Millisecond},
+		"slow":    {Slow: 2 * time.Second}, // On a busy machine, too, it is asked before.
 		"deaf":    {IgnoreStop: true},
 		"handled": {Handler: func(hosttest.Process) http.Handler { return http.NotFoundHandler() }},
 	}
