@@ -55,9 +55,12 @@ type targetStatus struct {
 	Release string `json:"release,omitempty"`
 	// Containers are in service: one, or as many as there are replicas.
 	Containers []containerStatus `json:"containers"`
-	// Routed tells that they get traffic; absent for a role without proxy.
-	Routed *bool     `json:"routed,omitempty"`
-	Since  time.Time `json:"since,omitzero"`
+	// Routed tells that they get traffic: a request through the proxy was
+	// answered by them. Absent for a role without proxy.
+	Routed *bool `json:"routed,omitempty"`
+	// NoTraffic is why they get none.
+	NoTraffic string    `json:"noTraffic,omitempty"`
+	Since     time.Time `json:"since,omitzero"`
 	// Others run beside it: a release that is under way, or was left.
 	Others []string `json:"others,omitempty"`
 	// Retained are the versions that can be rolled back to without a pull.
@@ -98,6 +101,7 @@ func (p *program) status(ctx context.Context, s *stages.Session) error {
 		one.Retained = append(one.Retained, retainedBefore(in, wide, t, found)...)
 		sum.Targets = append(sum.Targets, one)
 	}
+	err = errors.Join(err, askThrough(ctx, in, sum.Targets))
 	var besideErr, leaseErr, orphanErr error
 	answering := without(in, records)
 	sum.Orphans, orphanErr = orphansBeside(ctx, answering)
@@ -111,6 +115,27 @@ func (p *program) status(ctx context.Context, s *stages.Session) error {
 	}
 	if printErr := p.printStatus(sum); printErr != nil {
 		return printErr
+	}
+	return err
+}
+
+// askThrough asks the proxies whether the targets that have traffic get it.
+func askThrough(ctx context.Context, in stages.Input, found []targetStatus) error {
+	var asked []plan.Target
+	at := map[string]*targetStatus{}
+	for i, t := range in.Targets {
+		if found[i].Routed != nil && *found[i].Routed {
+			asked = append(asked, t)
+			at[t.Key()] = &found[i]
+		}
+	}
+	_, reasons, err := stages.Each(ctx, in, asked, func(ctx context.Context, w *stages.Work) (string, error) {
+		return stages.NoTraffic(ctx, in, w)
+	})
+	for key, reason := range reasons {
+		if reason != "" {
+			at[key].Routed, at[key].NoTraffic = new(false), reason
+		}
 	}
 	return err
 }
@@ -182,6 +207,11 @@ func (p *program) printStatus(sum statusReport) error {
 	}
 	if err := t.end(); err != nil {
 		return err
+	}
+	for _, one := range sum.Targets {
+		if one.NoTraffic != "" {
+			p.result("%s %s gets no traffic: %s", one.Host, one.Role, one.NoTraffic)
+		}
 	}
 	p.printOrphans(sum)
 	if len(sum.Accessories) > 0 {

@@ -2,12 +2,82 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/plan"
 )
+
+// statusReport runs `kstep status --output json`.
+func (w *world) statusReport(args ...string) statusReport {
+	w.t.Helper()
+	stdout, _ := w.exits(exit.OK, append([]string{"status", "--output", "json"}, args...)...)
+	var report statusReport
+	for line := range strings.Lines(stdout) { // The events of the report are on stdout too.
+		if strings.HasPrefix(line, `{"service"`) {
+			if err := json.Unmarshal([]byte(line), &report); err != nil {
+				w.t.Fatal(err)
+			}
+		}
+	}
+	return report
+}
+
+func TestStatus_TellsWhoGetsTheRequests(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		do   func(w *world)
+		want string
+	}{
+		"a router made by hand": {func(w *world) { w.hijack("vm1", 1000) }, "vm1 web gets no traffic: another route answers"},
+		"the proxy has stopped": {func(w *world) {
+			if err := w.hosts["vm1"].Look().Stop(w.t.Context(), plan.ProxyContainer, engine.Stop{}); err != nil {
+				w.t.Fatal(err)
+			}
+		}, "vm1 web gets no traffic: the proxy (kstep-proxy) does not run"},
+		"the application is dead": {func(w *world) {
+			if err := w.hosts["vm1"].Look().Stop(w.t.Context(), "shop-web-v1", engine.Stop{}); err != nil {
+				w.t.Fatal(err)
+			}
+		}, "vm1 web gets no traffic: /up on any host name answered 502 Bad Gateway"},
+		"a router that is less precise": {func(w *world) { w.hijack("vm1", 1) }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.deploy("v1")
+			c.do(w)
+			stdout, _ := w.exits(exit.OK, "status")
+			if told := strings.Contains(stdout, "gets no traffic"); told != (c.want != "") || !strings.Contains(stdout, c.want) {
+				t.Errorf("got\n%s\nwant %q", stdout, c.want)
+			}
+			if strings.Contains(stdout, "vm2 web gets") {
+				t.Errorf("vm2 serves:\n%s", stdout)
+			}
+			for _, one := range w.statusReport().Targets {
+				if routed := one.Routed != nil && *one.Routed; one.Role == "web" && routed != (one.Host == "vm2" || c.want == "") {
+					t.Errorf("%s: routed is %t", one.Host, routed)
+				}
+			}
+		})
+	}
+}
+
+// hijack adds a router that kstep knows nothing of, for all requests to a host.
+func (w *world) hijack(hostName string, priority int) {
+	w.t.Helper()
+	text := fmt.Sprintf(`{"http": {"routers": {"mine": {"rule": "PathPrefix(`+"`/`"+`)", "service": "mine", "priority": %d}},
+		"services": {"mine": {"loadBalancer": {"servers": [{"url": "http://%s:3000"}]}}}}}`,
+		priority, w.containersOf(hostName)["shop-web-v1"].ID[:12])
+	host := w.hosts[hostName]
+	if err := host.Connect(w.t).Files().Write(w.t.Context(), host.Home+"/.kstep/proxy/routes/mine.yml", []byte(text), 0o644); err != nil {
+		w.t.Fatal(err)
+	}
+}
 
 func TestStatus_TellsWhatTheHostsDo(t *testing.T) {
 	t.Parallel()
@@ -23,16 +93,7 @@ func TestStatus_TellsWhatTheHostsDo(t *testing.T) {
 				w.exits(exit.OK, stage)
 			}
 			w.forget() // It needs no state.
-			stdout, _ := w.exits(exit.OK, "status", "--output", "json")
-			lines := strings.Split(strings.TrimSpace(stdout), "\n")
-			var sum statusReport
-			for _, line := range lines { // The events of the report are on stdout too.
-				if strings.HasPrefix(line, `{"service"`) {
-					if err := json.Unmarshal([]byte(line), &sum); err != nil {
-						t.Fatal(err)
-					}
-				}
-			}
+			sum := w.statusReport()
 			if len(sum.Targets) != 3 || !sum.Lease.Held {
 				t.Fatalf("got %+v, want three targets and a held lease", sum)
 			}
@@ -46,7 +107,7 @@ func TestStatus_TellsWhatTheHostsDo(t *testing.T) {
 				}
 			}
 			w.exits(exit.OK, "abort")
-			stdout, _ = w.exits(exit.OK, "status")
+			stdout, _ := w.exits(exit.OK, "status")
 			if !strings.Contains(stdout, "lease: free") || strings.Contains(stdout, "v3") {
 				t.Errorf("after the abort it still shows it:\n%s", stdout)
 			}

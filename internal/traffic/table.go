@@ -114,6 +114,16 @@ func (t *Table) own(owner route.Owner) (tableRoute, bool) {
 	return r, true
 }
 
+// Own is what the owner's route claims, and the value of route.Header that it
+// adds to answers; empty in a route of an older kstep.
+func (t *Table) Own(owner route.Owner) (claim route.Claim, mark string, ok bool) {
+	r, ok := t.own(owner)
+	if !ok {
+		return route.Claim{}, "", false
+	}
+	return r.claim, r.mark(r.name), true
+}
+
 // replace makes the owner's route in the table another one, or none.
 func (t *Table) replace(owner route.Owner, data []byte) {
 	name := plan.RouteOf(owner)

@@ -14,37 +14,8 @@ import (
 	"github.com/kstep/kstep/internal/probe"
 	"github.com/kstep/kstep/internal/proxy"
 	"github.com/kstep/kstep/internal/route"
-	"github.com/kstep/kstep/internal/traffic"
+	"github.com/kstep/kstep/stages"
 )
-
-// sample is a request that belongs to the role.
-type sample struct{ Host, Path string }
-
-// requests are samples of each name of the role, one at least: those that no
-// other route of the host is more precise for.
-func (m *move) requests(table *traffic.Table) []sample {
-	claim := traffic.ClaimOf(m.in.Config, m.w.Target.Role.Name)
-	health := m.in.Config.EffectiveHealthcheck(m.w.Target.Role).Path
-	var all []sample
-	for _, p := range claim.Patterns() {
-		host := p.Host
-		if parent, wildcard := strings.CutPrefix(host, "*"); wildcard {
-			host = "kstep-check" + parent
-		}
-		if wanted := m.in.Config.ProxyHost(m.w.Target.Role); p.Host == "" || p.Matches(wanted, p.Prefix) {
-			host = wanted
-		}
-		one := sample{host, p.Prefix}
-		for _, path := range []string{health, p.Prefix, strings.TrimSuffix(p.Prefix, "/") + "/kstep-check"} {
-			if p.Matches(host, path) && !table.Elsewhere(claim, host, path) {
-				one.Path = path
-				break
-			}
-		}
-		all = append(all, one)
-	}
-	return all
-}
 
 // arrivePause is between two requests for the same name.
 const arrivePause = 50 * time.Millisecond
@@ -77,9 +48,9 @@ func (m *move) arrives(ctx context.Context, front engine.Container, mark string)
 }
 
 // answered asks until the route answers.
-func (m *move) answered(ctx context.Context, client *http.Client, front engine.Container, s sample, mark string) error {
+func (m *move) answered(ctx context.Context, client *http.Client, front engine.Container, s stages.Sample, mark string) error {
 	for another := false; ; another = true { // Another route answered the last time.
-		answer, err := probe.Once(ctx, client, m.request(front, s))
+		answer, err := probe.Once(ctx, client, s.Request(m.in, m.w, front))
 		header := answer.Header.Get(route.Header)
 		status, isStatus := errors.AsType[*probe.StatusError](err)
 		switch {
@@ -99,12 +70,8 @@ func (m *move) answered(ctx context.Context, client *http.Client, front engine.C
 }
 
 // elsewhere says that another router than the role's answers.
-func (m *move) elsewhere(ctx context.Context, front engine.Container, s sample) error {
-	what := s.Host + s.Path
-	if s.Host == "" {
-		what = s.Path + " on any host name"
-	}
-	err := fmt.Errorf("%w: the new container does not get the requests for %s: another route in the proxy answers them", context.Cause(ctx), what)
+func (m *move) elsewhere(ctx context.Context, front engine.Container, s stages.Sample) error {
+	err := fmt.Errorf("%w: the new container does not get the requests for %s: another route in the proxy answers them", context.Cause(ctx), s)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	rivals, asked := proxy.NewWord(m.w.Host, front).Rivals(ctx, m.w.Names.Route(m.w.Target.Role.Name), s.Host)

@@ -12,7 +12,6 @@ import (
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/probe"
-	"github.com/kstep/kstep/internal/proxy"
 	"github.com/kstep/kstep/internal/traffic"
 	"github.com/kstep/kstep/stages"
 )
@@ -42,7 +41,7 @@ func (m *move) proxied(ctx context.Context) error {
 	}
 	word := stages.Word(m.w, front, runs)
 	to := stages.SwitchAmong(now.table, m.in, m.w, word)
-	m.samples = m.requests(now.table)
+	m.samples = stages.Samples(m.in, m.w, traffic.ClaimOf(m.in.Config, m.w.Target.Role.Name), now.table)
 	m.hold = func(ctx context.Context) error { return m.holds(ctx, to, word) }
 	watch := m.watch(ctx, front, runs, len(live)+len(m.routes) > 0)
 	err = m.admit(ctx, to, word, front, live)
@@ -189,13 +188,7 @@ func (m *move) watch(ctx context.Context, front engine.Container, runs, live boo
 		return nil
 	}
 	client := probe.Client(m.w.Host, m.in.Config.EffectiveHealthcheck(m.w.Target.Role).Timeout.D())
-	return probe.StartWatch(ctx, client, m.request(front, m.samples[0]))
-}
-
-// request is the health check's, through the proxy, for one of the role's names.
-func (m *move) request(front engine.Container, s sample) probe.Request {
-	health := m.in.Config.EffectiveHealthcheck(m.w.Target.Role)
-	return probe.Request{URL: proxy.URL(front, s.Path), Host: s.Host, Headers: health.Headers, Success: health.Status}
+	return probe.StartWatch(ctx, client, m.samples[0].Request(m.in, m.w, front))
 }
 
 // plain exchanges containers of a role without traffic: the old ones stop, and

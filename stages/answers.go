@@ -1,0 +1,107 @@
+package stages
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/probe"
+	"github.com/kstep/kstep/internal/proxy"
+	"github.com/kstep/kstep/internal/route"
+	"github.com/kstep/kstep/internal/traffic"
+)
+
+// Sample is a request that belongs to a role.
+type Sample struct{ Host, Path string }
+
+func (s Sample) String() string {
+	if s.Host == "" {
+		return s.Path + " on any host name"
+	}
+	return s.Host + s.Path
+}
+
+// Samples are requests for each name that the target's role claims, one at least:
+// those that no other route of the host is more precise for.
+func Samples(in Input, w *Work, claim route.Claim, table *traffic.Table) []Sample {
+	health := in.Config.EffectiveHealthcheck(w.Target.Role).Path
+	var all []Sample
+	for _, p := range claim.Patterns() {
+		host := p.Host
+		if parent, wildcard := strings.CutPrefix(host, "*"); wildcard {
+			host = "kstep-check" + parent
+		}
+		if wanted := in.Config.ProxyHost(w.Target.Role); p.Host == "" || p.Matches(wanted, p.Prefix) {
+			host = wanted
+		}
+		one := Sample{host, p.Prefix}
+		for _, path := range []string{health, p.Prefix, strings.TrimSuffix(p.Prefix, "/") + "/kstep-check"} {
+			if p.Matches(host, path) && !table.Elsewhere(claim, host, path) {
+				one.Path = path
+				break
+			}
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+// Request is the health check's, through the proxy.
+func (s Sample) Request(in Input, w *Work, front engine.Container) probe.Request {
+	health := in.Config.EffectiveHealthcheck(w.Target.Role)
+	return probe.Request{URL: proxy.URL(front, s.Path), Host: s.Host, Headers: health.Headers, Success: health.Status}
+}
+
+// askedOf bounds the requests for the names of one role.
+const askedOf = 8
+
+// NoTraffic asks once through the proxy for names of the target's role, and tells
+// why its containers do not get a request. Empty means that they get them all.
+func NoTraffic(ctx context.Context, in Input, w *Work) (reason string, err error) {
+	front, runs, err := Proxy(ctx, w)
+	if err != nil {
+		return "", err
+	}
+	if !runs {
+		return fmt.Sprintf("the proxy (%s) does not run", plan.ProxyContainer), nil
+	}
+	table, err := traffic.ReadTable(ctx, w.Host, w.Names.RouteDir())
+	if err != nil {
+		return "", err
+	}
+	claim, mark, routed := table.Own(traffic.ClaimOf(in.Config, w.Target.Role.Name).Owner)
+	if !routed {
+		return "it has no route", nil
+	}
+	samples := Samples(in, w, claim, table)
+	samples = samples[:min(len(samples), askedOf)]
+	client := probe.Client(w.Host, in.Config.EffectiveHealthcheck(w.Target.Role).Timeout.D())
+	defer client.CloseIdleConnections()
+	reasons := make([]string, len(samples))
+	var wg sync.WaitGroup
+	for i, s := range samples {
+		wg.Go(func() {
+			answer, err := probe.Once(ctx, client, s.Request(in, w, front))
+			status, isStatus := errors.AsType[*probe.StatusError](err)
+			switch {
+			case err != nil && !isStatus:
+				reasons[i] = fmt.Sprintf("%s: %v", s, err)
+			case answer.Header.Get(route.Header) != mark:
+				reasons[i] = fmt.Sprintf("another route answers %s", s)
+			case isStatus && status.Status >= 500:
+				reasons[i] = fmt.Sprintf("%s %v", s, status)
+			}
+		})
+	}
+	wg.Wait()
+	for _, one := range reasons {
+		if one != "" {
+			return one, nil
+		}
+	}
+	return "", nil
+}
