@@ -11,16 +11,18 @@ GOFLAGS_STATIC := -trimpath -ldflags '$(LDFLAGS)'
 export CGO_ENABLED := 0
 export KSTEP_RIG_BINARY := $(CURDIR)/kstep
 
-# RACE=1 runs the units under the race detector, shuffled. Most of them wait for
-# something most of the time, so many run at once.
-RACE ?=
-UNITS := -parallel 8 -timeout 45m $(if $(RACE),-race -shuffle=on) ./...
+# Most tests wait for something most of the time, so many run at once.
+UNITS := -parallel 8 -timeout 25m
+# Under the race detector a whole command takes four times as long, so of the tests
+# of commands it watches those in which most happens at the same time.
+RACED := ^Test(Abort_Of|Barrier|Cutover|Deploy|Drain|Faults_Every|Lease|Orphans|Replicas|Shards|Stages)
+RACE  := -race -shuffle=on $(UNITS)
 # The tests on the rig: as many at once as there are rigs (integration/rig).
 ON_RIG := -tags integration -p 1 -parallel 3 -count=1 -timeout 40m ./integration/...
 
 # gotestsum shows the tests, and keeps what they took.
 GOTESTSUM := $(CACHE)/gotestsum-$(shell sha256sum tools/gotestsum/go.sum 2>/dev/null | cut -c1-12)
-GOTEST = mkdir -p .tested && $(if $(RACE),CGO_ENABLED=1) GOGC=400 $(GOTESTSUM) --format-hide-empty-pkg --jsonfile .tested/$@.json
+GOTEST = mkdir -p .tested && GOGC=400 $(GOTESTSUM) --format-hide-empty-pkg --jsonfile .tested/$@.json
 
 .PHONY: help
 help: ## List the verbs.
@@ -39,8 +41,8 @@ dist: ## Build static binaries for all platforms, with checksums, into dist/.
 	@cd dist && sha256sum kstep-* > SHA256SUMS && cat SHA256SUMS
 
 .PHONY: unit
-unit: $(GOTESTSUM) ## Run the tests of the packages (a minute).
-	@export TMPDIR=$$(.ci/memory); $(GOTEST) --format pkgname -- $(UNITS)
+unit: $(GOTESTSUM) ## Run the tests of the packages (some minutes).
+	@export TMPDIR=$$(.ci/memory); $(GOTEST) --format pkgname -- $(UNITS) ./...
 
 .PHONY: integration
 integration: $(GOTESTSUM) rig ci-tools ## Run the integration tests on the rig.
@@ -54,8 +56,10 @@ test: ## Run all tests, unit to integration, and tell what took how long.
 	@cat .tested/*.json | $(GOTESTSUM) tool slowest --num 10
 
 .PHONY: race
-race: ## Run the tests of the packages under the race detector, shuffled.
-	@$(MAKE) --no-print-directory unit RACE=1
+race: $(GOTESTSUM) ## Run the tests of the packages under the race detector, shuffled; of those of commands, the busiest.
+	@export TMPDIR=$$(.ci/memory) CGO_ENABLED=1; \
+	$(GOTEST) --format pkgname -- $(RACE) $$(go list ./... | grep -v '/cmd/kstep$$'); \
+	$(GOTEST) --format pkgname -- $(RACE) -run '$(RACED)' ./cmd/kstep
 
 .PHONY: rig
 rig: build ## Bring up the rig: registry, three hosts, load balancer, deployer.
