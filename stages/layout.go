@@ -49,7 +49,7 @@ func lookEarlier(ctx context.Context, in Input) earlier {
 func (w *Work) gone(ctx context.Context, in Input, book ledger.Ledger) ([]plan.Target, error) {
 	var all []plan.Target
 	for _, role := range book.Roles() {
-		if !w.isLeft(in, role) {
+		if !w.IsLeft(in, role) {
 			continue
 		}
 		t, err := w.Gone(ctx, in, role, book)

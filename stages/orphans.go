@@ -51,13 +51,13 @@ func Orphans(ctx context.Context, in Input, w *Work, containers []engine.Contain
 	byRole := map[string][]engine.Container{}
 	atWork := false // Else all are retained containers of roles that were replaced.
 	for _, c := range engine.With(containers, RoleLabels(in.Config, "")) {
-		if role := c.Labels[engine.LabelRole]; w.isLeft(in, role) {
+		if role := c.Labels[engine.LabelRole]; w.IsLeft(in, role) {
 			byRole[role] = append(byRole[role], c)
 			atWork = atWork || c.Up()
 		}
 	}
 	for _, role := range book.Roles() {
-		if w.isLeft(in, role) && len(book.Live(role)) > 0 {
+		if w.IsLeft(in, role) && len(book.Live(role)) > 0 {
 			byRole[role] = slices.Clip(byRole[role]) // Its route may be left without containers.
 			atWork = true
 		}
@@ -93,9 +93,9 @@ func Orphans(ctx context.Context, in Input, w *Work, containers []engine.Contain
 	return found, nil
 }
 
-// isLeft reports whether a text is the name of a role that has no place on the
+// IsLeft reports whether a text is the name of a role that has no place on the
 // work's host.
-func (w *Work) isLeft(in Input, role string) bool {
+func (w *Work) IsLeft(in Input, role string) bool {
 	return plan.IsRoleName(role) && !plan.IsTarget(in.All, role, w.Target.Host)
 }
 

@@ -74,6 +74,37 @@ func TestAssets_AStableNameFollowsItsRuleForthAndBack(t *testing.T) {
 	}
 }
 
+// TestAssets_AreLentAcrossANewNameOfTheRole: a page of the old version asks the
+// new one for its files, whatever the role was called.
+func TestAssets_AreLentAcrossANewNameOfTheRole(t *testing.T) {
+	t.Parallel()
+	for kind, extra := range switches() {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.configure(extra)
+			w.deploy("v1")
+			worker := w.mounted("vm3", "shop-job-v1", "/app/assets")
+			w.renamed("zweb")
+			p := w.planned("--image", w.image("v2"), "--version", "v2")
+			w.deploy("v2")
+			w.agrees(p, "assets")
+			for _, host := range []string{"vm1", "vm2"} {
+				for _, name := range []string{"shop-web-v1", "shop-zweb-v2"} {
+					for _, version := range []string{"v1", "v2"} {
+						if _, err := os.Stat(filepath.Join(w.mounted(host, name, "/app/assets"), "app-"+version+".css")); err != nil {
+							t.Errorf("%s on %s lacks an asset of %s: %v", name, host, version, err)
+						}
+					}
+				}
+			}
+			if _, err := os.Stat(filepath.Join(worker, "app-v2.css")); err != nil {
+				t.Errorf("the worker that kept its name lacks an asset of v2: %v", err)
+			}
+		})
+	}
+}
+
 func TestAssets_OfSeveralPathsHiddenOnesTooAndOfNoOtherRole(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

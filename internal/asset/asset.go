@@ -34,9 +34,8 @@ type Bridge struct {
 	// Rules tell, by path, whose version counts of a file that both generations
 	// have: RuleNew, RuleOld, or none for each its own.
 	Rules map[string]string
-	// Prefix is what all asset folders of the role begin with, Dir is this
-	// image's.
-	Prefix, Dir string
+	// Root is where all asset folders of the service are, Dir is this image's.
+	Root, Dir string
 	// Helper names the container that is created to copy from the image.
 	Helper string
 	Labels map[string]string
@@ -179,7 +178,7 @@ func (b Bridge) others(running []engine.Container) []other {
 	for _, c := range running {
 		for _, m := range c.Mounts {
 			o := other{m.Target, m.Source}
-			if strings.HasPrefix(o.all, b.Prefix) && !strings.HasPrefix(o.all, b.Dir+"/") &&
+			if strings.HasPrefix(o.all, b.Root+"/") && !strings.HasPrefix(o.all, b.Dir+"/") &&
 				slices.Contains(b.Paths, o.path) && !slices.Contains(found, o) {
 				found = append(found, o)
 			}

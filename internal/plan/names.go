@@ -152,13 +152,13 @@ func (n Names) CordDir(role, version, spec string) string {
 // CordPrefix is what the paths of all cord folders of a role begin with.
 func (n Names) CordPrefix(role string) string { return path.Join(n.Folder(), "cords", role) + "@" }
 
-// AssetPrefix is what the paths of all asset folders of a role begin with.
-func (n Names) AssetPrefix(role string) string { return path.Join(n.Folder(), "assets", role) + "@" }
+// Assets holds the asset folders of all roles.
+func (n Names) Assets() string { return path.Join(n.Folder(), "assets") }
 
 // AssetDir holds the assets of one image of a role. Two images of one version
 // (a redeploy of a changed build) have folders of their own.
 func (n Names) AssetDir(role, version, configDigest string) string {
-	return n.AssetPrefix(role) + version + "-" + shortDigest(configDigest)
+	return path.Join(n.Assets(), role) + "@" + version + "-" + shortDigest(configDigest)
 }
 
 // Ledger records which release did what on a host.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/kstep/kstep/internal/asset"
@@ -130,15 +131,25 @@ func bridge(ctx context.Context, in stages.Input, w *stages.Work, push state.Pus
 	if !ok {
 		return state.AssetsTarget{}, nil
 	}
-	running, err := w.Host.Engine().Containers(ctx, engine.Filter{Labels: stages.RoleLabels(in.Config, w.Target.Role.Name)})
+	running, err := w.Host.Engine().Containers(ctx, engine.Filter{Labels: stages.RoleLabels(in.Config, "")})
 	if err != nil {
 		return state.AssetsTarget{}, err
 	}
-	todo, err := b.Look(ctx, running)
+	todo, err := b.Look(ctx, servedBefore(in, w, running))
 	if err != nil {
 		return state.AssetsTarget{}, err
 	}
 	return state.AssetsTarget{Volumes: b.Volumes()}, b.Build(ctx, todo, func(s asset.Step) { w.Made(act(s)) })
+}
+
+// servedBefore leaves those of the service's containers whose assets pages may
+// ask the new ones for, and the other way round: the role's own, and if it gets
+// traffic those of roles that are no longer configured on the host.
+func servedBefore(in stages.Input, w *stages.Work, all []engine.Container) []engine.Container {
+	return slices.DeleteFunc(slices.Clone(all), func(c engine.Container) bool {
+		role := c.Labels[engine.LabelRole]
+		return role != w.Target.Role.Name && (!w.Target.Proxied || !w.IsLeft(in, role))
+	})
 }
 
 // bridgeOf is the target's bridge, and false for a role without assets.
@@ -147,7 +158,7 @@ func bridgeOf(in stages.Input, w *stages.Work, push state.PushOutputs) (asset.Br
 	return asset.Bridge{
 		Host: w.Host, Sudo: in.Config.SSH.Sudo, Image: push.Reference(), Paths: paths,
 		Rules:  in.Config.AssetRules(paths),
-		Prefix: w.Names.AssetPrefix(w.Target.Role.Name),
+		Root:   w.Names.Assets(),
 		Dir:    w.Names.AssetDir(w.Target.Role.Name, in.Version, push.ConfigDigest),
 		Helper: w.Names.Container(w.Target.Role.Name, in.Version) + "_assets",
 		Labels: stages.RoleLabels(in.Config, ""),

@@ -58,9 +58,9 @@ func foreseeBridge(ctx context.Context, in stages.Input, w *stages.Work, push st
 	if !ok {
 		return state.AssetsTarget{}, nil
 	}
-	running := slices.DeleteFunc(ahead.Containers(w.Target.Host, stages.RoleLabels(in.Config, w.Target.Role.Name)),
+	running := slices.DeleteFunc(ahead.Containers(w.Target.Host, stages.RoleLabels(in.Config, "")),
 		func(c engine.Container) bool { return !c.Up() })
-	todo, err := b.Look(ctx, running)
+	todo, err := b.Look(ctx, servedBefore(in, w, running))
 	if todo.Extracts() {
 		for _, c := range ahead.Containers(w.Target.Host, b.Labels) {
 			if c.Name == b.Helper {
