@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/kstep/kstep/internal/config"
+	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/ledger"
 	"github.com/kstep/kstep/internal/plan"
 )
@@ -74,4 +75,45 @@ func (w *Work) ForgetHosts(ctx context.Context, in Input, names []string) error 
 		added := l.AddHosts(append(slices.Clip(known), w.Target.Host)) // Never an empty list again.
 		return l.ForgetHosts(names) || added
 	})
+}
+
+// LeftAccessory is an accessory that has a container on a host where it is not
+// configured any more.
+type LeftAccessory struct{ Host, Name string }
+
+// Describe says what to do about it.
+func (l LeftAccessory) Describe(cfg *config.Config) string {
+	return fmt.Sprintf("accessory %s is no longer configured on %s, but still has a container; remove it with: %s", l.Name, l.Host, l.Command(cfg))
+}
+
+// Command removes it.
+func (l LeftAccessory) Command(cfg *config.Config) string {
+	return Command(cfg, fmt.Sprintf("accessory remove %s --hosts %s --yes", l.Name, l.Host))
+}
+
+// LeftAccessories finds those of the service among a host's containers.
+func (w *Work) LeftAccessories(in Input, containers []engine.Container) []LeftAccessory {
+	configured := plan.Accessories(in.Config)
+	var left []LeftAccessory
+	for _, c := range containers {
+		one := LeftAccessory{w.Target.Host, c.Labels[engine.LabelAccessory]}
+		own := len(engine.With([]engine.Container{c}, plan.AccessoryLabels(w.Names, one.Name))) > 0
+		if own && plan.IsRoleName(one.Name) && !plan.IsTarget(configured, one.Name, one.Host) && !slices.Contains(left, one) {
+			left = append(left, one)
+		}
+	}
+	return left
+}
+
+// FindLeftAccessories looks for them on the targets' hosts.
+func FindLeftAccessories(ctx context.Context, in Input) ([]LeftAccessory, error) {
+	_, found, err := EachHost(ctx, in, in.Targets, func(ctx context.Context, w *Work) ([]LeftAccessory, error) {
+		all, err := w.Host.Engine().Containers(ctx, engine.Filter{Labeled: []string{engine.LabelAccessory}, All: true})
+		return w.LeftAccessories(in, all), err
+	})
+	var all []LeftAccessory
+	for _, host := range plan.HostNames(in.Targets) {
+		all = append(all, found[host]...)
+	}
+	return all, err
 }

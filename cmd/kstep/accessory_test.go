@@ -213,6 +213,40 @@ func TestAccessory_StopsStartsAndIsRemovedWithoutItsData(t *testing.T) {
 	}
 }
 
+// TestAccessory_ThatLeftAHostIsToldUntilItIsRemoved: plan and status name it, and
+// the command that they name removes it there alone.
+func TestAccessory_ThatLeftAHostIsToldUntilItIsRemoved(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ old, text string }{
+		"taken off one host": {"hosts: [vm3, vm1]", "hosts: [vm1]"},
+		"another name":       {"\n  db:\n", "\n  store:\n"},
+		"removed":            {"accessories:\n  db:\n", "accessories: {}\nx-db:\n  db:\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.withAccessory("")
+			w.exits(exit.OK, "accessory", "boot", "all")
+			w.deploy("v1")
+			w.replace(c.old, c.text)
+			told := "accessory db is no longer configured on vm3, but still has a container; remove it with: "
+			w.says(told, "plan", "--image", w.image("v2"), "--version", "v2")
+			stdout, _ := w.exits(exit.OK, "status")
+			_, command, ok := strings.Cut(stdout, told+"kstep ")
+			if !ok {
+				t.Fatalf("status does not tell it:\n%s", stdout)
+			}
+			command, _, _ = strings.Cut(command, "\n")
+			w.exits(exit.OK, strings.Fields(command)...)
+			if stdout, _ := w.exits(exit.OK, "status"); strings.Contains(stdout, "db is no longer configured on vm3") {
+				t.Errorf("after kstep %s:\n%s", command, stdout)
+			}
+			w.accessory("vm1", "db")
+			w.deploy("v2")
+		})
+	}
+}
+
 func TestAccessory_ThatLeftTheConfigurationCanStillBeRemoved(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -33,25 +33,22 @@ func configureAccessoryRemove(p *program, cmd *kingpin.CmdClause, actions map[st
 	})
 }
 
-// removable are the targets of an accessory. One that the configuration does not
-// have any more is looked for on its hosts.
+// removable are the targets of an accessory: where it is configured, and where it
+// has a container although it is not any more.
 func removable(ctx context.Context, s *stages.Session, name string) ([]plan.Target, error) {
 	targets, unknown := accessoriesNamed(s.Config, name)
-	if unknown == nil || name == config.AllAccessories {
+	if name == config.AllAccessories {
 		return targets, unknown
 	}
 	hosts := everything(s)
 	s.Hosts.Warm(ctx, plan.HostNames(hosts))
-	_, found, err := stages.EachHost(ctx, s.Input(hosts, hosts), hosts, func(ctx context.Context, w *stages.Work) (bool, error) {
-		seen, err := accessory.Place{Host: w.Host, Names: w.Names, Accessory: config.Accessory{Name: name}}.Look(ctx)
-		return seen.There, err
-	})
+	left, err := stages.FindLeftAccessories(ctx, s.Input(hosts, hosts))
 	if err != nil {
 		return nil, err
 	}
-	for _, host := range plan.HostNames(hosts) {
-		if found[host] {
-			targets = append(targets, plan.Target{Host: host, Role: config.Role{Name: name}, Accessory: true})
+	for _, one := range left {
+		if one.Name == name {
+			targets = append(targets, plan.Target{Host: one.Host, Role: config.Role{Name: name}, Accessory: true})
 		}
 	}
 	if len(targets) == 0 {

@@ -37,6 +37,8 @@ type statusReport struct {
 	LeftHosts []leftHostStatus `json:"leftHosts,omitempty"`
 	// Accessories are those on the hosts that the filters leave.
 	Accessories []accessoryStatus `json:"accessories,omitempty"`
+	// LeftAccessories have a container on a host where they are not configured.
+	LeftAccessories []leftAccessoryStatus `json:"leftAccessories,omitempty"`
 }
 
 type leaseStatus struct {
@@ -107,6 +109,8 @@ func (p *program) status(ctx context.Context, s *stages.Session) error {
 	sum.Orphans, orphanErr = orphansBeside(ctx, answering)
 	err = errors.Join(err, orphanErr)
 	sum.LeftHosts, orphanErr = leftHosts(ctx, answering)
+	err = errors.Join(err, orphanErr)
+	sum.LeftAccessories, orphanErr = leftAccessories(ctx, answering)
 	err = errors.Join(err, orphanErr)
 	sum.Accessories, besideErr = accessoriesBeside(ctx, s)
 	err = errors.Join(err, besideErr)

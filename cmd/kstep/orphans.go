@@ -33,6 +33,24 @@ type leftHostStatus struct {
 	Command string `json:"command"`
 }
 
+// leftAccessoryStatus is an accessory that is not configured on the host any more.
+type leftAccessoryStatus struct {
+	Host      string `json:"host"`
+	Accessory string `json:"accessory"`
+	// Command removes it there.
+	Command string `json:"command"`
+	text    string
+}
+
+func leftAccessories(ctx context.Context, in stages.Input) ([]leftAccessoryStatus, error) {
+	found, err := stages.FindLeftAccessories(ctx, in)
+	var all []leftAccessoryStatus
+	for _, one := range found {
+		all = append(all, leftAccessoryStatus{one.Host, one.Name, one.Command(in.Config), one.Describe(in.Config)})
+	}
+	return all, err
+}
+
 // without leaves out the hosts that have not answered.
 func without(in stages.Input, records []state.Target) stages.Input {
 	in.Targets = slices.DeleteFunc(slices.Clone(in.Targets), func(t plan.Target) bool {
@@ -108,6 +126,9 @@ func (o orphanStatus) traffic() string {
 func (p *program) printOrphans(sum statusReport) {
 	for _, one := range sum.LeftHosts {
 		p.result("host %s is no longer configured, but still has the service: %s", one.Host, one.Command)
+	}
+	for _, one := range sum.LeftAccessories {
+		p.result("%s", one.text)
 	}
 	if len(sum.Orphans) == 0 {
 		return

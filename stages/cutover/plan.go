@@ -63,11 +63,23 @@ func (Stage) Plan(ctx context.Context, in stages.Input, ahead *stages.Outlook) (
 		m.foreseeSpared()
 		return out, err
 	})
+	var accessories []stages.LeftAccessory
 	hosts, _, tasksErr := stages.ForeseeHosts(ctx, in, func(ctx context.Context, w *stages.Work) (struct{}, error) {
+		left := w.LeftAccessories(in, ahead.Containers(w.Target.Host, nil))
+		mu.Lock()
+		accessories = append(accessories, left...)
+		mu.Unlock()
 		return struct{}{}, stages.ForeseeTasks(ctx, in, w, config.AfterCutover)
 	})
+	var left []string
 	for _, host := range stages.LeftHosts(in, known) {
-		targets = append(targets, stages.Pending{Notes: []string{stages.LeftHost(in.Config, host)}})
+		left = append(left, stages.LeftHost(in.Config, host))
+	}
+	for _, one := range accessories {
+		left = append(left, one.Describe(in.Config))
+	}
+	for _, note := range left {
+		targets = append(targets, stages.Pending{Notes: []string{note}})
 	}
 	return stages.Forecast{
 		Pending: append(targets, hosts...), Outputs: state.CutoverOutputs{Targets: results},
