@@ -67,6 +67,7 @@ func TestDrain_LosesNoRequestOfAnApplicationThatEndsOnSIGTERM(t *testing.T) {
 				t.Errorf("waited %v ms and cut %v, want the end of the requests", waited, cut)
 			}
 			// Idle, and with the old version's connections gone.
+			w.must("prune")
 			w.commit(s.version("v3", "no-grace"))
 			w.must("deploy")
 			if waited, cut := w.drain("web@vm1"); cut > 0 || waited > 5_000 {

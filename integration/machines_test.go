@@ -74,7 +74,7 @@ func TestMachines_ASharedRunDirectoryWithoutPermissionIsRefused(t *testing.T) {
 	before := mustSnapshot(t, w.rig)
 	w.commit(settings{extra: "run_directory: /var/lib/kstep\nssh: {user: deploy}\n"}.version("v2", ""))
 	r := w.exits(78, "deploy")
-	if !strings.Contains(r.Stderr, "the SSH user has no permission for /var/lib/kstep/") {
+	if !strings.Contains(r.Stderr, "the SSH user has no permission for /var/lib/kstep") {
 		t.Errorf("got\n%s", r.Stderr)
 	}
 	if diff := before.Diff(mustSnapshot(t, w.rig)); diff != "" {

@@ -57,7 +57,7 @@ func (w *Work) routes(ctx context.Context) ([]*traffic.Table, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	watched := proxy.Watches(front)
+	watched := proxy.Folder(ctx, w.Host, front, w.Names)
 	if !runs || watched == "" || watched == w.Names.RouteDir() {
 		return []*traffic.Table{own}, nil
 	}

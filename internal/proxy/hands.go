@@ -22,12 +22,12 @@ func There(ctx context.Context, h host.Host) (engine.Container, error) {
 }
 
 // Start starts the proxy that is there, as it was made.
-func Start(ctx context.Context, h host.Host, cfg *config.Config) (Booted, error) {
+func Start(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names) (Booted, error) {
 	c, err := There(ctx, h)
 	if err != nil || c.Running() {
 		return Booted{Container: c}, err
 	}
-	return start(ctx, h, Booted{Container: c}, cfg.Proxy.Publish, nil)
+	return start(ctx, h, n, Booted{Container: c}, cfg.Proxy.Publish, nil)
 }
 
 // Stop stops the proxy; no service of the host is reached until it is started.
@@ -43,12 +43,12 @@ func Stop(ctx context.Context, h host.Host) (Booted, error) {
 }
 
 // Restart stops the proxy, and starts it again.
-func Restart(ctx context.Context, h host.Host, cfg *config.Config) (Booted, error) {
+func Restart(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names) (Booted, error) {
 	now, err := There(ctx, h)
 	if err != nil {
 		return Booted{}, err
 	}
-	want, err := expect(ctx, h, now)
+	want, err := expect(ctx, h, now, Folder(ctx, h, now, n))
 	if err != nil {
 		return Booted{Container: now}, err
 	}
@@ -56,7 +56,7 @@ func Restart(ctx context.Context, h host.Host, cfg *config.Config) (Booted, erro
 	if err != nil {
 		return stopped, err
 	}
-	started, err := start(ctx, h, Booted{Container: now}, cfg.Proxy.Publish, &want)
+	started, err := start(ctx, h, n, Booted{Container: now}, cfg.Proxy.Publish, &want)
 	started.Changed = append(stopped.Changed, started.Changed...)
 	return started, err
 }

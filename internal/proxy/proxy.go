@@ -200,7 +200,7 @@ func boot(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names, en
 	if now.Running() {
 		return booted, nil
 	}
-	return start(ctx, h, booted, cfg.Proxy.Publish, nil)
+	return start(ctx, h, n, booted, cfg.Proxy.Publish, nil)
 }
 
 // create makes the proxy. pull is nil where its image is on the host.
@@ -230,12 +230,12 @@ func create(ctx context.Context, h host.Host, spec engine.Spec, n plan.Names, pu
 	if len(spec.Ports) > 0 {
 		port = config.Publish(spec.Ports[0].Host)
 	}
-	return start(ctx, h, booted, port, nil)
+	return start(ctx, h, n, booted, port, nil)
 }
 
 // start starts the proxy's container and waits until it serves. Without an
 // expectation, that is what is in the folder it watches.
-func start(ctx context.Context, h host.Host, booted Booted, port config.Publish, want *expectation) (Booted, error) {
+func start(ctx context.Context, h host.Host, n plan.Names, booted Booted, port config.Publish, want *expectation) (Booted, error) {
 	if err := h.Engine().Start(ctx, plan.ProxyContainer); err != nil {
 		if errors.Is(err, engine.ErrPortTaken) {
 			err = exit.Hint(err, fmt.Sprintf("free port %d, or set another proxy.publish", port))
@@ -251,7 +251,7 @@ func start(ctx context.Context, h host.Host, booted Booted, port config.Publish,
 	if want == nil {
 		stopped := now
 		stopped.State = "created" // It serves nothing yet.
-		found, err := expect(ctx, h, stopped)
+		found, err := expect(ctx, h, stopped, Folder(ctx, h, now, n))
 		if err != nil {
 			return booted, err
 		}

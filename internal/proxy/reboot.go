@@ -54,7 +54,7 @@ func Reboot(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names, 
 	if err := Prepare(ctx, h, n); err != nil {
 		return Booted{}, err
 	}
-	want, err := expect(ctx, h, old)
+	want, err := expect(ctx, h, old, n.RouteDir())
 	if err != nil {
 		return Booted{}, err
 	}
@@ -64,7 +64,7 @@ func Reboot(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names, 
 			return Booted{Container: old}, err
 		}
 	}
-	return replace(ctx, h, old, spec, want)
+	return replace(ctx, h, n, old, spec, want)
 }
 
 // try runs the new proxy beside the old one until it serves, and removes it.
@@ -96,7 +96,7 @@ func try(ctx context.Context, h host.Host, spec engine.Spec, want expectation) (
 }
 
 // replace exchanges the containers.
-func replace(ctx context.Context, h host.Host, old engine.Container, spec engine.Spec, want expectation) (Booted, error) {
+func replace(ctx context.Context, h host.Host, n plan.Names, old engine.Container, spec engine.Spec, want expectation) (Booted, error) {
 	if err := discard(ctx, h, nextContainer); err != nil {
 		return Booted{Container: old}, err
 	}
@@ -124,7 +124,7 @@ func replace(ctx context.Context, h host.Host, old engine.Container, spec engine
 	if len(spec.Ports) > 0 {
 		port = config.Publish(spec.Ports[0].Host)
 	}
-	return start(ctx, h, booted, port, &want)
+	return start(ctx, h, n, booted, port, &want)
 }
 
 // discard removes a container that a reboot which was killed left behind.

@@ -56,12 +56,12 @@ func (e expectation) missing(now map[string]routerStatus) []string {
 	return slices.Compact(all)
 }
 
-// expect reads what the proxy in the container has to serve: the routes in the
-// folder that it watches and, of a proxy that runs, the routes that it serves.
-func expect(ctx context.Context, h host.Host, c engine.Container) (expectation, error) {
+// expect reads what the proxy in the container has to serve: the routes in a
+// folder and, of a proxy that runs, the routes that it serves.
+func expect(ctx context.Context, h host.Host, c engine.Container, folder string) (expectation, error) {
 	var e expectation
 	var err error
-	if e.named, err = routersIn(ctx, h, watchedFolder(c)); err != nil || !c.Running() {
+	if e.named, err = routersIn(ctx, h, folder); err != nil || !c.Running() {
 		return e, err
 	}
 	now, err := NewWord(h, c).routers(ctx)
@@ -74,21 +74,6 @@ func expect(ctx context.Context, h host.Host, c engine.Container) (expectation, 
 		}
 	}
 	return e, nil
-}
-
-// Watches is the folder of the host whose routes the proxy follows, or "" for a
-// proxy that kstep did not make.
-func Watches(c engine.Container) string { return watchedFolder(c) }
-
-// watchedFolder is the folder of the host that the proxy reads its routes from,
-// or "".
-func watchedFolder(c engine.Container) string {
-	for _, m := range c.Mounts {
-		if m.Target == routes {
-			return m.Source
-		}
-	}
-	return ""
 }
 
 // routersIn are the routers that the files of a folder define. Files that are
@@ -210,6 +195,6 @@ func notServing(ctx context.Context, h host.Host, c engine.Container, why error)
 		err = fmt.Errorf("%w; its log ends with: %s", err, strings.Join(log, " / "))
 	}
 	return exit.With(exit.Failed, err,
-		"check proxy.args and proxy.image, and the files in "+watchedFolder(c)+" that kstep did not write: Traefik loads the folder as a whole or not at all",
+		"check proxy.args and proxy.image, and the files in "+Watched(c)+" that kstep did not write: Traefik loads the folder as a whole or not at all",
 		"kstep proxy logs --hosts "+h.Name()+" shows more")
 }

@@ -23,6 +23,17 @@ func Watched(c engine.Container) string {
 	return ""
 }
 
+// Folder is where the routes that the proxy watches are read: the folder of the
+// names, if it was moved there, since the old path may lead through a folder that
+// the SSH user may not enter; else Watched.
+func Folder(ctx context.Context, h host.Host, c engine.Container, n plan.Names) string {
+	folder := Watched(c)
+	if folder != "" && folder != n.RouteDir() && Moved(ctx, h, c, n.RouteDir()) {
+		return n.RouteDir()
+	}
+	return folder
+}
+
 // Moved reports whether the folder that the running proxy watches is at another
 // path now: a mount follows its folder when that is moved within a file system,
 // and the kernel tells the new path (proc_pid_mountinfo(5)).

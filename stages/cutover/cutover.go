@@ -181,7 +181,7 @@ type move struct {
 	release    ledger.Release
 	fresh, old []engine.Container
 	book       ledger.Ledger
-	samples    []stages.Sample                    // Requests that belong to a role with traffic.
+	samples    []stages.Sample             // Requests that belong to a role with traffic.
 	before     []string                    // What served when the stage began, as the ledger has it.
 	restarts   map[string]int              // How often each of the fresh ones had restarted then.
 	kept       string                      // What serves if nothing moves.
