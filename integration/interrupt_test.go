@@ -13,8 +13,8 @@ import (
 	"github.com/kstep/kstep/integration/rig"
 )
 
-// slowly makes every stage last long enough to be interrupted.
-const slowly = "cutover: {drain: 1s}\nbarrier: {timeout: 20s}\n"
+// slowly gives a cutover time for requests that are in flight.
+const slowly = "cutover: {drain: 20s}\nbarrier: {timeout: 20s}\n"
 
 func TestInterrupt_ParksTheDeployAndARerunFinishesIt(t *testing.T) {
 	t.Parallel()
@@ -31,10 +31,14 @@ func TestInterrupt_ParksTheDeployAndARerunFinishesIt(t *testing.T) {
 	} {
 		next := fmt.Sprintf("v%d", i+2)
 		w.commit(s.version(next, "boot=1s"))
+		answered := w.slowRequests(map[string]int{"cutover": 2}[c.stage], 8*time.Second) // What makes a cutover last.
 		p := w.start("deploy")
 		w.reaches(p, c.stage)
 		time.Sleep(100 * time.Millisecond) // Into the stage, wherever that is.
 		r := w.parks(p, c.signal, c.exit)
+		if sent, failed := answered(); len(failed) > 0 {
+			t.Errorf("%s: of %d slow requests, these failed: %v", c.stage, sent, failed)
+		}
 		// The signal may take so long that this stage was done, and the next one about
 		// to begin.
 		at := lastStage(r)

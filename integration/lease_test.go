@@ -12,11 +12,12 @@ import (
 
 func TestLease_AStoppedPipelineChangesNothingAfterANewerOne(t *testing.T) {
 	t.Parallel()
-	s := settings{extra: "lease: {ttl: 4s}\ncutover: {drain: 3s}\nhealthcheck: {interval: 1s}\n"}
+	s := settings{extra: "lease: {ttl: 4s}\nhealthcheck: {interval: 1s}\n"}
 	w := begin(t, s)
 	w.must("deploy")
 	load := w.traffic()
 	w.commit(s.version("v2", ""))
+	answered := w.slowRequests(4, 5*time.Second) // The cutover drains them.
 	older := w.start("deploy")
 	w.reaches(older, "cutover")
 	time.Sleep(300 * time.Millisecond) // Into the stage, wherever that is.
@@ -24,6 +25,9 @@ func TestLease_AStoppedPipelineChangesNothingAfterANewerOne(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	if sent, failed := answered(); len(failed) > 0 {
+		t.Errorf("of %d slow requests, these failed: %v", sent, failed)
+	}
 	newer := *w
 	app, err := w.rig.NewApp("newer", s.version("v3", ""))
 	if err != nil {
@@ -56,7 +60,9 @@ func TestLease_AStoppedPipelineChangesNothingAfterANewerOne(t *testing.T) {
 func TestLease_TellsWhoHoldsItAndWhoWaits(t *testing.T) {
 	t.Parallel()
 	w := begin(t, settings{})
-	w.must("lock", "acquire", "-m", "mending the database", "--for", "5s")
+	w.must("build")
+	w.must("push")
+	w.must("lock", "acquire", "-m", "mending the database", "--for", "15s")
 	if r := w.exits(20, "deploy"); !strings.Contains(r.Stderr, "mending the database") {
 		t.Errorf("the refusal does not tell why:\n%s", r.Stderr)
 	}

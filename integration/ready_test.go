@@ -1,7 +1,4 @@
-// These tests have not passed on real hosts yet; the tag keeps them out of the run
-// until they have: go test -tags integration,unproven ./integration/
-
-//go:build integration && unproven
+//go:build integration
 
 package integration
 

@@ -8,11 +8,11 @@ import (
 	"testing"
 )
 
-// migration notes on the host that it ran, takes its time, and fails in v2.
+// migration notes on the host that it ran, waits for its sign, and fails in v2.
 const migration = `volumes: [task-runs:/runs]
 tasks:
   migrate:
-    cmd: [sh, -c, "echo $KSTEP_VERSION >>/runs/ran; echo half; sleep 2; echo whole; [ $(cat /app/version) != v2 ]"]
+    cmd: [sh, -c, "echo $KSTEP_VERSION >>/runs/ran; echo half; until [ -e /runs/go ]; do sleep 0.1; done; echo whole; [ $(cat /app/version) != v2 ]"]
 `
 
 func TestTasks_RunOnceAlthoughTheRunnerIsKilledAndNothingBootsWhenOneFails(t *testing.T) {
@@ -30,6 +30,7 @@ func TestTasks_RunOnceAlthoughTheRunnerIsKilledAndNothingBootsWhenOneFails(t *te
 	if _, err := killed.Wait(); err != nil {
 		t.Fatal(err)
 	}
+	mustExec(t, w.rig.Host("vm1"), "touch", "/var/lib/docker/volumes/task-runs/_data/go")
 	again := w.must("deploy")
 	for _, want := range []string{"following shop-task-migrate-" + w.head(), "half", "whole", "ran task migrate"} {
 		if !strings.Contains(again.Stderr, want) {
