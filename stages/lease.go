@@ -243,8 +243,8 @@ func (r *run) forgetDone(ctx context.Context) error {
 		return err
 	}
 	return errors.Join(
-		store.Files.Remove(ctx, path.Join(store.Dir, "done", r.Release)),
-		store.Files.Remove(ctx, path.Join(machines(store), r.Release)),
+		store.Files.RemoveTree(ctx, path.Join(store.Dir, "done", r.Release)),
+		store.Files.RemoveTree(ctx, path.Join(machines(store), r.Release)),
 	)
 }
 

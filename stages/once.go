@@ -60,7 +60,7 @@ func (r *run) marks(ctx context.Context, name string) (marks, error) {
 	}
 	for _, e := range releases {
 		if e.Name < r.Release {
-			if err := store.Files.Remove(ctx, path.Join(all, e.Name)); err != nil {
+			if err := store.Files.RemoveTree(ctx, path.Join(all, e.Name)); err != nil {
 				return marks{}, err
 			}
 		}

@@ -74,6 +74,51 @@ func TestAssets_AStableNameFollowsItsRuleForthAndBack(t *testing.T) {
 	}
 }
 
+// TestAssets_AreReadOnlyForContainers: kstep writes there as the SSH user, so no
+// container may say where.
+func TestAssets_AreReadOnlyForContainers(t *testing.T) {
+	t.Parallel()
+	for name, writable := range map[string]bool{"by default": false, "writable": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			if writable {
+				w.append("assets: {/app/assets: {writable: true, on_conflict: new}}\n")
+			}
+			w.deploy("v1")
+			w.deploy("v2")
+			for _, version := range []string{"v1", "v2"} {
+				c, err := w.hosts["vm1"].Look().Inspect(t.Context(), "shop-web-"+version)
+				if err != nil {
+					t.Fatal(err)
+				}
+				at := slices.IndexFunc(c.Mounts, func(m engine.Mount) bool { return m.Target == "/app/assets" })
+				if c.Mounts[at].ReadOnly == writable {
+					t.Errorf("%s: the mount is %+v", version, c.Mounts[at])
+				}
+				for _, asset := range []string{"v1", "v2"} {
+					_, err := os.Stat(filepath.Join(c.Mounts[at].Source, "app-"+asset+".css"))
+					if lent := err == nil; lent == (writable && version == "v1" && asset == "v2") {
+						t.Errorf("%s has the asset of %s: %t", version, asset, lent)
+					}
+				}
+			}
+			manifest, err := os.ReadFile(filepath.Join(w.mounted("vm1", "shop-web-v1", "/app/assets"), "manifest.json"))
+			if want := "v1"; err != nil || string(manifest) != want {
+				t.Errorf("the old version's manifest is %q, %v, want %q", manifest, err, want)
+			}
+			root := filepath.Join(w.hosts["vm1"].Home, ".kstep/shop/assets")
+			if info, err := os.Stat(root); err != nil || info.Mode().Perm() != 0o700 {
+				t.Errorf("%s is for others: %v, %v", root, info.Mode(), err)
+			}
+			w.exits(exit.OK, "assets")
+			if got := w.state("assets")["status"]; got != "unchanged" {
+				t.Errorf("assets run again says %v, want unchanged", got)
+			}
+		})
+	}
+}
+
 // TestAssets_AreLentAcrossANewNameOfTheRole: a page of the old version asks the
 // new one for its files, whatever the role was called.
 func TestAssets_AreLentAcrossANewNameOfTheRole(t *testing.T) {

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
@@ -80,5 +83,52 @@ func TestPrune_RemovesWhatAKilledRunMadeToCopyAssets(t *testing.T) {
 	w.deploy("v3")
 	if names := left(); len(names) > 0 {
 		t.Errorf("the next deploy leaves %v", names)
+	}
+}
+
+// TestPrune_RemovesNoPathThatAContainerNames: a folder that a container can write
+// holds names that look like half written files, or like a list of them.
+func TestPrune_RemovesNoPathThatAContainerNames(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.append("assets: {/app/assets: {writable: true}}\n")
+	w.deploy("v1")
+	victim := filepath.Join(w.hosts["vm1"].Root, "victim")
+	folder := w.mounted("vm1", "shop-web-v1", "/app/assets")
+	for _, below := range []string{
+		"\n" + victim + "\n",               // A line of its own in a list by lines.
+		"a\n" + victim + "/.x.kstep-y.tmp", // One that has a right name.
+		"plain",
+	} {
+		dir := filepath.Join(folder, below)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(dir, ".a.kstep-b.tmp")
+		if err := os.WriteFile(file, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		then := time.Now().Add(-time.Hour)
+		if err := os.Chtimes(file, then, then); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, file := range []string{"kept", ".x.kstep-y.tmp"} {
+		if err := os.MkdirAll(victim, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(victim, file), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.halfWritten("vm1", ".kstep/shop/env/.web.json.kstep-abcdefghij.tmp", time.Hour)
+	_, stderr := w.exits(exit.OK, "deploy", "--image", w.image("v2"), "--version", "v2")
+	if strings.Count(stderr, "half written") != 1 {
+		t.Errorf("prune removed other files than its own one:\n%s", stderr)
+	}
+	for _, file := range []string{filepath.Join(victim, "kept"), filepath.Join(victim, ".x.kstep-y.tmp"), filepath.Join(folder, "plain/.a.kstep-b.tmp")} {
+		if _, err := os.Stat(file); err != nil {
+			t.Errorf("prune removed %q", file)
+		}
 	}
 }

@@ -148,7 +148,7 @@ func (p Place) sweep(ctx context.Context, spec engine.Spec) error {
 		if !strings.HasPrefix(folder, p.Names.AccessoryFilesPrefix(p.Accessory.Name)) || folder == keep {
 			continue
 		}
-		if err := p.Host.Files().Remove(ctx, folder); err != nil {
+		if err := p.Host.Files().RemoveTree(ctx, folder); err != nil {
 			return err
 		}
 		p.Did("removed files that were uploaded before")

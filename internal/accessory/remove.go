@@ -42,11 +42,11 @@ func (p Place) Remove(ctx context.Context, data bool) (Kept, error) {
 		}
 		p.Did("removed %s", c.Name)
 	}
-	if err := p.removeFile(ctx, p.Names.EnvFile(plan.AccessoryRole(p.Accessory.Name)), "the env file"); err != nil {
+	if err := p.removeAll(ctx, p.Names.EnvFile(plan.AccessoryRole(p.Accessory.Name)), "the env file"); err != nil {
 		return kept, err
 	}
 	if data {
-		return kept, p.removeFile(ctx, p.Names.AccessoryDir(p.Accessory.Name), "its folders")
+		return kept, p.removeAll(ctx, p.Names.AccessoryDir(p.Accessory.Name), "its folders")
 	}
 	return kept, p.sweep(ctx, engine.Spec{})
 }
@@ -75,12 +75,13 @@ func (p Place) Data(ctx context.Context, seen Seen, removed bool) (Kept, error) 
 	return kept, nil
 }
 
-func (p Place) removeFile(ctx context.Context, file, what string) error {
+// removeAll removes a file, or a folder with all it holds.
+func (p Place) removeAll(ctx context.Context, file, what string) error {
 	there, err := p.there(ctx, file)
 	if err != nil || !there {
 		return err
 	}
-	if err := p.Host.Files().Remove(ctx, file); err != nil {
+	if err := p.Host.Files().RemoveTree(ctx, file); err != nil {
 		return err
 	}
 	p.Did("removed %s", what)

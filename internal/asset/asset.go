@@ -34,7 +34,12 @@ type Bridge struct {
 	// Rules tell, by path, whose version counts of a file that both generations
 	// have: RuleNew, RuleOld, or none for each its own.
 	Rules map[string]string
-	// Root is where all asset folders of the service are, Dir is this image's.
+	// Writable are the paths that containers may write into. There nothing is
+	// lent to a container that runs: it could lead the copy elsewhere.
+	Writable map[string]bool
+	// Root is where all asset folders of the service are, for no other user of
+	// the host: an image may hold a program that runs as its owner. Dir is this
+	// image's.
 	Root, Dir string
 	// Helper names the container that is created to copy from the image.
 	Helper string
@@ -190,7 +195,10 @@ func (b Bridge) others(running []engine.Container) []other {
 // extract copies the image's folders to the host, from scratch: a run that was
 // killed may have left half of them.
 func (b Bridge) extract(ctx context.Context) error {
-	if err := b.run(ctx, "clear asset folder", `rm -rf -- "$1"`, b.Dir, ""); err != nil {
+	if err := b.Host.Files().Mkdir(ctx, b.Root, 0o700); err != nil {
+		return err
+	}
+	if err := b.run(ctx, "clear asset folder", `chmod 0700 -- "$2" && rm -rf -- "$1"`, b.Dir, b.Root); err != nil {
 		return err
 	}
 	volumes := map[string]string{}
@@ -224,8 +232,10 @@ func (b Bridge) extract(ctx context.Context) error {
 // that both have stays as each version made it (a manifest with a stable name
 // must match its own version).
 func (b Bridge) exchange(ctx context.Context, o other) error {
-	if err := b.run(ctx, "lend new assets to the old version", addMissing, b.folder(o.path, "own"), o.all); err != nil {
-		return err
+	if !b.Writable[o.path] {
+		if err := b.run(ctx, "lend new assets to the old version", addMissing, b.folder(o.path, "own"), o.all); err != nil {
+			return err
+		}
 	}
 	theirs := path.Join(path.Dir(o.all), "own")
 	if err := b.run(ctx, "lend old assets to the new version", addMissing, theirs, b.folder(o.path, "all")); err != nil {
@@ -246,6 +256,9 @@ func (b Bridge) settle(ctx context.Context, o other) error {
 		from = path.Join(path.Dir(o.all), "own")
 	}
 	for _, to := range []string{b.folder(o.path, "all"), o.all} {
+		if to == o.all && b.Writable[o.path] {
+			continue
+		}
 		if err := b.run(ctx, "exchange assets that both versions have", overlay, from, to); err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package barrier_test
 
 import (
 	"fmt"
+	"path"
 	"sync"
 	"testing"
 	"time"
@@ -115,15 +116,16 @@ func TestClose_StopsWhoWaitsAndWhoComes(t *testing.T) {
 
 func TestSettle_ForgetsTheVerdictsOfOldReleases(t *testing.T) {
 	t.Parallel()
-	files := hosttest.NewFake(t, "vm1").Connect(t).Files()
+	fake := hosttest.NewFake(t, "vm1")
+	files, folder := fake.Connect(t).Files(), path.Join(fake.Home, "barrier")
 	for i := range 15 {
-		a, err := barrier.Current(t.Context(), files, fmt.Sprintf("barrier/R%02d", i))
+		a, err := barrier.Current(t.Context(), files, path.Join(folder, fmt.Sprintf("R%02d", i)))
 		if err != nil {
 			t.Fatal(err)
 		}
 		settle(t, a, true)
 	}
-	kept, err := files.List(t.Context(), "barrier")
+	kept, err := files.List(t.Context(), folder)
 	if err != nil || len(kept) != 11 || kept[10].Name != "R14" {
 		t.Errorf("got %v, %v, want the last eleven", kept, err)
 	}

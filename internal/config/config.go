@@ -138,6 +138,10 @@ type AssetRule struct {
 	// with different content, such as a manifest: `new` or `old`. By default
 	// each sees its own.
 	OnConflict string `json:"on_conflict,omitempty" jsonschema:"enum=new,enum=old"`
+	// Writable lets the containers write into the asset path, which they can
+	// only read otherwise. The other version's containers then do not get the
+	// files of the new one.
+	Writable bool `json:"writable,omitempty"`
 }
 
 // Registry is an image registry and the names of its credentials.

@@ -123,6 +123,17 @@ func (c *Config) AssetRules(paths []string) map[string]string {
 	return rules
 }
 
+// WritableAssets are those of the asset paths that containers may write into.
+func (c *Config) WritableAssets(paths []string) map[string]bool {
+	writable := map[string]bool{}
+	for _, p := range paths {
+		if c.Assets[p].Writable {
+			writable[p] = true
+		}
+	}
+	return writable
+}
+
 // TagEnv is the environment of hosts that carry a tag; nothing for a tag that
 // is not declared.
 func (c *Config) TagEnv(tag string) Env { return c.Env.Tags[tag] }

@@ -120,7 +120,21 @@ func (f localFiles) Append(ctx context.Context, path string, data []byte, perm f
 }
 
 func (f localFiles) Remove(ctx context.Context, path string) error {
-	return f.do(ctx, "remove", path, true, os.RemoveAll)
+	return f.do(ctx, "remove", path, true, func(abs string) error {
+		if err := os.Remove(abs); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	})
+}
+
+func (f localFiles) RemoveTree(ctx context.Context, path string) error {
+	return f.do(ctx, "remove", path, true, func(abs string) error {
+		if err := isTree(abs); err != nil {
+			return err
+		}
+		return os.RemoveAll(abs)
+	})
 }
 
 func (f localFiles) List(ctx context.Context, path string) (entries []Entry, err error) {

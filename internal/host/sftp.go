@@ -9,6 +9,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/pkg/sftp"
 
@@ -195,10 +196,21 @@ func (f remoteFiles) Append(ctx context.Context, file string, data []byte, perm 
 	return *result, nil
 }
 
-// Remove tries the file first: that is what it mostly is. A folder with
-// anything in it goes by one command, because SFTP needs a question and a
-// request for each entry.
 func (f remoteFiles) Remove(ctx context.Context, file string) error {
+	return f.do(ctx, "remove", file, true, func(_ context.Context, c *sftp.Client) error {
+		if err := c.Remove(file); !missing(err) {
+			return err
+		}
+		return nil
+	})
+}
+
+// RemoveTree goes by one command for a folder with anything in it, because SFTP
+// needs a question and a request for each entry.
+func (f remoteFiles) RemoveTree(ctx context.Context, file string) error {
+	if err := isTree(file); err != nil {
+		return err
+	}
 	return f.do(ctx, "remove", file, true, func(ctx context.Context, c *sftp.Client) error {
 		err := c.Remove(file)
 		if err == nil || missing(err) {
@@ -218,6 +230,16 @@ func (f remoteFiles) Remove(ctx context.Context, file string) error {
 		_, err = conn.run(ctx, []string{"rm", "-rf", "--", file}, nil)
 		return err
 	})
+}
+
+// isTree refuses a path that nobody can have meant to be removed with all that is
+// below it.
+func isTree(folder string) error {
+	if path.Clean(folder) != folder || !path.IsAbs(folder) || strings.Count(folder, "/") < 3 ||
+		strings.ContainsFunc(folder, unicode.IsControl) {
+		return fmt.Errorf("%q is not removed with all that is below it: it is no clean path of three names", folder)
+	}
+	return nil
 }
 
 func (f remoteFiles) List(ctx context.Context, folder string) ([]Entry, error) {

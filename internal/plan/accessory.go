@@ -24,7 +24,7 @@ func Accessory(cfg *config.Config, n Names, a config.Accessory, env, files strin
 		Image:          a.Image,
 		Cmd:            a.Cmd,
 		Labels:         map[string]string{},
-		Mounts:         slices.Concat(uploaded, folders, mounts(a.Volumes, nil)),
+		Mounts:         slices.Concat(uploaded, folders, mounts(a.Volumes)),
 		Network:        Network,
 		Restart:        "unless-stopped",
 		Options:        options,

@@ -149,8 +149,11 @@ func (n Names) CordDir(role, version, spec string) string {
 	return n.CordPrefix(role) + version + "-" + shortDigest(spec)
 }
 
+// Cords holds the cord folders of all roles.
+func (n Names) Cords() string { return path.Join(n.Folder(), "cords") }
+
 // CordPrefix is what the paths of all cord folders of a role begin with.
-func (n Names) CordPrefix(role string) string { return path.Join(n.Folder(), "cords", role) + "@" }
+func (n Names) CordPrefix(role string) string { return path.Join(n.Cords(), role) + "@" }
 
 // Assets holds the asset folders of all roles.
 func (n Names) Assets() string { return path.Join(n.Folder(), "assets") }

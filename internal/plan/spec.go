@@ -33,7 +33,7 @@ func Container(cfg *config.Config, n Names, t Target, replica int, version, rele
 		Image:          push.Reference(),
 		Cmd:            t.Role.Cmd,
 		Labels:         map[string]string{},
-		Mounts:         mounts(cfg.EffectiveVolumes(t.Role), assets.Volumes),
+		Mounts:         append(mounts(cfg.EffectiveVolumes(t.Role)), assetMounts(cfg, assets.Volumes)...),
 		Network:        Network,
 		Restart:        defaultRestart,
 		Options:        t.Role.Options,
@@ -108,7 +108,7 @@ func Task(cfg *config.Config, n Names, t Target, task config.Task, version, rele
 		Image:          push.Reference(),
 		Cmd:            task.Cmd,
 		Labels:         map[string]string{},
-		Mounts:         mounts(cfg.EffectiveVolumes(t.Role), nil),
+		Mounts:         mounts(cfg.EffectiveVolumes(t.Role)),
 		Network:        Network,
 		Options:        t.Role.Options.Alone(),
 		Stop:           engine.Stop{Signal: stop.Signal, Timeout: stop.Timeout.D()},
@@ -155,7 +155,7 @@ func health(cfg *config.Config, t Target) *engine.Health {
 	}
 }
 
-func mounts(volumes []string, assets []state.AssetVolume) []engine.Mount {
+func mounts(volumes []string) []engine.Mount {
 	var all []engine.Mount
 	for _, v := range volumes {
 		one := config.ParseVolume(v)
@@ -164,8 +164,15 @@ func mounts(volumes []string, assets []state.AssetVolume) []engine.Mount {
 			Relabel: one.Relabel, NoCopy: one.NoCopy, Propagation: one.Propagation, Consistency: one.Consistency,
 		})
 	}
-	for _, a := range assets {
-		all = append(all, engine.Mount{Source: a.HostDir, Target: a.Path})
+	return all
+}
+
+// assetMounts are read-only by default: kstep writes into these folders on the
+// host, as the SSH user, and must not be led astray by a container.
+func assetMounts(cfg *config.Config, volumes []state.AssetVolume) []engine.Mount {
+	var all []engine.Mount
+	for _, v := range volumes {
+		all = append(all, engine.Mount{Source: v.HostDir, Target: v.Path, ReadOnly: !cfg.Assets[v.Path].Writable})
 	}
 	return all
 }

@@ -157,7 +157,7 @@ func bridgeOf(in stages.Input, w *stages.Work, push state.PushOutputs) (asset.Br
 	paths := in.Config.EffectiveAssetPaths(w.Target.Role)
 	return asset.Bridge{
 		Host: w.Host, Sudo: in.Config.SSH.Sudo, Image: push.Reference(), Paths: paths,
-		Rules:  in.Config.AssetRules(paths),
+		Rules: in.Config.AssetRules(paths), Writable: in.Config.WritableAssets(paths),
 		Root:   w.Names.Assets(),
 		Dir:    w.Names.AssetDir(w.Target.Role.Name, in.Version, push.ConfigDigest),
 		Helper: w.Names.Container(w.Target.Role.Name, in.Version) + "_assets",

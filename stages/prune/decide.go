@@ -40,8 +40,7 @@ func look(ctx context.Context, in stages.Input, w *stages.Work) (seen, error) {
 			s.roles = append(s.roles, t.Role.Name)
 		}
 	}
-	for _, kind := range []string{"assets", "cords"} {
-		dir := path.Join(w.Names.Folder(), kind)
+	for _, dir := range []string{w.Names.Assets(), w.Names.Cords()} {
 		entries, err := w.Host.Files().List(ctx, dir)
 		if err != nil {
 			return s, err

@@ -223,7 +223,7 @@ func forget(l *ledger.Ledger, gone []ledger.Release) bool {
 // folders removes asset folders and cords that no container of ours mounts.
 func folders(ctx context.Context, w *stages.Work, unused []string, out *state.Pruned) error {
 	for _, folder := range unused {
-		if err := w.Host.Files().Remove(ctx, folder); err != nil {
+		if err := w.Host.Files().RemoveTree(ctx, folder); err != nil {
 			return err
 		}
 		out.Folders = append(out.Folders, folder)

@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode"
 
 	hosts "github.com/kstep/kstep/internal/host"
 	"github.com/kstep/kstep/internal/plan"
@@ -58,18 +59,28 @@ func watched(in stages.Input, w *stages.Work) []string {
 }
 
 // halfWritten are hidden from all who list folders, so one command looks for
-// them; it changes nothing.
+// them; it changes nothing. It enters no folder that a container has mounted, and
+// what it prints is taken for a name only if kstep can have made it.
 func halfWritten(ctx context.Context, w *stages.Work, dirs []string) ([]string, error) {
 	if len(dirs) == 0 {
 		return nil, nil
 	}
 	argv := append([]string{"find"}, dirs...)
-	argv = append(argv, "-name", hosts.TemporaryPattern, "-type", "f", "-mmin", abandoned, "-print")
+	argv = append(argv, "(", "-path", w.Names.Assets(), "-o", "-path", w.Names.Cords(), ")", "-prune", "-o",
+		"-name", hosts.TemporaryPattern, "-type", "f", "-mmin", abandoned, "-print0")
 	found, err := w.Host.Run(ctx, argv, nil)
 	if err != nil {
 		return nil, fmt.Errorf("look for half written files: %w", err)
 	}
-	return slices.DeleteFunc(strings.Split(string(found), "\n"), func(line string) bool { return line == "" }), nil
+	return slices.DeleteFunc(strings.Split(string(found), "\x00"), func(file string) bool { return !isTemporary(file, dirs) }), nil
+}
+
+// isTemporary reports whether a path is one of a half written file below one of
+// the folders.
+func isTemporary(file string, dirs []string) bool {
+	named, err := path.Match(hosts.TemporaryPattern, path.Base(file))
+	return named && err == nil && path.Clean(file) == file && !strings.ContainsFunc(file, unicode.IsControl) &&
+		slices.ContainsFunc(dirs, func(dir string) bool { return strings.HasPrefix(file, dir+"/") })
 }
 
 func sweeping(file string) stages.Act { return removing("half written", path.Base(file)) }

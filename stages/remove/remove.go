@@ -172,7 +172,7 @@ func files(ctx context.Context, w *stages.Work) error {
 
 // file removes a file or folder that is there.
 func file(ctx context.Context, w *stages.Work, at string) error {
-	if err := w.Host.Files().Remove(ctx, at); err != nil {
+	if err := w.Host.Files().RemoveTree(ctx, at); err != nil {
 		return err
 	}
 	w.Made(removing(strings.TrimPrefix(at, w.Names.Run+"/")))

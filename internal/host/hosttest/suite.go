@@ -39,7 +39,7 @@ func suiteDir(t *testing.T, h host.Host) string {
 	dir := path.Join(home, suiteName())
 	must(t, h.Files().Mkdir(t.Context(), dir, 0o755))
 	t.Cleanup(func() {
-		if err := h.Files().Remove(context.WithoutCancel(t.Context()), dir); err != nil {
+		if err := h.Files().RemoveTree(context.WithoutCancel(t.Context()), dir); err != nil {
 			t.Errorf("clean up: %v", err)
 		}
 	})
