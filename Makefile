@@ -15,10 +15,10 @@ export KSTEP_RIG_BINARY := $(CURDIR)/kstep
 UNITS := -parallel 8 -timeout 25m
 # Under the race detector a whole command takes four times as long, so of the tests
 # of commands it watches those in which most happens at the same time.
-RACED := ^Test(Abort_Of|Barrier|Cutover|Deploy|Drain|Faults_Every|Lease|Orphans|Replicas|Shards|Stages)
+RACED := ^Test(Barrier|Cutover|Deploy|Drain|Faults_Every|Lease|Shards|Stages)
 RACE  := -race -shuffle=on $(UNITS)
 # The tests on the rig: as many at once as there are rigs (integration/rig).
-ON_RIG := -tags integration -p 1 -parallel 3 -count=1 -timeout 40m ./integration/...
+ON_RIG := -tags integration -p 1 -parallel 3 -count=1 -timeout 60m ./integration/...
 
 # gotestsum shows the tests, and keeps what they took.
 GOTESTSUM := $(CACHE)/gotestsum-$(shell sha256sum tools/gotestsum/go.sum 2>/dev/null | cut -c1-12)

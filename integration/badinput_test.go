@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -52,7 +53,7 @@ func wrongWords(s settings) map[string]provocation {
 	return map[string]provocation{
 		"a key that is misspelt": {
 			yaml: s.yaml() + "healthchek: {port: 80}\n", args: []string{"deploy"}, exit: 78,
-			says: []string{"bad.yml:11:1", "healthchek", `did you mean "healthcheck"`},
+			says: []string{fmt.Sprintf("bad.yml:%d:1", strings.Count(s.yaml(), "\n")+1), "healthchek", `did you mean "healthcheck"`},
 		},
 		"a tag that env.tags does not have": {
 			yaml: strings.Replace(s.yaml(), "[vm1, vm2]", "[vm1, vm2: gpuu]", 1) + "env: {tags: {gpu: {A: b}}}\n",
@@ -115,7 +116,8 @@ func wrongHosts(s settings) map[string]provocation {
 func fullDisks(s settings) map[string]provocation {
 	return map[string]provocation{
 		"a host's disk that is full at env-push": {
-			yaml: s.yaml() + "run_directory: " + rig.SmallDir + "/kstep\nenv: {BIG: " + strings.Repeat("x", 200_000) + "}\n",
+			// Of a service that is new: one that lives elsewhere on the host is refused.
+			yaml: strings.Replace(s.yaml(), "service: shop", "service: other", 1) + "run_directory: " + rig.SmallDir + "/kstep\nenv: {BIG: " + strings.Repeat("x", 100_000) + ", MORE: " + strings.Repeat("x", 100_000) + "}\n",
 			args: []string{"env-push"}, exit: 10, says: []string{"vm1", "no space left", "free space on vm1"},
 		},
 		"a host's disk that is full at a pull": {
