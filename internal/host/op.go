@@ -104,14 +104,12 @@ func broken(err error) bool {
 			return true
 		}
 	}
-	return slices.ContainsFunc(endWords, func(words string) bool { return strings.Contains(err.Error(), words) })
-}
-
-// endWords are what libraries call a connection that ended without an answer,
-// where they have no type for it.
-var endWords = []string{
-	"unexpected packet in response to channel open", // x/crypto/ssh, while a channel is opened.
-	"server closed idle connection",                 // net/http, also on a new connection.
+	// What libraries call a connection that ended without an answer, where they
+	// have no type for it.
+	return slices.ContainsFunc([]string{
+		"unexpected packet in response to channel open", // x/crypto/ssh, while a channel is opened.
+		"server closed idle connection",                 // net/http, also on a new connection.
+	}, func(words string) bool { return strings.Contains(err.Error(), words) })
 }
 
 // await runs a call that knows no context, and leaves it behind when ctx ends.

@@ -193,7 +193,7 @@ func TestConnection_ThatEndsBeforeItsFirstRequestIsMadeAgain(t *testing.T) {
 			there.Close()
 			return here, nil
 		}}}
-		_, ended = client.Get("http://docker/") //nolint:bodyclose // There is no answer.
+		_, ended = client.Get("http://docker/")
 	}
 	var tries atomic.Int32
 	opts := hosttest.Options(t, hosttest.NewFake(t, "vm1"))
