@@ -81,6 +81,7 @@ func TestTakeover_HostsOfAnOlderKstepAreTakenOverWithoutALostRequest(t *testing.
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := s.with(name)
+			s.extra += "cutover: {drain: 3s}\n" // Idle connections of the older kstep's route last as long.
 			w := begin(t, s)
 			w.ignore("/before.yml")
 			w.write("before.yml", strings.Replace(s.yaml(), "    healthcheck: {settle: 1s}\n", "", 1)) // It does not know this key.
