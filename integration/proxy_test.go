@@ -20,8 +20,9 @@ for host in $(echo "$KSTEP_HOSTS" | tr , ' '); do
   docker exec %[1]s sed -i 's/^ *#* *server '"$host"':80/%[2]s server '"$host"':80/' /etc/nginx/nginx.conf
 done
 docker exec %[1]s nginx -s reload
-for _ in $(seq 600); do
+for _ in $(seq 150); do
   docker exec %[1]s sh -c 'grep -q "[s]hutting down" /proc/[0-9]*/cmdline' || exit 0
+  sleep 0.2
 done
 echo 'the load balancer still uses the old list' >&2
 exit 1
