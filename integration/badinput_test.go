@@ -118,7 +118,7 @@ func fullDisks(s settings) map[string]provocation {
 		"a host's disk that is full at env-push": {
 			// Of a service that is new: one that lives elsewhere on the host is refused.
 			yaml: strings.Replace(s.yaml(), "service: shop", "service: other", 1) + "run_directory: " + rig.SmallDir + "/kstep\nenv: {BIG: " + strings.Repeat("x", 100_000) + ", MORE: " + strings.Repeat("x", 100_000) + "}\n",
-			args: []string{"env-push"}, exit: 10, says: []string{"vm1", "no space left", "free space on vm1"},
+			args: []string{"env", "push"}, exit: 10, says: []string{"vm1", "no space left", "free space on vm1"},
 		},
 		"a host's disk that is full at a pull": {
 			spoil: func(w *world) { w.fillEngine("vm2") }, args: []string{"assets"}, exit: 10,
