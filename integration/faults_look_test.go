@@ -79,11 +79,13 @@ var (
 	releaseID   = regexp.MustCompile(`\b[0-9A-HJKMNP-TV-Z]{26}\b`)
 	shortDigest = regexp.MustCompile(`-[0-9a-f]{8}\b`)
 	styleSheet  = regexp.MustCompile(`app-v[12]\.css`)
+	routeMark   = regexp.MustCompile(`("X-Kstep-Route": )"[0-9a-f]{12}"`) // It stands for containers.
 )
 
 // plain puts names in the place of what differs between releases.
 func (b *broken) plain(text string) string {
 	text = strings.NewReplacer(b.name(b.count), "NEW", b.name(b.count-1), "OLD", b.name(b.count-2), "OLDER").Replace(text)
 	text = styleSheet.ReplaceAllString(text, "app.css") // One image after the other.
+	text = routeMark.ReplaceAllString(text, `$1"#"`)
 	return shortDigest.ReplaceAllString(releaseID.ReplaceAllString(text, "RELEASE"), "-#")
 }

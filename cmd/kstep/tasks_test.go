@@ -292,7 +292,7 @@ func TestTasks_OneThatMayHaveDoneItsWorkNeverRunsAgain(t *testing.T) {
 func TestTasks_OneThatTakesTooLongIsStopped(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.task("migrate", "sleep 60", ", timeout: 300ms")
+	w.task("migrate", "sleep 60", ", timeout: 3s")
 	_, stderr := w.exits(exit.Failed, w.deployArgs("v1")...)
 	if !strings.Contains(stderr, "task migrate was stopped after 300ms (exit status 143)") {
 		t.Errorf("the output does not tell why:\n%s", stderr)
@@ -340,14 +340,14 @@ func TestTasks_RunInTheShardThatHasTheirHost(t *testing.T) {
 func TestTasks_AShardDoesNotBootWithoutThem(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.task("migrate", "exit 7", ", timeout: 300ms")
+	w.task("migrate", "exit 7", ", timeout: 3s")
 	jobs := []*job{w.pushedBy("v1")}
 	all := []shard{{Roles: "*", Hosts: "*"}}
 	for _, stage := range []string{"assets", "env-push"} {
 		jobs = append(jobs, w.fanOut(stage, all, jobs)...)
 	}
 	other := w.job().fetch(jobs...)
-	if out := other.must(exit.Deadline, "boot", "--hosts", "vm2"); !strings.Contains(out, "no job has run task migrate on vm1 within 300ms") {
+	if out := other.must(exit.Deadline, "boot", "--hosts", "vm2"); !strings.Contains(out, "no job has run task migrate on vm1 within 3s") {
 		t.Errorf("got\n%s", out)
 	}
 	w.job().fetch(jobs...).must(exit.Failed, "boot", "--hosts", "vm1")
