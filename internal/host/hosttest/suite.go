@@ -36,10 +36,12 @@ func suiteDir(t *testing.T, h host.Host) string {
 	if !path.IsAbs(home) {
 		t.Fatalf("home %q is not absolute", home)
 	}
-	dir := path.Join(home, suiteName())
+	own := path.Join(home, suiteName())
+	dir := path.Join(own, "files") // A home folder may be /root: RemoveTree wants more names.
 	must(t, h.Files().Mkdir(t.Context(), dir, 0o755))
 	t.Cleanup(func() {
-		if err := h.Files().RemoveTree(context.WithoutCancel(t.Context()), dir); err != nil {
+		ctx := context.WithoutCancel(t.Context())
+		if err := errors.Join(h.Files().RemoveTree(ctx, dir), h.Files().Remove(ctx, own)); err != nil {
 			t.Errorf("clean up: %v", err)
 		}
 	})
