@@ -80,7 +80,7 @@ func containerLine(c engine.Container) string {
 
 // plain puts names in the place of what differs between hosts and versions.
 func (g *ground) plain(fake *hosttest.Fake, containers []engine.Container) *strings.Replacer {
-	versions := []string{versionName(g.version), "NEW", versionName(g.version - 1), "OLD", versionName(g.version - 2), "OLDER"}
+	versions := []string{versionName(g.version), "NEW", versionName(g.version - 1), "OLD", versionName(g.version - 2), "OLDER", versionName(g.version - 3), "OLDEST"}
 	pairs := append(versions, fake.Root, "", g.registry.Host(), "registry")
 	for _, c := range containers {
 		named := generic(strings.NewReplacer(versions...).Replace(c.Name))
