@@ -227,7 +227,7 @@ func limits(h host.Host) map[string]filesTest {
 			}
 		},
 		"a relative path is below the home folder": func(t *testing.T, dir string) {
-			relative := path.Join(path.Base(dir), "r")
+			relative := path.Join(path.Base(path.Dir(dir)), path.Base(dir), "r")
 			must(t, files.Write(t.Context(), relative, []byte("r"), 0o644))
 			_, err := files.Stat(t.Context(), path.Join(dir, "r"))
 			must(t, err)
