@@ -63,20 +63,24 @@ func TestPrune_KeepsWhatRollbackNeedsAndLeavesOthersAlone(t *testing.T) {
 // beside is a second service, with its own checkout, on the same hosts.
 func (w *world) beside(service, proxy string) *world {
 	w.t.Helper()
-	s := settings{service: service}
-	v := s.version("v1", "")
-	lines := strings.Split(s.yaml(), "\n")
+	app, err := w.rig.NewApp(service, settings{service: service}.proxied("v1", proxy))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return &world{t: w.t, rig: w.rig, app: app}
+}
+
+// proxied is a version whose configuration has another line for the proxy.
+func (s settings) proxied(version, proxy string) rig.AppVersion {
+	v := s.version(version, "")
+	lines := strings.Split(v.Files["kstep.yml"], "\n")
 	for i, line := range lines {
 		if strings.HasPrefix(line, "proxy:") {
 			lines[i] = proxy
 		}
 	}
 	v.Files["kstep.yml"] = strings.Join(lines, "\n")
-	app, err := w.rig.NewApp(service, v)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return &world{t: w.t, rig: w.rig, app: app}
+	return v
 }
 
 // answersAt asks both web hosts under a name.

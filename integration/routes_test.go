@@ -22,12 +22,7 @@ func TestRoutes_ASecondServiceGetsWhatTheFirstDoesNotClaim(t *testing.T) {
 	proxy := fmt.Sprintf("proxy: {image: %q", rig.TraefikImage)
 	blog := w.beside("blog", proxy+"}")
 	asks := func(hosts string) {
-		v := settings{service: "blog"}.version("b1", "")
-		lines := strings.Split(v.Files["kstep.yml"], "\n")
-		at := slices.IndexFunc(lines, func(line string) bool { return strings.HasPrefix(line, "proxy:") })
-		lines[at] = proxy + hosts + "}"
-		v.Files["kstep.yml"] = strings.Join(lines, "\n")
-		blog.commit(v)
+		blog.commit(settings{service: "blog"}.proxied("b1", proxy+hosts+"}"))
 	}
 	for hosts, want := range map[string]string{
 		"":                             "every host name",
