@@ -14,17 +14,7 @@ import (
 	"github.com/kstep/kstep/internal/host/hosttest"
 )
 
-// once calls do at the first operation that matches.
-func once(match func(host.Op) bool, do func()) func(host.Op) {
-	var one sync.Once
-	return func(op host.Op) {
-		if match(op) {
-			one.Do(do)
-		}
-	}
-}
-
-// runs tells which containers of a host run.
+// runsOn returns the names of the containers that run on a host.
 func (w *world) runsOn(hostName string) (names []string) {
 	w.t.Helper()
 	for _, c := range w.containers(hostName) {
@@ -52,23 +42,28 @@ func TestCutover_StartsTheOldWorkerAgainWhereTheNewOneDies(t *testing.T) {
 			w := newWorld(t)
 			w.replace("    healthcheck: {cmd: \"true\"}\n", "    start: "+start+"\n")
 			w.deploy("v1")
-			stops := 0
 			// It dies once the old one has stopped, or while it settles.
-			w.on = once(func(op host.Op) bool {
-				if op.Host == "vm3" && op.Kind == host.KindEngine && strings.HasSuffix(op.Name, "/stop") {
-					stops++
-				}
-				return stops > 0 && start == "with-boot" || stops > 0 && op.Host == "vm3" && strings.HasSuffix(op.Name, "/info")
-			}, func() {
-				if start == "with-boot" {
-					w.hosts["vm3"].Engine.Crash("shop-job-v2", 4)
+			var stopped atomic.Bool
+			var dies sync.Once
+			w.on = func(op host.Op) {
+				if op.Host != "vm3" {
 					return
 				}
-				time.AfterFunc(50*time.Millisecond, func() { w.hosts["vm3"].Engine.Crash("shop-job-v2", 4) })
-			})
+				if op.Kind == host.KindEngine && strings.HasSuffix(op.Name, "/stop") {
+					stopped.Store(true)
+				}
+				switch {
+				case !stopped.Load():
+				case start == "with-boot":
+					dies.Do(func() { w.hosts["vm3"].Engine.Crash("shop-job-v2", 4) })
+				case strings.HasSuffix(op.Name, "/info"):
+					dies.Do(func() {
+						time.AfterFunc(50*time.Millisecond, func() { w.hosts["vm3"].Engine.Crash("shop-job-v2", 4) })
+					})
+				}
+			}
 			w.behave("v2", hosttest.Behaviour{Log: []string{"no more jobs"}})
 			code, _, stderr := w.kstep(w.deployArgs("v2")...)
-			w.on = nil
 			if code != exit.Partial && code != exit.RolledBack || strings.Contains(stderr, "is live") {
 				t.Errorf("got exit code %d, want 12 or 11:\n%s", code, stderr)
 			}
