@@ -233,6 +233,10 @@ func whole(body io.ReadCloser) (io.ReadCloser, error) {
 // streams tells which answers have no end, or are too big to keep.
 func streams(req *http.Request) bool {
 	p := req.URL.Path
+	if strings.HasSuffix(p, "/logs") {
+		asked := req.URL.Query()
+		return asked.Has("follow") || !asked.Has("tail")
+	}
 	return strings.HasSuffix(p, "/events") || strings.HasSuffix(p, "/archive") ||
 		strings.HasSuffix(p, "/images/create") || strings.HasSuffix(p, "/start") && strings.Contains(p, "/exec/")
 }

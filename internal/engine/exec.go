@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"github.com/moby/moby/api/pkg/stdcopy"
+
 	"bufio"
 	"bytes"
 	"context"
@@ -170,4 +172,18 @@ func (c *Client) resizeTo(ctx context.Context, exec string, size Size) {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// unframe is demultiplex for what has no end yet, and keeps the streams apart.
+func unframe(stdout, stderr io.Writer, from *bufio.Reader) error {
+	framed, err := isFramed(from)
+	if err != nil {
+		return ignoreEOF(err)
+	}
+	if !framed {
+		_, err = io.Copy(stdout, from)
+		return err
+	}
+	_, err = stdcopy.StdCopy(stdout, stderr, from)
+	return err
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -158,10 +159,14 @@ func (c *container) signal(name string) {
 	e := c.engine
 	e.mu.Lock()
 	e.emit(c, "kill", map[string]string{"signal": name})
-	ignore := c.behaviour.IgnoreStop
+	ignore, process := c.behaviour.IgnoreStop, c.process
 	if name != "" && name != "KILL" && name != "SIGKILL" {
 		e.mu.Unlock()
-		if !ignore {
+		switch {
+		case ignore:
+		case process != nil:
+			syscall.Kill(process.Process.Pid, signalNamed(name)) // It may have ended.
+		default:
 			go c.exit(0)
 		}
 		return

@@ -24,8 +24,17 @@ func (c *container) writeLogs(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/vnd.docker.multiplexed-stream")
 	w.WriteHeader(200)
 	for _, l := range lines {
-		w.Write(frame(l.stderr, l.text+"\n")) // The client notices.
+		w.Write(l.frame(r)) // The client notices.
 	}
+}
+
+// frame is a line as it was asked for.
+func (l logLine) frame(r *http.Request) []byte {
+	text := l.text + "\n"
+	if r.URL.Query().Has("timestamps") {
+		text = l.at.UTC().Format("2006-01-02T15:04:05.000000000Z07:00") + " " + text
+	}
+	return frame(l.stderr, text)
 }
 
 // wantedLines are those that were asked for by number and time.
@@ -49,6 +58,7 @@ func (e *Engine) followLogs(w http.ResponseWriter, r *http.Request, ref string) 
 	}
 	w.Header().Set("Content-Type", "application/vnd.docker.multiplexed-stream")
 	w.WriteHeader(200)
+	flush(w)
 	e.mu.Lock()
 	next := len(c.logs) - len(wantedLines(r, c.logs))
 	e.mu.Unlock()
@@ -58,7 +68,7 @@ func (e *Engine) followLogs(w http.ResponseWriter, r *http.Request, ref string) 
 		next = len(c.logs)
 		e.mu.Unlock()
 		for _, l := range fresh {
-			w.Write(frame(l.stderr, l.text+"\n")) // The client notices.
+			w.Write(l.frame(r)) // The client notices.
 		}
 		flush(w)
 		if ended {

@@ -246,7 +246,7 @@ func (c *container) stop(grace time.Duration) {
 	case c.behaviour.Abrupt:
 		c.exit(143)
 	case process != nil:
-		syscall.Kill(-process.Process.Pid, c.stopSignal()) // It may have ended.
+		syscall.Kill(-process.Process.Pid, signalNamed(c.Config.StopSignal)) // It may have ended.
 		wait(ended, grace)
 		c.exit(137)
 		syscall.Kill(-process.Process.Pid, syscall.SIGKILL) // It may have ended.
@@ -266,8 +266,9 @@ func (c *container) stop(grace time.Duration) {
 	e.emit(c, "stop", nil)
 }
 
-func (c *container) stopSignal() syscall.Signal {
-	switch strings.TrimPrefix(c.Config.StopSignal, "SIG") {
+// signalNamed is SIGTERM for what has no name, or one that no test needs.
+func signalNamed(name string) syscall.Signal {
+	switch strings.TrimPrefix(name, "SIG") {
 	case "INT":
 		return syscall.SIGINT
 	case "QUIT":

@@ -43,6 +43,7 @@ func suiteEngine(t *testing.T, h host.Host, img string, restart func(context.Con
 		"a container that ends tells status and last lines": suite.ends,
 		"a program in a container tells status and output":  suite.exec,
 		"output is followed to the end of the container":    suite.follow,
+		"each line is told when it is written":              suite.streams,
 		"health is followed by events":                      suite.health,
 		"events since an instant miss nothing":              suite.events,
 		"stop sends the signal and waits for the end":       suite.stops,

@@ -78,7 +78,7 @@ func (s suite) follow() {
 		"three": {Last: 1}, "one two three": {Since: ended}, "two three": {Since: ended, Last: 2}, "three ": {Since: ended, Last: 1, Follow: true},
 	} {
 		var lines []string
-		must(s, s.e.Output(s.Context(), id, which, func(line string) { lines = append(lines, line) }))
+		must(s, s.e.Output(id).Read(s.Context(), which, func(l engine.Line) { lines = append(lines, l.Text) }))
 		if got := strings.Join(lines, " "); got != strings.TrimSpace(want) {
 			s.Errorf("of %+v: got %q, want %q", which, got, want)
 		}
@@ -90,6 +90,58 @@ func (s suite) follow() {
 	defer cancel()
 	if err := s.e.Follow(ctx, s.run(s.spec()), time.Time{}, func(string) {}); !errors.Is(err, context.DeadlineExceeded) {
 		s.Errorf("past its end: got %v, want the deadline", err)
+	}
+}
+
+// streams wants each line when it is written, with its time, from a container
+// that runs on.
+func (s suite) streams() {
+	spec := s.spec()
+	spec.Cmd = []string{"sh", "-c", "trap 'echo three' TERM; echo one; echo two; while :; do sleep 0.1; done"}
+	id := s.run(spec)
+	before := time.Time{}
+	out, told := s.e.Output(id), make(chan string, 10)
+	ctx, cancel := context.WithTimeout(s.Context(), 20*time.Second)
+	defer cancel()
+	read := make(chan error, 1)
+	follow := func() {
+		read <- out.Read(ctx, engine.Lines{Follow: true}, func(l engine.Line) {
+			if l.Time.Before(before) || l.Time.IsZero() {
+				s.Errorf("got line %+v after one of %s", l, before)
+			}
+			before = l.Time
+			told <- l.Text
+		})
+	}
+	go follow()
+	for _, want := range []string{"one", "two"} {
+		s.tells(told, read, want)
+	}
+	must(s, s.e.Kill(s.Context(), id, "SIGTERM"))
+	s.tells(told, read, "three")
+	cancel()
+	if err := <-read; !errors.Is(err, context.Canceled) {
+		s.Errorf("left alone: got %v, want context.Canceled", err)
+	}
+	var again []string
+	must(s, out.Read(s.Context(), engine.Lines{}, func(l engine.Line) { again = append(again, l.Text) }))
+	if len(again) > 0 {
+		s.Errorf("read again: got %q, want nothing that was told", again)
+	}
+}
+
+// tells waits for a line.
+func (s suite) tells(told <-chan string, ended <-chan error, want string) {
+	s.Helper()
+	select {
+	case got := <-told:
+		if got != want {
+			s.Fatalf("got line %q, want %q", got, want)
+		}
+	case err := <-ended:
+		s.Fatalf("ended before it told %q: %v", want, err)
+	case <-s.Context().Done():
+		s.Fatalf("line %q was not told", want)
 	}
 }
 
