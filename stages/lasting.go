@@ -60,7 +60,13 @@ func lasts(ctx context.Context, in Input, w *Work, id string, limit int) (restar
 	})
 	return c.Restarts, exit.Hint(
 		exit.With(exit.Failed, fmt.Errorf("%s was ready and has failed since it was put into service: %w", c.Name, died)),
-		fmt.Sprintf("docker logs %s on %s shows its last words", c.Name, w.Target.Host))
+		LogsHint(w.Target, c))
+}
+
+// LogsHint names the command that shows what a container wrote, whether it is in
+// service or not.
+func LogsHint(t plan.Target, c engine.Container) string {
+	return fmt.Sprintf("kstep app logs --roles %s --hosts %s --version %s shows its last words", t.Role.Name, t.Host, c.Labels[engine.LabelVersion])
 }
 
 // Of is the work on one of the roles of a host that is worked on as a whole.

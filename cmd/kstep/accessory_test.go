@@ -280,7 +280,7 @@ func TestAccessory_ShowsItsLogsAndRunsPrograms(t *testing.T) {
 	}
 	stdout, _ = w.exits(exit.OK, "accessory", "logs", "db", "-n", "1", "--grep", "^list", "--output", "json")
 	for _, name := range []string{"vm1", "vm3"} {
-		if !strings.Contains(stdout, `{"host":"`+name+`","role":"db","line":"listening"}`) || strings.Contains(stdout, "ready") {
+		if !strings.Contains(stdout, `{"host":"`+name+`","role":"db","container":"shop-db","time":"20`) || strings.Contains(stdout, "ready") {
 			t.Errorf("the lines are %s", stdout)
 		}
 	}

@@ -27,6 +27,8 @@ type program struct {
 	// there. Nil in the real program.
 	around host.Intercept
 	global globals
+	// answers tells that stdout is for the answer of the command alone.
+	answers bool
 }
 
 // globals are the flags that every command takes.
@@ -102,6 +104,7 @@ func application(p *program) (*kingpin.Application, map[string]action) {
 		configureApp,
 		configureProxy,
 		configureAccessory,
+		configureTask,
 		configureServer,
 		configureRemove,
 		configureState,

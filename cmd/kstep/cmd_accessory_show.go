@@ -20,7 +20,7 @@ import (
 func configureAccessoryShow(p *program, cmd *kingpin.CmdClause, actions map[string]action) {
 	details := cmd.Command("details", "Show the accessories on every host: image, state, and whether their settings are today's.")
 	shown := accessoryArg(details).Default(config.AllAccessories).String()
-	actions["accessory details"] = p.inSession("accessory details", func(ctx context.Context, s *stages.Session) error {
+	actions["accessory details"] = p.look("accessory details", func(ctx context.Context, s *stages.Session) error {
 		return p.accessoryDetails(ctx, s, *shown)
 	})
 
@@ -28,7 +28,7 @@ func configureAccessoryShow(p *program, cmd *kingpin.CmdClause, actions map[stri
 	logged := accessoryArg(logs).Required().String()
 	flags := &logFlags{}
 	flags.declare(logs)
-	actions["accessory logs"] = p.inSession("accessory logs", func(ctx context.Context, s *stages.Session) error {
+	actions["accessory logs"] = p.look("accessory logs", func(ctx context.Context, s *stages.Session) error {
 		return p.accessoryLogs(ctx, s, *logged, flags)
 	})
 
@@ -146,9 +146,18 @@ func (p *program) accessoryLogs(ctx context.Context, s *stages.Session, name str
 	if err != nil {
 		return err
 	}
-	return p.showLogs(ctx, s, in, flags, func(ctx context.Context, w *stages.Work) ([]engine.Container, error) {
-		c, err := placeOf(in, w, nil).There(ctx)
-		return []engine.Container{c}, err
+	return p.showLogs(ctx, s, in, flags, logSource{
+		find: func(ctx context.Context, w *stages.Work) ([]engine.Container, error) {
+			c, err := placeOf(in, w, nil).There(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return []engine.Container{c}, nil
+		},
+		later: func(w *stages.Work) engine.Filter {
+			place := placeOf(in, w, nil)
+			return engine.Filter{Names: []string{place.Names.Accessory(place.Accessory)}}
+		},
 	})
 }
 

@@ -37,16 +37,7 @@ func configureApp(p *program, app *kingpin.Application, actions map[string]actio
 	}
 	configureAppShow(p, cmd, actions)
 
-	logs := cmd.Command("logs", "Show what the containers in service have written.")
-	flags := &logFlags{}
-	flags.declare(logs)
-	actions["app logs"] = p.inSession("app logs", func(ctx context.Context, s *stages.Session) error {
-		in, err := looking(s)
-		if err != nil {
-			return err
-		}
-		return p.showLogs(ctx, s, in, flags, func(ctx context.Context, w *stages.Work) ([]engine.Container, error) { return serving(ctx, in, w) })
-	})
+	configureAppLogs(p, cmd, actions)
 
 	exec := cmd.Command("exec", "Run a program in a running container of each role on each host, without a shell, and show what it prints. Put -- before it: kstep app exec -- bin/console.")
 	once := exec.Flag("once", "In one container only: on the first host of the primary role that the filters leave.").Bool()

@@ -21,21 +21,23 @@ import (
 // configureAppShow declares what of `kstep app …` shows containers and images.
 func configureAppShow(p *program, cmd *kingpin.CmdClause, actions map[string]action) {
 	cmd.Command("details", "Show the containers in service.")
-	actions["app details"] = p.inSession("app details", p.appDetails)
+	actions["app details"] = p.look("app details", p.appDetails)
 	cmd.Command("containers", "Show all containers of the application, also those that are kept for a rollback.")
-	actions["app containers"] = p.inSession("app containers", p.appContainers)
+	actions["app containers"] = p.look("app containers", p.appContainers)
 	stale := cmd.Command("stale-containers", "Show the containers that run and are not in service: left by a release that did not come to its end, or of roles that are no longer configured on their host.")
 	stop := stale.Flag("stop", "Stop them; refused (20) while a release is under way.").Bool()
-	actions["app stale-containers"] = p.inSession("app stale-containers", func(ctx context.Context, s *stages.Session) error {
+	actions["app stale-containers"] = func(ctx context.Context) error {
 		if *stop {
-			return stages.Outside(ctx, s, "app stale-containers", stopStale)
+			return p.inSession("app stale-containers", func(ctx context.Context, s *stages.Session) error {
+				return stages.Outside(ctx, s, "app stale-containers", stopStale)
+			})(ctx)
 		}
-		return p.appStale(ctx, s)
-	})
+		return p.look("app stale-containers", p.appStale)(ctx)
+	}
 	cmd.Command("images", "Show the application's images on the hosts, and what they are kept for.")
-	actions["app images"] = p.inSession("app images", p.appImages)
+	actions["app images"] = p.look("app images", p.appImages)
 	cmd.Command("version", "Print the version in service, one line for each if there are several.")
-	actions["app version"] = p.inSession("app version", p.appVersion)
+	actions["app version"] = p.look("app version", p.appVersion)
 }
 
 // appContainer is a line of `kstep app containers`.

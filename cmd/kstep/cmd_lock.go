@@ -18,7 +18,7 @@ import (
 func configureLock(p *program, app *kingpin.Application, actions map[string]action) {
 	cmd := app.Command("lock", "The lease that lets one release at a time touch the hosts.")
 	cmd.Command("status", "Tell who holds the lease.")
-	actions["lock status"] = p.withLease("lock status", p.lockStatus)
+	actions["lock status"] = p.answering(p.withLease("lock status", p.lockStatus))
 
 	acquire := cmd.Command("acquire", "Hold the lease by hand, so that nobody deploys.")
 	message := acquire.Flag("message", "Why, for those who meet it.").Short('m').Required().String()

@@ -27,7 +27,7 @@ func configurePlan(p *program, app *kingpin.Application, actions map[string]acti
 	flags.ready(cmd)
 	out := cmd.Flag("out", "Also write the plan to this file, for --plan.").PlaceHolder("FILE").String()
 	detailed := cmd.Flag("detailed-exitcode", "Exit with 2 if changes are pending.").Bool()
-	actions["plan"] = func(ctx context.Context) error {
+	actions["plan"] = p.answering(func(ctx context.Context) error {
 		return p.withSession(ctx, "plan", flags.version, flags.options(), func(ctx context.Context, s *stages.Session) error {
 			made, err := p.plan(ctx, s, flags, "")
 			if err == nil && *out != "" {
@@ -38,7 +38,7 @@ func configurePlan(p *program, app *kingpin.Application, actions map[string]acti
 			}
 			return err
 		})
-	}
+	})
 }
 
 // plan makes a plan and prints it; with only, that stage of it.

@@ -45,21 +45,27 @@ func configureProxyHands(p *program, cmd *kingpin.CmdClause, actions map[string]
 	})
 
 	cmd.Command("details", "Show the proxies: image, state, and whether their settings are today's.")
-	actions["proxy details"] = p.onProxies("proxy details", p.proxyDetails)
+	actions["proxy details"] = p.answering(p.onProxies("proxy details", p.proxyDetails))
 	logs := cmd.Command("logs", "Show what the proxies have written.")
 	flags := &logFlags{}
 	flags.declare(logs)
-	actions["proxy logs"] = p.onProxies("proxy logs", func(ctx context.Context, s *stages.Session, targets []plan.Target) error {
+	actions["proxy logs"] = p.answering(p.onProxies("proxy logs", func(ctx context.Context, s *stages.Session, targets []plan.Target) error {
 		var hosts []plan.Target
 		for _, host := range plan.HostNames(targets) { // Of no role: it is all of them's.
 			hosts = append(hosts, plan.Target{Host: host})
 		}
 		in := s.Input(hosts, hosts)
-		return p.showLogs(ctx, s, in, flags, func(ctx context.Context, w *stages.Work) ([]engine.Container, error) {
-			c, err := proxy.There(ctx, w.Host)
-			return []engine.Container{c}, err
+		return p.showLogs(ctx, s, in, flags, logSource{
+			find: func(ctx context.Context, w *stages.Work) ([]engine.Container, error) {
+				c, err := proxy.There(ctx, w.Host)
+				if err != nil {
+					return nil, err
+				}
+				return []engine.Container{c}, nil
+			},
+			later: func(*stages.Work) engine.Filter { return engine.Filter{Names: []string{plan.ProxyContainer}} },
 		})
-	})
+	}))
 }
 
 // proxyStatus is a line of `kstep proxy details`.

@@ -17,7 +17,7 @@ import (
 // configureReleases declares `kstep releases`: what the hosts retained.
 func configureReleases(p *program, app *kingpin.Application, actions map[string]action) {
 	app.Command("releases", "List the versions that served, and where a rollback to them is ready.")
-	actions["releases"] = p.inSession("releases", p.releases)
+	actions["releases"] = p.look("releases", p.releases)
 }
 
 // releasesReport is `kstep releases --output json`.

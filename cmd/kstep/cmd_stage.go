@@ -75,6 +75,7 @@ func configureStages(p *program, app *kingpin.Application, actions map[string]ac
 			if err != nil {
 				return err
 			}
+			p.answers = dry
 			return p.withSession(ctx, info.Name, flags.version, flags.options(), func(ctx context.Context, s *stages.Session) error {
 				if err := follow(ctx, s); err != nil {
 					return err

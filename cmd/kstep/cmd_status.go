@@ -21,7 +21,7 @@ import (
 // file.
 func configureStatus(p *program, app *kingpin.Application, actions map[string]action) {
 	app.Command("status", "Show what runs on every host: version, health, traffic, and what can be rolled back to.")
-	actions["status"] = p.inSession("status", p.status)
+	actions["status"] = p.look("status", p.status)
 }
 
 // statusReport is `kstep status --output json`.

@@ -148,6 +148,20 @@ func (p *program) inSession(command string, work func(context.Context, *stages.S
 	return func(ctx context.Context) error { return p.withSession(ctx, command, "", stages.Options{}, work) }
 }
 
+// look is inSession for a command that changes nothing.
+func (p *program) look(command string, work func(context.Context, *stages.Session) error) action {
+	return p.answering(p.inSession(command, work))
+}
+
+// answering makes the action of a command that changes nothing: with --output
+// json its answer is all that stdout gets. What went wrong is told on stderr.
+func (p *program) answering(act action) action {
+	return func(ctx context.Context) error {
+		p.answers = true
+		return act(ctx)
+	}
+}
+
 // aroundCommand runs the hooks that surround a whole command. The one after it
 // runs whatever the result, and cannot change it for the better.
 func aroundCommand(ctx context.Context, s *stages.Session, work func(context.Context, *stages.Session) error) error {
@@ -233,6 +247,9 @@ func (p *program) reportOptions(stdout, stderr *secret.Writer, secrets *secret.S
 	options := report.Options{
 		Format: p.global.output, CI: actor.CI(p.getenv), Stdout: stdout, Stderr: stderr,
 		Env: p.getenv, Redact: secrets.Redact, Dotenv: p.global.dotenv, JUnit: p.global.junit,
+	}
+	if p.answers {
+		options.Format = "text"
 	}
 	if f, ok := p.stderr.(*os.File); ok {
 		options.Width, options.Height, options.TTY = report.TerminalSize(f)

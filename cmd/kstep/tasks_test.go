@@ -126,7 +126,7 @@ func TestTasks_OneThatFailsBootsNothingAndMayBeTriedAgain(t *testing.T) {
 	w.task("migrate", "[ -e "+mended+" ] || { echo no such column; exit 3; }", "")
 	for range 2 {
 		_, stderr := w.exits(exit.Failed, w.deployArgs("v2")...)
-		for _, want := range []string{"task migrate failed with exit status 3", "no such column", "docker logs shop-task-migrate-v2"} {
+		for _, want := range []string{"task migrate failed with exit status 3", "no such column", "kstep task logs migrate shows"} {
 			if !strings.Contains(stderr, want) {
 				t.Errorf("the output does not tell %q:\n%s", want, stderr)
 			}

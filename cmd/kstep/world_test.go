@@ -169,17 +169,21 @@ func (w *world) kstep(args ...string) (code exit.Code, stdout, stderr string) {
 func (w *world) kstepIn(ctx context.Context, args ...string) (code exit.Code, stdout, stderr string) {
 	w.t.Helper()
 	var out, errs bytes.Buffer
+	code = w.run(ctx, &out, &errs, args...)
+	return code, out.String(), errs.String()
+}
+
+func (w *world) run(ctx context.Context, stdout, stderr io.Writer, args ...string) exit.Code {
 	p := &program{
 		env:   func(name string) (string, bool) { v, ok := w.env[name]; return v, ok },
-		stdin: w.stdin, stdout: &out, stderr: &errs, around: w.count,
+		stdin: w.stdin, stdout: stdout, stderr: stderr, around: w.count,
 	}
 	at := slices.Index(args, "--")
 	if at < 0 {
 		at = len(args)
 	}
 	args = slices.Insert(slices.Clone(args), at, "--config", filepath.Join(w.dir, "kstep.yml"), "--state-dir", filepath.Join(w.dir, "kstep-state"))
-	code = p.run(ctx, args)
-	return code, out.String(), errs.String()
+	return p.run(ctx, args)
 }
 
 // count notes every remote operation.

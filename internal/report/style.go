@@ -44,3 +44,10 @@ func Marked(color bool, mark, text string) string {
 	}
 	return s.dim(text)
 }
+
+// Tinted colours text by a number, such as that of the host it is about. None
+// of its colours stands for success or failure.
+func Tinted(color bool, n int, text string) string {
+	tints := []string{"36", "35", "34", "96", "95", "94"}
+	return style{on: color}.paint(tints[n%len(tints)], text)
+}

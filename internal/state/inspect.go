@@ -146,7 +146,7 @@ func countTargets(targets []Target) string {
 	return fmt.Sprintf("%d of %d", done, len(targets))
 }
 
-// ShowJSON prints the files for machines, as one array.
+// ShowJSON prints the files for machines, as one object.
 func ShowJSON(w io.Writer, entries []Entry) error {
 	type item struct {
 		Entry
@@ -162,6 +162,5 @@ func ShowJSON(w io.Writer, entries []Entry) error {
 	}
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(items)
+	return enc.Encode(map[string]any{"files": items})
 }

@@ -123,7 +123,7 @@ func TestShow_PrintsALineForEachStageAndFailure(t *testing.T) {
 			t.Errorf("got\n%s\nwant it to contain %q", text.String(), want)
 		}
 	}
-	if err := ShowJSON(&machine, d.Inspect()); err != nil || !strings.Contains(machine.String(), `"name": "boot.json"`) {
+	if err := ShowJSON(&machine, d.Inspect()); err != nil || !strings.Contains(machine.String(), `"name":"boot.json"`) {
 		t.Errorf("json: %v\n%s", err, machine.String())
 	}
 }

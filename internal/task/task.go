@@ -197,7 +197,7 @@ func (t Task) judge(ctx context.Context, c engine.Container, stopped bool, took 
 	if err := t.note(ctx, record); err != nil {
 		return err
 	}
-	logs := fmt.Sprintf("docker logs %s on %s shows its output", c.Name, t.Host.Name())
+	logs := fmt.Sprintf("kstep task logs %s shows its output", t.Name)
 	switch {
 	case record.Status == ledger.TaskDone:
 		t.Did("ran %s", t)

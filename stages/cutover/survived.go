@@ -58,5 +58,5 @@ func look(ctx context.Context, in stages.Input, w *stages.Work, t plan.Target, i
 		return c, nil, err
 	}
 	crashed = fmt.Errorf("%s crashed after it was ready (%s, restarts %d): %s", c.Name, c.State, c.Restarts, kept)
-	return c, exit.Hint(crashed, fmt.Sprintf("docker logs %s on %s shows its last words", c.Name, t.Host)), nil
+	return c, exit.Hint(crashed, stages.LogsHint(t, c)), nil
 }

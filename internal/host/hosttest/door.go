@@ -27,6 +27,14 @@ func (f *Fake) Look() *engine.Client {
 	})
 }
 
+// Write makes a container write a line.
+func (e *Engine) Write(ref, line string) {
+	e.mu.Lock()
+	c := e.find(ref)
+	e.mu.Unlock()
+	c.log(false, line)
+}
+
 // Crash ends a container as if its program had, with this status; its restart
 // policy applies. It returns when it has ended.
 func (e *Engine) Crash(ref string, status int) {
