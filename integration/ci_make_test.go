@@ -31,16 +31,32 @@ func TestMake_DeploysWhatIsMissingAndTriesAgainWhatFailed(t *testing.T) {
 	w.makes(2, allStages()[:6]...)
 	w.makes(2, "barrier-wait")
 	w.serves("v1")
+
+	w.commit(ciVersion(t, "v3", ""))
+	w.makes(0, allStages()...)
+	w.serves("v3")
+	if log, code := w.withSecrets("kstep", "rollback"); code != 0 {
+		t.Fatalf("rollback exits with %d:\n%s", code, log)
+	}
+	w.serves("v1")
+	w.makes(0, allStages()...)
+	w.serves("v3")
 }
 
 // make runs kstep.mk with the secrets in its environment.
 func (w *world) make(args ...string) (log string, code int) {
 	w.t.Helper()
+	return w.withSecrets(append([]string{"make", "-f", "kstep.mk"}, args...)...)
+}
+
+// withSecrets runs a program with the secrets in its environment.
+func (w *world) withSecrets(argv ...string) (log string, code int) {
+	w.t.Helper()
 	env := []string{"KSTEP_KNOWN_HOSTS=" + w.knownHosts()}
 	for name, value := range w.secrets() {
 		env = append(env, name+"="+value)
 	}
-	log, code = w.ci(env, append([]string{"make", "-f", "kstep.mk"}, args...)...)
+	log, code = w.ci(env, argv...)
 	w.keeps(log)
 	return log, code
 }

@@ -182,6 +182,11 @@ func (r *run) identify(ctx context.Context, upstream state.Set, expect state.Exp
 		r.Source = upstream.File(r.info.Reads[0]).Source
 		return nil
 	}
+	if r.KeepLease { // The stages that touch hosts follow in this process.
+		if err := r.lookAhead(ctx); err != nil {
+			return err
+		}
+	}
 	version, source, err := r.Resolve(ctx)
 	if err != nil {
 		return err
@@ -191,10 +196,13 @@ func (r *run) identify(ctx context.Context, upstream state.Set, expect state.Exp
 	if err != nil {
 		return err
 	}
-	if own != nil && own.Version == version && !r.Options.NewRelease {
+	if r.continues(own, version) {
 		r.Release = own.Release
-		return nil
+	} else {
+		r.Release = r.newRelease()
 	}
-	r.Release = state.NewRelease(time.Now(), r.Dir.Releases()...)
+	if r.KeepLease {
+		return r.unheld(ctx)
+	}
 	return nil
 }

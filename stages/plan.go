@@ -35,6 +35,9 @@ func (s *Session) Plan(ctx context.Context, chain []Stage, given bool) (state.Pl
 			return state.Plan{}, err
 		}
 	}
+	if err := s.lookAhead(ctx); exit.CodeOf(err) != exit.Unreachable && err != nil {
+		return state.Plan{}, err
+	}
 	begun, err := s.aim(ctx, given)
 	if err != nil {
 		return state.Plan{}, err
@@ -70,17 +73,20 @@ func (s *Session) aim(ctx context.Context, given bool) (begun bool, err error) {
 	if s.Version, s.Source, err = s.Resolve(ctx); err != nil {
 		return false, err
 	}
-	if here != nil && here.Version == s.Version && !s.Options.NewRelease {
+	if s.continues(here, s.Version) {
 		s.Release = here.Release
 		return true, nil
 	}
-	s.Release = state.NewRelease(time.Now(), s.Dir.Releases()...)
+	s.Release = s.newRelease()
 	return false, nil
 }
 
 // underWay tells whether the newest stage of a release in the folder left it to
 // a next one. One that failed may be given up: the next deploy decides.
 func (s *Session) underWay(here *state.File) bool {
+	if pushed, known := s.pushed(here.Release); known && pushed.GoesBack {
+		return false // Deploy begins another one.
+	}
 	return here.Stage != LastStage && here.Stage != "abort" && (here.Status.Done() || here.Status == state.Interrupted)
 }
 

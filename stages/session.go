@@ -58,6 +58,9 @@ type Session struct {
 	// Done are the files of the stages that ran, in order.
 	Done []*state.File
 
+	hostsNewest string // The newest release that the lease's host knows,
+	asked       bool   // once it was asked.
+
 	lease      *lease.Hold // Once a stage that touches hosts has run.
 	planned    *state.Plan // To be compared with the hosts.
 	imagesOnce sync.Once

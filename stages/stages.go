@@ -115,6 +115,9 @@ type Options struct {
 	Retained *state.PushOutputs
 	// NewRelease makes a new release also for a version that has one.
 	NewRelease bool
+	// Again is NewRelease, unless the one of an earlier run is not over: that run
+	// was killed or failed, and this one goes on.
+	Again bool
 	// HostSecrets has env-push take secrets from the env files that are on the
 	// hosts.
 	HostSecrets bool

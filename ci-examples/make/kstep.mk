@@ -33,11 +33,13 @@ $(kstep_files): $(KSTEP_STATE_DIR)/%.json:
 # A stage that failed leaves its file as well: that one is made again.
 .PHONY: $(shell grep -lsE '^  "status": "(failed|partial|interrupted)"' $(kstep_files))
 
-# The build is looked at again after a commit and while there are changes that
-# are not committed; kstep tells whether anything is to be built.
+# The build is looked at again after a commit, while there are changes that are
+# not committed, and after a rollback; kstep tells whether anything is to be built.
 kstep_commit := $(shell git rev-parse HEAD)
 ifneq (,$(shell git status --porcelain -- . ':!$(KSTEP_STATE_DIR)'))
 .PHONY: $(KSTEP_STATE_DIR)/build.json
 else ifeq (,$(shell grep -s '"commit": "$(kstep_commit)"' $(KSTEP_STATE_DIR)/build.json))
+.PHONY: $(KSTEP_STATE_DIR)/build.json
+else ifneq (,$(shell grep -s '"goesBack": true' $(KSTEP_STATE_DIR)/push.json))
 .PHONY: $(KSTEP_STATE_DIR)/build.json
 endif

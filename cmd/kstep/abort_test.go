@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -80,16 +81,19 @@ func (w *world) killed(k int, args ...string) bool {
 func (w *world) killedAt(at func(host.Op) bool, args ...string) bool {
 	w.t.Helper()
 	dir := filepath.Join(w.dir, "kstep-state")
-	before := filepath.Join(w.t.TempDir(), "state")
-	if err := os.CopyFS(before, os.DirFS(dir)); err != nil {
-		w.t.Fatal(err)
-	}
+	last := filepath.Join(w.t.TempDir(), "state") // As the dead process leaves it.
 	ctx, die := context.WithCancel(w.t.Context())
 	defer die()
 	var over atomic.Bool
+	var once sync.Once
 	dead := func(ctx context.Context, op host.Op, next func(context.Context) error) error {
 		if over.Load() || at(op) {
 			over.Store(true)
+			once.Do(func() {
+				if err := os.CopyFS(last, os.DirFS(dir)); err != nil {
+					w.t.Error(err)
+				}
+			})
 			die()
 			return errors.New("the process is dead")
 		}
@@ -101,11 +105,14 @@ func (w *world) killedAt(at func(host.Op) bool, args ...string) bool {
 		stdout: &out, stderr: &out, around: dead,
 	}
 	p.run(ctx, append(args, "--config", filepath.Join(w.dir, "kstep.yml"), "--state-dir", dir))
+	if !over.Load() {
+		return false
+	}
 	w.forget()
-	if err := os.CopyFS(dir, os.DirFS(before)); err != nil {
+	if err := os.CopyFS(dir, os.DirFS(last)); err != nil {
 		w.t.Fatal(err)
 	}
-	return over.Load()
+	return true
 }
 
 // hammer asks both web hosts all the time, until it is stopped; then it tells

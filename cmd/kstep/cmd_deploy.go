@@ -43,7 +43,7 @@ func configureRedeploy(p *program, app *kingpin.Application, actions map[string]
 	flags.ready(cmd)
 	flags.without(cmd)
 	actions["redeploy"] = func(ctx context.Context) error {
-		flags.newRelease = true
+		flags.again = true
 		return p.deploy(ctx, "redeploy", flags)
 	}
 }

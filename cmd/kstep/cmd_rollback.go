@@ -20,7 +20,7 @@ import (
 // the containers and the image that the hosts retained.
 func configureRollback(p *program, app *kingpin.Application, actions map[string]action) {
 	cmd := app.Command("rollback", "Go back to a version that served before: its own containers start again, as they were.")
-	flags := &stageFlags{newRelease: true, goesBack: true}
+	flags := &stageFlags{again: true, goesBack: true}
 	cmd.Arg("version", "The version to go back to; default: the latest before this one that all hosts are ready for (kstep releases).").StringVar(&flags.version)
 	fresh := cmd.Flag("fresh", "Make new containers of the version's image, with the configuration of now.").Bool()
 	actions["rollback"] = func(ctx context.Context) error {
@@ -36,9 +36,17 @@ func choose(ctx context.Context, s *stages.Session, version string, fresh bool) 
 	if err != nil {
 		return err
 	}
-	to, err := pick(past, version, fresh)
+	under, begun, goesOn := s.Unfinished(ctx)
+	goesOn = goesOn && begun.Retained != fresh && (version == "" || version == under)
+	if goesOn {
+		version = under
+	}
+	to, err := pick(past, version, fresh, goesOn)
 	if err != nil {
 		return err
+	}
+	if goesOn {
+		s.Report.Emit(report.Event{Time: time.Now().UTC(), Kind: report.Notice, Message: "going on with the rollback to " + version + " that did not come to its end"})
 	}
 	s.Resolve = func(context.Context) (string, state.Source, error) { return to.Version, state.Source{}, nil }
 	if fresh {
@@ -50,7 +58,10 @@ func choose(ctx context.Context, s *stages.Session, version string, fresh bool) 
 			"version %s had other roles than kstep.yml has now: it comes back as %s", to.Version, strings.Join(plan.Keys(to.Targets), ", "))})
 		s.Config = then
 	}
-	pushed, err := to.Pushed(ctx, in)
+	pushed := begun
+	if !goesOn {
+		pushed, err = to.Pushed(ctx, in)
+	}
 	s.Options.Retained = &pushed
 	return err
 }
@@ -67,8 +78,9 @@ func history(ctx context.Context, s *stages.Session) (stages.Input, []stages.Pas
 }
 
 // pick is the version that was asked for, or else the latest that does not
-// serve now and could. A fresh one needs nothing on the hosts.
-func pick(past []stages.Past, version string, fresh bool) (stages.Past, error) {
+// serve now and could. A fresh one needs nothing on the hosts, and one that was
+// begun was found ready then.
+func pick(past []stages.Past, version string, fresh, begun bool) (stages.Past, error) {
 	at := slices.IndexFunc(past, func(p stages.Past) bool {
 		if version != "" {
 			return p.Version == version
@@ -85,7 +97,7 @@ func pick(past []stages.Past, version string, fresh bool) (stages.Past, error) {
 		}
 		return stages.Past{}, exit.With(exit.Failed, fmt.Errorf("cannot go back: %s", what), ways(past)...)
 	}
-	if to := past[at]; fresh || to.Everywhere() {
+	if to := past[at]; fresh || begun || to.Everywhere() {
 		return to, nil
 	}
 	return stages.Past{}, exit.With(exit.Failed, fmt.Errorf("cannot go back to %s: %s", version, past[at].Why()), ways(past)...)

@@ -14,6 +14,7 @@ type stageFlags struct {
 	version    string
 	image      string
 	newRelease bool
+	again      bool // newRelease, unless an earlier run is not over.
 	goesBack   bool
 	plan       string
 	secrets    string
@@ -42,7 +43,7 @@ func (f *stageFlags) follow(cmd *kingpin.CmdClause) {
 }
 
 func (f *stageFlags) options() stages.Options {
-	return stages.Options{Image: f.image, NewRelease: f.newRelease, GoesBack: f.goesBack, HostSecrets: f.secrets == "hosts"}
+	return stages.Options{Image: f.image, NewRelease: f.newRelease, Again: f.again, GoesBack: f.goesBack, HostSecrets: f.secrets == "hosts"}
 }
 
 // sentence makes one of a summary.

@@ -206,7 +206,7 @@ func (h *Hold) beyond(ctx context.Context, host string, top mark) (Lease, error)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	refused := exit.With(exit.LeaseHeld, fmt.Errorf("fenced off: release %s has been on %s with the later token %d", top.release, host, top.token),
-		"nothing more is changed; deploy again from the start if this version is the one you want")
+		"nothing more is changed; if this version is the one you want, begin a new release of it: kstep deploy, or --new-release at the first stage of a pipeline")
 	if h.lost != nil {
 		return h.lease, h.lost
 	}

@@ -58,6 +58,20 @@ func (e *heldError) Error() string {
 	return fmt.Sprintf("the lease is held by %s; it expires in %s", e.by.Holder, e.by.Left.Round(time.Second))
 }
 
+// Unheld fails with exit.LeaseHeld where Acquire would, because another release
+// holds the lease. It takes nothing.
+func (s Store) Unheld(ctx context.Context, release string) error {
+	_, inUse, err := s.Peek(ctx)
+	if err != nil || !inUse {
+		return err
+	}
+	now, err := s.Current(ctx)
+	if err != nil || now.Free() || now.Holder.Release == release {
+		return err
+	}
+	return held(now)
+}
+
 func held(by Lease) error {
 	return exit.With(exit.LeaseHeld, &heldError{by},
 		"queue with --wait, or see kstep lock status; if its holder is gone for good: kstep lock release --force")
@@ -69,5 +83,5 @@ func overtaken(by Lease) error {
 			"deploy again if it should go on")
 	}
 	return exit.With(exit.LeaseHeld, fmt.Errorf("fenced off: %s has had the lease since", by.Holder),
-		"nothing more is changed; deploy again from the start if this version is the one you want")
+		"nothing more is changed; if this version is the one you want, begin a new release of it: kstep deploy, or --new-release at the first stage of a pipeline")
 }

@@ -118,7 +118,7 @@ func (l Ledger) Guard(host, release string) error {
 	if newest.ID <= release {
 		return nil
 	}
-	hints := []string{"deploy again from the start (kstep deploy) if this version is the one you want"}
+	hints := []string{"if this version is the one you want, begin a new release of it: kstep deploy, or --new-release at the first stage of a pipeline"}
 	if ahead := time.Until(state.ReleaseTime(newest.ID)); ahead > 0 {
 		hints = append(hints, fmt.Sprintf("that release was made %s in the future: the clock of this runner or of that one is wrong", ahead.Round(time.Second)))
 	}

@@ -242,7 +242,7 @@ func (d *Dir) existing(name string, want Expect) (*entry, error) {
 	}
 	if want.Release != "" && e.file.Release > want.Release {
 		return nil, bad(e.path, fmt.Sprintf("belongs to the newer release %s, this is %s", describe(e.file.Release), describe(want.Release)),
-			"a newer pipeline used this folder; go on with its files, or use --adopt to replace them")
+			"a newer pipeline used this folder: go on with its files, or begin a new release, with kstep deploy or with --new-release at the first stage")
 	}
 	return e, nil
 }

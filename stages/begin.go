@@ -1,0 +1,105 @@
+package stages
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/kstep/kstep/internal/ledger"
+	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/state"
+)
+
+// continues tells whether a pipeline that begins now for a version goes on with
+// the release whose first state file is own: a run of it may have been killed,
+// or is repeated. It begins a new release where the folder or the hosts have had
+// a newer one since, and where the release goes the other way: a deploy is not
+// the rest of a rollback, even to the same version.
+func (s *Session) continues(own *state.File, version string) bool {
+	if own == nil || own.Version != version || s.Options.NewRelease || own.Release < s.hostsNewest {
+		return false
+	}
+	if newest := s.Dir.Newest(s.expected()); newest != nil && newest.Release > own.Release {
+		return false
+	}
+	if s.Options.Again && s.isOver(own.Release) {
+		return false
+	}
+	pushed, known := s.pushed(own.Release)
+	return !known || pushed.GoesBack == s.Options.GoesBack
+}
+
+// newRelease is the id of a release that comes after all that are known here.
+func (s *Session) newRelease() string {
+	return state.NewRelease(time.Now(), append(s.Dir.Releases(), s.hostsNewest)...)
+}
+
+// pushed is what push recorded of a release in the folder.
+func (s *Session) pushed(release string) (out state.PushOutputs, known bool) {
+	f, err := s.Dir.Own("push", "", state.Expect{Service: s.Config.Service, Destination: s.Config.Destination, Release: release})
+	if err != nil || f == nil || len(f.Outputs) == 0 {
+		return out, false
+	}
+	return out, json.Unmarshal(f.Outputs, &out) == nil
+}
+
+// isOver tells whether a release in the folder came to its end, or was given up.
+func (s *Session) isOver(release string) bool {
+	expect := s.expected()
+	expect.Release = release
+	for _, stage := range []string{LastStage, "abort"} {
+		if f, err := s.Dir.Own(stage, "", expect); err == nil && f != nil && f.Status.Done() {
+			return true
+		}
+	}
+	return false
+}
+
+// Unfinished is the rollback that is under way in the state folder, as push
+// recorded it: its process was killed, or it failed on the way.
+func (s *Session) Unfinished(ctx context.Context) (version string, out state.PushOutputs, found bool) {
+	if err := s.lookAhead(ctx); err != nil {
+		return "", out, false // It is told when the lease is asked for.
+	}
+	newest := s.Dir.Newest(s.expected())
+	if newest == nil || newest.Release < s.hostsNewest || s.isOver(newest.Release) {
+		return "", out, false
+	}
+	out, known := s.pushed(newest.Release)
+	return newest.Version, out, known && out.GoesBack
+}
+
+// lookAhead finds out the newest release that the hosts know, once.
+func (s *Session) lookAhead(ctx context.Context) error {
+	if s.asked {
+		return nil
+	}
+	targets, err := plan.Filter(plan.Targets(s.Config), s.Roles, s.HostGlobs)
+	if err != nil {
+		return err
+	}
+	if err := s.connect(ctx, targets); err != nil {
+		return err
+	}
+	h, names, err := s.on(ctx, plan.LeaseHost(plan.Targets(s.Config)))
+	if err != nil {
+		return err
+	}
+	book, err := ledger.Read(ctx, h.Files(), names.Ledger())
+	s.hostsNewest, s.asked = book.Newest(), err == nil
+	return err
+}
+
+// unheld refuses to begin where another release holds the lease: a build that
+// takes long should not end there, and what is refused leaves no state. Who
+// queues is let through: the stage that needs the lease waits for it.
+func (r *run) unheld(ctx context.Context) error {
+	if r.LeaseWait() > 0 {
+		return nil
+	}
+	store, err := r.LeaseStore(ctx)
+	if err != nil {
+		return err
+	}
+	return store.Unheld(ctx, r.Release)
+}
