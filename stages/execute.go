@@ -42,7 +42,7 @@ type run struct {
 	started time.Time
 	in      Input
 	outside bool // It belongs to no release.
-	over    bool // All shards of the last stage are done.
+	over    bool // All shards of the last stage are done, or the stage ended the release.
 }
 
 func (r *run) execute(ctx context.Context) (*state.File, error) {
@@ -70,7 +70,8 @@ func (r *run) execute(ctx context.Context) (*state.File, error) {
 // and lines in their logs. A stage that was refused or fenced off leaves nothing
 // there.
 func (r *run) remember(ctx context.Context, file *state.File) {
-	if file.ExitCode == int(exit.LeaseHeld) || file.ExitCode == int(exit.BadState) {
+	switch exit.Code(file.ExitCode) {
+	case exit.LeaseHeld, exit.BadState, exit.Usage:
 		return
 	}
 	var wg sync.WaitGroup
@@ -99,6 +100,7 @@ func (r *run) work(ctx context.Context) (result Result, began bool, err error) {
 		return result, false, leave(false, err)
 	}
 	result, err = r.stage.Run(leased, r.in)
+	r.over = r.over || result.Over
 	if err == nil {
 		err = r.after(leased, result)
 	}

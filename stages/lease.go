@@ -175,8 +175,8 @@ func (r *run) leave(ctx context.Context, changed bool, err error) error {
 	over := exit.CodeOf(err) == exit.BarrierClosed || err == nil && r.over ||
 		// All is done that can be; what follows is a rollback or another release.
 		exit.CodeOf(err) == exit.Partial && r.info.Name == LastStage && r.whole()
-	if r.info.Ends && err == nil {
-		return r.EndLease(ctx)
+	if r.info.Ends && (err == nil || r.over) {
+		return errors.Join(err, r.EndLease(ctx))
 	}
 	refused := exit.CodeOf(err) == exit.BadState // Before it changed anything.
 	if over && r.info.Name == LastStage {

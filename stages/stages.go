@@ -139,4 +139,7 @@ type Result struct {
 	Changed bool
 	// Outputs is the stage's type from package state.
 	Outputs any
+	// Over tells of a stage that ends a release (Info.Ends) that it does so
+	// although it failed: it was refused, and the lease is freed.
+	Over bool
 }

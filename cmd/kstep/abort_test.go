@@ -248,9 +248,7 @@ func TestAbort_GoesBackFromEveryPointOfACutover(t *testing.T) {
 				if len(command) > 1 {
 					w.forget()
 				}
-				_, stderr := w.exits(exit.OK, command...)
-				if complete = strings.Contains(stderr, "is complete"); complete {
-					w.serves(fmt.Sprintf("v2-%d", k))
+				if complete = w.aborted(fmt.Sprintf("v2-%d", k), command...); complete {
 					break
 				}
 				w.stands(pool, fmt.Sprintf("killed before operation %d", k), before)
@@ -260,6 +258,28 @@ func TestAbort_GoesBackFromEveryPointOfACutover(t *testing.T) {
 			}
 		})
 	}
+}
+
+// aborted aborts a version, and tells whether it was complete. Where it has the
+// traffic on every host, the first attempt must be refused.
+func (w *world) aborted(version string, command ...string) (complete bool) {
+	w.t.Helper()
+	code, stdout, stderr := w.kstep(command...)
+	if code == exit.Usage {
+		w.serves(version)
+		if !strings.Contains(stderr, "--yes") {
+			w.t.Errorf("the refusal does not name --yes:\n%s", stderr)
+		}
+		command = append(command, "--yes")
+		code, stdout, stderr = w.kstep(command...)
+	}
+	if code != exit.OK {
+		w.t.Fatalf("kstep %s: exit code %d\n%s%s", strings.Join(command, " "), code, stdout, stderr)
+	}
+	if complete = strings.Contains(stderr, "is complete"); complete {
+		w.serves(version)
+	}
+	return complete
 }
 
 // abortStride is the distance of the operations at which processes are killed,
@@ -337,7 +357,7 @@ func TestAbort_OfARollbackTakesTheOldestVersionDownAgain(t *testing.T) {
 	}
 	w.exits(exit.OK, "cutover", "--roles", "web")
 	w.forget()
-	w.exits(exit.OK, "abort") // The containers have the first release's labels.
+	w.exits(exit.OK, "abort", "--yes") // The containers have the first release's labels.
 	w.stands(pool, "after the abort of a rollback", before)
 }
 

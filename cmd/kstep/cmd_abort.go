@@ -17,14 +17,15 @@ import (
 // configureAbort declares `kstep abort`: what CI runs when a pipeline was
 // cancelled or has failed.
 func configureAbort(p *program, app *kingpin.Application, actions map[string]action) {
-	cmd := app.Command("abort", "Take a release's new containers down and keep the old version serving. Safe at any moment.")
+	cmd := app.Command("abort", "Take a release's new containers down and keep the old version serving. It never takes away what serves.")
 	release := cmd.Flag("release", "The release's id; default: the one in the state folder, else what the hosts tell.").String()
+	yes := cmd.Flag("yes", "Abort a release that has the traffic on every host.").Bool()
 	actions["abort"] = p.inSession("abort", func(ctx context.Context, s *stages.Session) error {
-		return p.abort(ctx, s, *release)
+		return p.abort(ctx, s, *release, *yes)
 	})
 }
 
-func (p *program) abort(ctx context.Context, s *stages.Session, id string) error {
+func (p *program) abort(ctx context.Context, s *stages.Session, id string, yes bool) error {
 	s.Hosts.Warm(ctx, plan.HostNames(plan.Targets(s.Config)))
 	store, err := s.LeaseStore(ctx)
 	if err != nil {
@@ -63,7 +64,7 @@ func (p *program) abort(ctx context.Context, s *stages.Session, id string) error
 	if s.Version == "" {
 		s.Version = "unknown" // Nobody is left to tell.
 	}
-	_, err = stages.Execute(ctx, abort.Stage{}, s)
+	_, err = stages.Execute(ctx, abort.Stage{Yes: yes}, s)
 	return err
 }
 

@@ -310,7 +310,7 @@ func TestDrain_IsDoneByAbort(t *testing.T) {
 			onOld := v.send(1, "/slow?d=10s")
 			v.interruptedInDrain("deploy", "--image", w.image("v2"), "--version", "v2")
 			onNew := v.send(5, "/slow?d=8s")
-			w.exits(exit.OK, "abort")
+			w.exits(exit.OK, "abort", "--yes") // Both hosts have moved.
 			if failed := append(onOld(), onNew()...); len(failed) > 0 {
 				t.Errorf("lost %v", failed)
 			}

@@ -35,9 +35,7 @@ func TestAbort_BringsRenamedRolesBackFromEveryPointOfACutover(t *testing.T) {
 				if len(command) > 1 {
 					w.forget()
 				}
-				_, stderr := w.exits(exit.OK, command...)
-				if complete = strings.Contains(stderr, "is complete"); complete {
-					w.serves(fmt.Sprintf("v2-%d", k))
+				if complete = w.aborted(fmt.Sprintf("v2-%d", k), command...); complete {
 					break
 				}
 				w.stands(pool, fmt.Sprintf("killed before operation %d", k), before)

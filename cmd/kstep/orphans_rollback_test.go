@@ -119,9 +119,7 @@ func TestAbort_OfARollbackToOtherRolesLeavesTheNewOnesServing(t *testing.T) {
 					break
 				}
 				fired++
-				_, stderr := w.exits(exit.OK, "abort")
-				if strings.Contains(stderr, "is complete") {
-					w.serves("v1")
+				if w.aborted("v1", "abort") {
 					w.exits(exit.OK, "rollback", "v2")
 					continue
 				}

@@ -249,7 +249,7 @@ func TestReplicas_AbortOfAnotherNumberGoesBackToTheOldOne(t *testing.T) {
 				}, "cutover") {
 					t.Fatal("the cutover came to its end")
 				}
-				w.exits(exit.OK, "abort")
+				w.aborted("v1", "abort")
 				for _, name := range []string{"vm1", "vm2"} {
 					w.works(name, names...)
 				}

@@ -54,6 +54,8 @@ type Release struct {
 	// Replaced are the roles that were in service here and are not in the
 	// release's configuration any more, by name.
 	Replaced map[string]Replaced `json:"replaced,omitempty"`
+	// First are the roles that nothing served on this host before the release.
+	First []string `json:"first,omitempty"`
 	// Tasks are those of the release that ran on this host, by name.
 	Tasks map[string]Task `json:"tasks,omitempty"`
 }
@@ -166,7 +168,7 @@ func (l *Ledger) Note(r Release) bool {
 		return true
 	}
 	have := l.Releases[i]
-	r.At, r.By, r.Tasks = have.At, have.By, have.Tasks
+	r.At, r.By, r.Tasks, r.First = have.At, have.By, have.Tasks, have.First
 	r.Replaced = maps.Clone(have.Replaced)
 	maps.DeleteFunc(r.Replaced, func(role string, _ Replaced) bool { return len(r.Live[role]) > 0 }) // It serves again.
 	if len(r.Roles) == 0 {

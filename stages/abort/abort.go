@@ -3,13 +3,16 @@
 // pipeline stopped. On a host whose traffic moved already it goes back first.
 // It works from what it observes; state files only help it to know containers
 // that an older release made and this one started again.
+//
+// It never takes away what serves: a release that is complete by the ledger is
+// left alone, and where what served before is gone, nothing is changed on any
+// host. Only a first deploy leaves nothing running.
 package abort
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -25,7 +28,10 @@ import (
 )
 
 // Stage is `abort`.
-type Stage struct{}
+type Stage struct {
+	// Yes confirms that a release goes that has the traffic on every host.
+	Yes bool
+}
 
 var _ stages.Stage = Stage{}
 
@@ -42,41 +48,41 @@ func (Stage) Info() stages.Info {
 }
 
 // Run implements stages.Stage.
-func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
-	a := &abort{in: in, booted: booted(in.Upstream)}
+func (s Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
+	a := &abort{in: in, yes: s.Yes, booted: booted(in.Upstream)}
 	a.find(ctx)
 	records, ways, err := stages.Each(ctx, in, a.all, a.look)
-	own := func(r state.Target) bool {
-		return slices.ContainsFunc(a.all, func(t plan.Target) bool { return t.Host == r.Host && t.Role.Name == r.Role && a.isOwn(t) })
-	}
 	if ctx.Err() != nil {
-		return stages.Result{Targets: slices.DeleteFunc(records, func(t state.Target) bool { return !own(t) })}, err
+		return stages.Result{Targets: a.own(records)}, err
 	}
 	if complete, broken := a.complete(records, ways); complete {
-		records = slices.DeleteFunc(records, func(t state.Target) bool { return !own(t) })
 		if broken {
 			err = exit.Hint(fmt.Errorf("every host that answers has the release already; the others could not be asked: %w", err),
 				"abort again once they answer, or go back with kstep rollback VERSION")
 		} else {
 			a.say("nothing to abort: release %s (version %s) is complete", in.Release, in.Version)
 		}
-		return stages.Result{Targets: records, Outputs: state.AbortOutputs{Complete: !broken}}, err
+		return stages.Result{Targets: a.own(records), Outputs: state.AbortOutputs{Complete: !broken}}, err
+	}
+	if refused := a.refusal(records, ways); refused != nil {
+		return stages.Result{Over: true}, errors.Join(refused, err)
 	}
 	seen := map[string]bool{}
 	var failed []state.Target // Hosts that could not be looked at.
-	for _, r := range records {
+	for _, r := range a.own(records) {
 		seen[state.Key(r.Role, r.Host)] = r.Error == nil
-		if r.Error != nil && own(r) {
+		if r.Error != nil {
 			failed = append(failed, r)
 		}
 	}
-	targets := slices.DeleteFunc(slices.Clone(a.all), func(t plan.Target) bool { return !seen[t.Key()] || !a.isOwn(t) })
-	closed, closeErr := a.close(ctx, ways)
+	targets := slices.DeleteFunc(slices.Clone(a.all), func(t plan.Target) bool { return !seen[t.Key()] })
+	closed, closeErr := a.close(ctx)
 	if closeErr != nil {
 		return stages.Result{Targets: failed}, errors.Join(err, closeErr)
 	}
 	done, results, undoErr := a.undoAll(ctx, targets, ways)
-	back := slices.DeleteFunc(slices.Clone(targets), func(t plan.Target) bool { return !results[t.Key()].Done })
+	undoErr = errors.Join(undoErr, a.undoLate(ctx, done, results))
+	back := a.reached(results)
 	noted, _, noteErr := stages.EachHost(ctx, in, back, func(ctx context.Context, w *stages.Work) (struct{}, error) {
 		return struct{}{}, a.retract(ctx, w, back)
 	})
@@ -85,6 +91,80 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 		Changed: closed,
 		Outputs: state.AbortOutputs{Targets: results},
 	}, errors.Join(err, undoErr, noteErr)
+}
+
+// own are the records of this job's targets.
+func (a *abort) own(records []state.Target) []state.Target {
+	return slices.DeleteFunc(slices.Clone(records), func(r state.Target) bool {
+		return !slices.ContainsFunc(a.all, func(t plan.Target) bool { return t.Host == r.Host && t.Role.Name == r.Role && a.isOwn(t) })
+	})
+}
+
+// reached are the targets at which the old version serves alone.
+func (a *abort) reached(results map[string]state.AbortTarget) []plan.Target {
+	return slices.DeleteFunc(slices.Clone(a.all), func(t plan.Target) bool { return !results[t.Key()].Done })
+}
+
+// rounds bounds how often abort looks for containers that came late.
+const rounds = 3
+
+// undoLate looks again, and takes down what has come since abort looked, until
+// nothing more has: a job of the release that was killed, or that has not yet
+// noticed, may have had a request under way. An engine works on one request for
+// a container at a time, and the way back has inspected or removed every
+// container that did not run: so a start that was under way then is done by now.
+// What a request to create leaves after that stays as it is, never started: a
+// dead job does not send the request to start it.
+func (a *abort) undoLate(ctx context.Context, done []state.Target, results map[string]state.AbortTarget) error {
+	for round := 0; ; round++ {
+		reached := a.reached(results)
+		looked, ways, err := stages.Each(ctx, a.in, reached, a.look)
+		late := slices.DeleteFunc(reached, func(t plan.Target) bool { way := ways[t.Key()]; return !way.late() })
+		if err != nil {
+			follow(done, looked)
+			forget(looked, results)
+			return err
+		}
+		if len(late) == 0 {
+			return nil
+		}
+		if round == rounds {
+			return fmt.Errorf("new containers keep appearing: is another job of release %s still at work? Run abort again", a.in.Release)
+		}
+		more, found, err := a.undoAll(ctx, late, ways)
+		follow(done, more)
+		for key, result := range found {
+			result.Stopped = slices.Concat(results[key].Stopped, result.Stopped)
+			result.Restarted = result.Restarted || results[key].Restarted
+			results[key] = result
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// forget leaves targets undone that could not be looked at again.
+func forget(looked []state.Target, results map[string]state.AbortTarget) {
+	for _, r := range looked {
+		if key := state.Key(r.Role, r.Host); r.Error != nil {
+			result := results[key]
+			result.Done = false
+			results[key] = result
+		}
+	}
+}
+
+// follow puts what was done later to a target behind what was done before.
+func follow(done, later []state.Target) {
+	for _, l := range later {
+		at := slices.IndexFunc(done, func(r state.Target) bool { return r.Host == l.Host && r.Role == l.Role })
+		done[at].Changed = slices.Concat(done[at].Changed, l.Changed)
+		if l.Status != state.Unchanged {
+			done[at].Status, done[at].Error = l.Status, l.Error
+		}
+		done[at].Finished = l.Finished
+	}
 }
 
 // booted are the containers that boot recorded, if its file is there.
@@ -102,6 +182,7 @@ func booted(set state.Set) map[string][]string {
 
 type abort struct {
 	in      stages.Input
+	yes     bool
 	booted  map[string][]string
 	all     []plan.Target     // Those of the configuration, and what the release replaced.
 	unknown map[string]string // Why nothing is known of a host's other roles.
@@ -123,14 +204,15 @@ func (a *abort) look(ctx context.Context, w *stages.Work) (Way, error) {
 	return Decide(w.Target, a.in.Release, a.booted[w.Target.Key()], seen), nil
 }
 
-// complete tells whether the release serves alone on every host that could be
-// asked, and whether there are others.
+// complete tells whether, by the ledgers, the release needs nothing more on every
+// host that could be asked, and whether there are others.
 func (a *abort) complete(records []state.Target, ways map[string]Way) (complete, broken bool) {
-	for _, r := range records {
+	for i, t := range a.all {
 		switch {
-		case r.Error != nil:
+		case records[i].Error != nil:
 			broken = true
-		case !ways[state.Key(r.Role, r.Host)].Complete:
+		case a.isForeign(t, ways):
+		case !ways[t.Key()].Complete():
 			return false, broken
 		default:
 			complete = true
@@ -140,11 +222,8 @@ func (a *abort) complete(records []state.Target, ways map[string]Way) (complete,
 }
 
 // close shuts the barrier, so that a job that still waits at it stops, and none
-// that comes late starts a container that waited for it.
-func (a *abort) close(ctx context.Context, ways map[string]Way) (bool, error) {
-	if !slices.ContainsFunc(slices.Collect(maps.Values(ways)), func(w Way) bool { return !w.Idle() }) {
-		return false, nil
-	}
+// that comes late starts a container.
+func (a *abort) close(ctx context.Context) (bool, error) {
 	h, err := a.in.Hosts.Get(ctx, plan.LeaseHost(a.in.All))
 	if err != nil {
 		return false, err

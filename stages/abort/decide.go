@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/kstep/kstep/internal/engine"
-	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/ledger"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/stages"
@@ -24,18 +23,26 @@ type Way struct {
 	Rest []engine.Container
 	// Moved tells that not Keep alone gets the traffic.
 	Moved bool
-	// Noted tells that the ledger names the release.
+	// Taken tells that containers of the release get the traffic, or that the
+	// ledger says so.
+	Taken bool
+	// Noted tells that by the ledger the release serves here.
 	Noted bool
-	// Complete tells that the release serves here, alone and noted, or that a
-	// newer one has been here since: by itself this target needs no way back.
-	Complete bool
-	// Stuck is why there is no way back here.
-	Stuck error
+	// Foreign tells that the release has no such role here: it was added to the
+	// configuration later.
+	Foreign bool
+	// Stuck is why there is no way back here, if there is none.
+	Stuck string
 	// Over tells that a newer release has been here: nothing is to be touched.
 	Over bool
 
 	book ledger.Ledger
 }
+
+// Complete reports whether the release needs nothing more here: the ledger says
+// that it serves, or a newer release has been here. What runs at the moment does
+// not count: containers may have been stopped by hand.
+func (w Way) Complete() bool { return w.Over || w.Noted }
 
 // stopped are those to keep that do not run.
 func (w Way) stopped() []engine.Container {
@@ -44,8 +51,12 @@ func (w Way) stopped() []engine.Container {
 
 // Idle tells that nothing is to be done.
 func (w Way) Idle() bool {
-	return w.Over || (w.Stuck == nil && len(w.Down)+len(w.Unused) == 0 && !w.Moved && !w.Noted && len(w.stopped()) == 0)
+	return w.Over || !w.late() && !w.Moved && !w.Noted && len(w.stopped()) == 0
 }
+
+// late tells that containers of the release run, or may be started by a job that
+// comes late.
+func (w Way) late() bool { return !w.Over && len(w.Down)+len(w.Unused) > 0 }
 
 // Ours tells whether the release has left containers that work here.
 func (w Way) Ours(release string, booted []string) bool {
@@ -59,7 +70,7 @@ func (w Way) Ours(release string, booted []string) bool {
 // the containers which served before, all others of the role are the release's.
 func Decide(t plan.Target, release string, booted []string, seen stages.Seen) Way {
 	if seen.Book.Newest() > release {
-		return Way{Over: true, Complete: true}
+		return Way{Over: true}
 	}
 	role := t.Role.Name
 	trace, noted := seen.Book.Find(release)
@@ -72,10 +83,11 @@ func Decide(t plan.Target, release string, booted []string, seen stages.Seen) Wa
 	before, known := seen.Book.Before(release, role)
 	w := Way{Keep: seen.Find(before), Noted: noted, book: seen.Book}
 	routed := func(c engine.Container) bool { return slices.Contains(seen.Routed, c.ID) }
-	alone := true
+	earlier := false // Another release was here, and the ledger does not know it.
 	for _, c := range seen.Containers {
 		ours := c.Labels[engine.LabelRelease] == release || slices.Contains(booted, c.ID) || slices.Contains(own, c.ID)
 		kept := slices.Contains(before, c.ID)
+		earlier = earlier || !ours && !seen.Book.Knows(c.Labels[engine.LabelRelease])
 		if c.State == "created" && ours && !kept {
 			w.Unused = append(w.Unused, c)
 		}
@@ -85,18 +97,16 @@ func Decide(t plan.Target, release string, booted []string, seen stages.Seen) Wa
 			}
 			continue
 		}
-		alone = alone && slices.Contains(own, c.ID)
 		fresh := t.Proxied && !routed(c) && len(before) == 0
 		if !kept && (known || ours || fresh) {
 			w.Down = append(w.Down, c)
 		}
 	}
-	if replaced {
-		w.Complete = noted && (alone || entry.Spared) && len(seen.Routed) == 0
-	} else if live := seen.Find(own); noted && len(live) == len(own) {
-		w.Complete = alone && !slices.ContainsFunc(live, func(c engine.Container) bool { return !c.Running() }) &&
-			(!t.Proxied || seen.RoutedTo(live))
-	}
+	_, configured := trace.Roles[role]
+	w.Foreign = !noted && len(trace.Roles) > 0 && !configured && !slices.ContainsFunc(seen.Containers, func(c engine.Container) bool {
+		return c.Labels[engine.LabelRelease] == release
+	})
+	w.Taken = t.Proxied && (noted || slices.ContainsFunc(w.Down, routed))
 	switch {
 	case !t.Proxied:
 	case len(w.Keep) == 0:
@@ -104,11 +114,23 @@ func Decide(t plan.Target, release string, booted []string, seen stages.Seen) Wa
 	default:
 		w.Moved = !seen.RoutedTo(w.Keep)
 	}
-	serves := w.Moved || replaced || (!t.Proxied && len(w.Down) > 0)
-	if len(before) > 0 && len(w.Keep) == 0 && serves && !w.Complete {
-		w.Stuck = exit.With(exit.Failed,
-			fmt.Errorf("the container %s, which served before, is gone: what runs now is left serving", plan.Short(before[0])),
-			"go back with kstep rollback VERSION, or deploy again")
+	serves := w.Moved || replaced || noted || (!t.Proxied && len(w.Down) > 0)
+	switch {
+	case len(w.Keep) > 0 || !serves:
+	case len(before) > 0:
+		w.Stuck = fmt.Sprintf("the container %s%s, which served before, was removed", plan.Short(before[0]), ofVersion(seen.Book, role, before))
+	case !known && (earlier || noted && !slices.Contains(trace.First, role)):
+		w.Stuck = "the ledger does not say which container served before"
 	}
 	return w
+}
+
+// ofVersion is the version that these containers served, in words.
+func ofVersion(book ledger.Ledger, role string, ids []string) string {
+	for _, r := range slices.Backward(book.Releases) {
+		if slices.Equal(r.Live[role], ids) {
+			return " of version " + r.Version
+		}
+	}
+	return ""
 }

@@ -113,26 +113,56 @@ func steps(targets []plan.Target, ways map[string]Way) [][]plan.Target {
 }
 
 // undoAll goes the way back at all targets, step by step. Where an old role does
-// not get its traffic back, the new one keeps it.
+// not come back, the new one stays, or is started again.
 func (a *abort) undoAll(ctx context.Context, targets []plan.Target, ways map[string]Way) (done []state.Target, results map[string]state.AbortTarget, err error) {
 	results = map[string]state.AbortTarget{}
-	failed := map[string]string{} // Roles with traffic, by host.
+	failed := map[kindOnHost]string{} // The old roles that did not come back.
 	for _, step := range steps(targets, ways) {
 		records, some, stepErr := stages.Each(ctx, a.in, step, func(ctx context.Context, w *stages.Work) (state.AbortTarget, error) {
 			way := ways[w.Target.Key()]
-			if role := failed[w.Target.Host]; role != "" && w.Target.Proxied && !way.Idle() {
-				return state.AbortTarget{}, fmt.Errorf("is left serving: role %s could not be brought back", role)
+			if role := failed[kindOf(w.Target)]; role != "" && !way.Idle() {
+				return state.AbortTarget{}, leftServing(role)
 			}
 			return a.undo(ctx, w, way)
 		})
 		for i, t := range step {
-			if records[i].Error != nil && t.Proxied {
-				failed[t.Host] = t.Role.Name
+			if records[i].Error != nil && (t.Proxied || len(ways[t.Key()].Keep) > 0) {
+				failed[kindOf(t)] = t.Role.Name
 			}
 		}
 		done = append(done, records...)
 		maps.Copy(results, some)
 		err = errors.Join(err, stepErr)
 	}
-	return done, results, err
+	return done, results, errors.Join(err, a.resume(ctx, targets, ways, failed, done, results))
+}
+
+// kindOnHost are the roles of a host that can replace each other: those with
+// traffic, or those without.
+type kindOnHost struct {
+	host    string
+	proxied bool
+}
+
+func kindOf(t plan.Target) kindOnHost { return kindOnHost{t.Host, t.Proxied} }
+
+func leftServing(role string) error {
+	return fmt.Errorf("is left serving: role %s could not be brought back", role)
+}
+
+// resume starts the containers of new roles again that had to stop first, where
+// the old role did not come back.
+func (a *abort) resume(ctx context.Context, targets []plan.Target, ways map[string]Way, failed map[kindOnHost]string, done []state.Target, results map[string]state.AbortTarget) error {
+	again := slices.DeleteFunc(slices.Clone(targets), func(t plan.Target) bool {
+		return t.Proxied || failed[kindOf(t)] == "" || len(ways[t.Key()].Keep) > 0 || len(results[t.Key()].Stopped) == 0
+	})
+	more, _, err := stages.Each(ctx, a.in, again, func(ctx context.Context, w *stages.Work) (struct{}, error) {
+		way := ways[w.Target.Key()]
+		return struct{}{}, errors.Join(leftServing(failed[kindOf(w.Target)]), startDown(ctx, w, way))
+	})
+	follow(done, more)
+	for _, t := range again {
+		results[t.Key()] = state.AbortTarget{}
+	}
+	return err
 }

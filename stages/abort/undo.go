@@ -23,8 +23,8 @@ func (a *abort) undo(ctx context.Context, w *stages.Work, way Way) (state.AbortT
 		w.Say("a newer release has been here: nothing to abort")
 		return out, nil
 	}
-	if way.Stuck != nil {
-		return out, way.Stuck
+	if way.Stuck != "" { // Since the release was found to have a way back.
+		return out, exit.With(exit.Failed, fmt.Errorf("%s: what runs now is left serving", way.Stuck))
 	}
 	u := &undo{in: a.in, w: w, way: way, book: way.book, out: &out}
 	var err error
@@ -141,21 +141,37 @@ func (u *undo) untie(ctx context.Context) error {
 }
 
 // plain exchanges containers of a role without traffic. Those that must not
-// overlap do not here either.
+// overlap do not here either; where the old ones do not start, the new ones do
+// again.
 func (u *undo) plain(ctx context.Context) error {
-	apart := u.w.Target.Role.Start == "after-barrier"
-	if apart {
-		if err := u.stop(ctx); err != nil {
+	if u.w.Target.Role.Start != "after-barrier" {
+		if err := u.start(ctx); err != nil {
 			return err
 		}
+		return u.stop(ctx)
 	}
-	if err := u.start(ctx); err != nil {
+	if err := u.stop(ctx); err != nil {
 		return err
 	}
-	if apart {
-		return nil
+	err := u.start(ctx)
+	if err != nil {
+		u.out.Stopped = nil
+		err = errors.Join(err, startDown(ctx, u.w, u.way))
 	}
-	return u.stop(ctx)
+	return err
+}
+
+// startDown starts the new containers again that were stopped.
+func startDown(ctx context.Context, w *stages.Work, way Way) error {
+	ctx = context.WithoutCancel(ctx)
+	return stages.AtOnce(way.Down, func(c engine.Container) error {
+		c.Restart = "" // It is `no` since it was stopped.
+		if err := stages.StartAgain(ctx, w, way.book, c); err != nil {
+			return fmt.Errorf("start the new container %s again: %w", c.Name, err)
+		}
+		w.Did("started %s again", c.Name)
+		return nil
+	})
 }
 
 // start lets those of the old containers run again that do not, and sees them

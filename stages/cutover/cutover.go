@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -78,6 +79,11 @@ func (from inputs) proven(key string) bool {
 func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 	from, err := read(in)
 	if err != nil {
+		return stages.Result{}, err
+	}
+	// Before the containers are looked at: those of an aborted release have not
+	// crashed.
+	if err := opened(ctx, in, ""); err != nil {
 		return stages.Result{}, err
 	}
 	guards, hosts, err := stages.EachHost(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (sight, error) {
@@ -233,7 +239,9 @@ func (c *cutover) note(ctx context.Context, w *stages.Work, push state.PushOutpu
 		release := c.release
 		release.Live, release.Roles = live, rolesOn(in, w.Target.Host)
 		added := book.AddHosts(slices.Concat(c.hosts[w.Target.Host].known, plan.HostNames(in.All)))
-		return book.Note(release) || added
+		began := book.Note(c.release) // Without what is live: NoteFirst looks at what was live before.
+		first := book.NoteFirst(in.Release, slices.Collect(maps.Keys(live)))
+		return book.Note(release) || added || began || first
 	})
 	if err := errors.Join(err, overtaken); err != nil {
 		return err

@@ -266,8 +266,8 @@ func sorted(targets []plan.Target, records []state.Target) []state.Target {
 	return records
 }
 
-// opened returns an error if the barrier has closed: the release was aborted.
-// kept says what serves then.
+// opened returns an error if the barrier has closed, as abort does it. kept says
+// what serves then; it is empty if nothing is known of that.
 func opened(ctx context.Context, in stages.Input, kept string) error {
 	h, err := in.Hosts.Get(ctx, plan.LeaseHost(in.All))
 	if err != nil {
@@ -281,6 +281,9 @@ func opened(ctx context.Context, in stages.Input, kept string) error {
 	if err != nil || !now.Closed() {
 		return err
 	}
-	return exit.With(exit.BarrierClosed, fmt.Errorf("barrier closed meanwhile: %s", now.Verdict.Reason),
-		kept+"; run kstep boot again if the release should go on")
+	hint := "run kstep boot again if the release should go on"
+	if kept != "" {
+		hint = kept + "; " + hint
+	}
+	return exit.With(exit.BarrierClosed, fmt.Errorf("the barrier is closed: %s", now.Verdict.Reason), hint)
 }
