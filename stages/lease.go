@@ -112,7 +112,7 @@ func (r *run) acquire(ctx context.Context) error {
 	if got.Taken != nil {
 		r.Report.Emit(report.Event{
 			Time: time.Now().UTC(), Kind: report.Notice, Stage: r.info.Name,
-			Message: "took over the expired lease of " + got.Taken.Holder.String(),
+			Message: took(*got.Taken),
 		})
 	}
 	r.lease = hold
@@ -126,6 +126,14 @@ func (r *run) acquire(ctx context.Context) error {
 		})
 	}
 	return nil
+}
+
+// took tells of a lease that was taken over.
+func took(from lease.Lease) string {
+	if from.Holder.Parked {
+		return "took over the lease of a release that failed: " + from.Holder.String()
+	}
+	return "took over the expired lease of " + from.Holder.String()
 }
 
 func fence(ctx context.Context, in Input, h host.Host) (lease.Fence, error) {
@@ -169,8 +177,8 @@ func (r *run) queue(ctx context.Context, store lease.Store) (*lease.Hold, lease.
 
 // leave frees the lease when the release is over: its last stage is done or
 // found dead what it should end, or its barrier closed. A stage that found nothing to do in a release that was
-// over already, or was refused, frees what it took to look. Otherwise the lease
-// stays for the release's next job.
+// over already, or was refused, frees what it took to look, and one that failed
+// parks it. Otherwise the lease stays for the release's next job.
 func (r *run) leave(ctx context.Context, changed bool, err error) error {
 	over := exit.CodeOf(err) == exit.BarrierClosed || err == nil && r.over ||
 		// All is done that can be; what follows is a rollback or another release.
@@ -186,9 +194,24 @@ func (r *run) leave(ctx context.Context, changed bool, err error) error {
 		if err == nil && r.info.Name == LastStage {
 			r.letGo() // Another shard frees it; what this one still writes must not take it again.
 		}
+		if err != nil && r.whole() && !r.KeepLease {
+			return errors.Join(err, r.park(ctx, changed))
+		}
 		return err
 	}
 	return errors.Join(err, r.FreeLease(ctx))
+}
+
+// park ends the stay of a stage that failed, and of which no other job is at
+// work. The lease stays for the job that is run again, and does not keep a newer
+// release out. Where the release has changed no host, it needs no lease at all.
+func (r *run) park(ctx context.Context, changed bool) error {
+	if !changed && !r.lease.Entered() {
+		return r.FreeLease(ctx)
+	}
+	ctx, cancel := linger.Context(ctx, releaseTime)
+	defer cancel()
+	return r.lease.Park(ctx)
 }
 
 // last tells whether the last stage is over with this shard: every other one of

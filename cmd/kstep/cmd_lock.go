@@ -77,6 +77,8 @@ func (p *program) lockStatus(ctx context.Context, _ *stages.Session, store lease
 		}{!now.Free(), now.Token, now.Holder, now.Left.Milliseconds(), waiting})
 	}
 	switch {
+	case !now.Free() && now.Holder.Parked:
+		p.result("parked by %s, which failed: it may go on, and a newer release takes the lease; expires in %s", now.Holder, now.Left.Round(time.Second))
 	case !now.Free():
 		p.result("held by %s; expires in %s", now.Holder, now.Left.Round(time.Second))
 	case now.Token == 0 || now.Holder.Released:

@@ -42,7 +42,7 @@ func TestMessages_AFirstDeployThatFailsHasNoOldVersion(t *testing.T) {
 	w.deploy("v2")
 	w.behave("v3", hosttest.Behaviour{Exit: new(1)})
 	_, stderr = w.exits(exit.BarrierClosed, "deploy", "--image", w.image("v3"), "--version", "v3")
-	if !strings.Contains(stderr, "the old version keeps serving; correct the cause and deploy again") {
+	if !strings.Contains(stderr, "the old version keeps serving; correct the cause, and run the same command again") {
 		t.Errorf("it says\n%s", stderr)
 	}
 	w.serves("v2")

@@ -294,7 +294,7 @@ func TestTasks_OneThatTakesTooLongIsStopped(t *testing.T) {
 	w := newWorld(t)
 	w.task("migrate", "sleep 60", ", timeout: 3s")
 	_, stderr := w.exits(exit.Failed, w.deployArgs("v1")...)
-	if !strings.Contains(stderr, "task migrate was stopped after 300ms (exit status 143)") {
+	if !strings.Contains(stderr, "task migrate was stopped after 3s (exit status 143)") {
 		t.Errorf("the output does not tell why:\n%s", stderr)
 	}
 }

@@ -122,6 +122,9 @@ func (a Attempt) forget(ctx context.Context) error {
 	return nil
 }
 
+// First tells that nobody has opened the barrier again.
+func (a Attempt) First() bool { return a.number == 1 }
+
 // Closed tells whether the verdict was made, and against the release.
 func (a Attempt) Closed() bool { return a.Verdict != nil && !a.Verdict.Open }
 

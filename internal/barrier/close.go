@@ -12,9 +12,10 @@ import (
 // that waited for the barrier. It tells whether that changed anything. A rerun
 // of boot begins the next attempt.
 func Close(ctx context.Context, files host.Files, dir string, v state.Verdict) (bool, error) {
+	v.Open, v.Aborted = false, true
 	for {
 		now, err := Current(ctx, files, dir)
-		if err != nil || now.Closed() {
+		if err != nil || now.Closed() && now.Verdict.Aborted {
 			return false, err
 		}
 		if now.Verdict != nil {

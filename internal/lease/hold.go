@@ -47,6 +47,16 @@ func (h *Hold) Free(ctx context.Context, end bool) error {
 	return h.store.Release(ctx, h.lease)
 }
 
+// Park leaves the lease to the release's next job, or to a newer release.
+func (h *Hold) Park(ctx context.Context) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.lost != nil {
+		return nil
+	}
+	return h.store.Park(ctx, h.lease)
+}
+
 // Beat renews the lease until ctx ends or another release has it.
 func (h *Hold) Beat(ctx context.Context) error {
 	tick := time.NewTicker(max(h.ttl(), MinTTL) / 3)

@@ -34,6 +34,9 @@ type Holder struct {
 	TTL time.Duration `json:"ttlNs"`
 	// Released tells that the holder is done.
 	Released bool `json:"released,omitempty"`
+	// Parked tells that a stage of the release failed and nobody works for it: the
+	// release may go on, and a newer one does not wait for it.
+	Parked bool `json:"parked,omitempty"`
 	// Ended tells that the release as a whole is given up: it is being aborted,
 	// or was freed by force. Its jobs with a lower token must stop.
 	Ended bool `json:"ended,omitempty"`
@@ -66,6 +69,12 @@ type Lease struct {
 
 // Free tells whether another release may take over.
 func (l Lease) Free() bool { return !l.inUse() || l.Left <= 0 }
+
+// YieldsTo tells whether a release may take the lease although it is in use: it
+// is parked, and the release is a newer one.
+func (l Lease) YieldsTo(release string) bool {
+	return l.Holder.Parked && release > l.Holder.Release
+}
 
 func (l Lease) inUse() bool { return l.Token > 0 && !l.Holder.Released }
 
@@ -171,7 +180,7 @@ type Acquired struct {
 	Lease Lease
 	// Entered tells that the release had the lease already.
 	Entered bool
-	// Taken is the expired lease of another release that was taken over.
+	// Taken is the expired or parked lease of another release that was taken over.
 	Taken *Lease
 }
 
@@ -224,7 +233,7 @@ func (s Store) acquire(ctx context.Context, h Holder, c claim) (Acquired, error)
 			if now, err = s.aged(ctx, now); err != nil {
 				return Acquired{}, err
 			}
-			if !now.Free() {
+			if !now.Free() && !now.YieldsTo(h.Release) {
 				return Acquired{}, held(now)
 			}
 			taken = &now

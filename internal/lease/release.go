@@ -15,6 +15,16 @@ import (
 // the release that is at work takes a new number.
 func (s Store) Release(ctx context.Context, l Lease) error { return s.free(ctx, l, nil) }
 
+// Park marks the lease as one that nobody works under. Whoever goes on with the
+// release, or is still at work for it, takes the mark away with the next renewal.
+func (s Store) Park(ctx context.Context, l Lease) error {
+	l.Holder.Parked = true
+	if err := s.write(ctx, l.Token, l.Holder); err != nil {
+		return fmt.Errorf("park the lease: %w", err)
+	}
+	return nil
+}
+
 // End frees a lease for good: jobs of its release that are still at work stop.
 // by tells who did it.
 func (s Store) End(ctx context.Context, l Lease, by string) error {
@@ -66,7 +76,7 @@ func (s Store) Unheld(ctx context.Context, release string) error {
 		return err
 	}
 	now, err := s.Current(ctx)
-	if err != nil || now.Free() || now.Holder.Release == release {
+	if err != nil || now.Free() || now.YieldsTo(release) || now.Holder.Release == release {
 		return err
 	}
 	return held(now)

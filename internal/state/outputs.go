@@ -184,6 +184,8 @@ type Verdict struct {
 	Needed int       `json:"needed"`
 	Reason string    `json:"reason,omitempty"`
 	At     time.Time `json:"at"`
+	// Aborted tells that the release was given up, and not counted out.
+	Aborted bool `json:"aborted,omitempty"`
 }
 
 // BarrierTarget is the readiness of one role's new containers on one host.

@@ -76,7 +76,7 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 		stopOthers(ctx, in, boot)
 	}
 	err = exit.With(exit.BarrierClosed, errors.Join(closed, stopAll(ctx, in, boot)),
-		append(slices.Compact(g.hints), stages.OldVersion(g.books...)+"; correct the cause and deploy again")...)
+		append(slices.Compact(g.hints), stages.OldVersion(g.books...)+"; correct the cause, and run the same command again")...)
 	return stages.Result{Targets: records, Outputs: outputs, Changed: true}, err
 }
 
@@ -99,6 +99,9 @@ func (g *gate) wait(ctx context.Context, w *stages.Work) (state.BarrierTarget, e
 	w.Containers = booted.IDs()
 	if booted.Waiting {
 		return out, g.follow(ctx)
+	}
+	if err := g.revive(ctx, w, book, booted.IDs()); err != nil {
+		return out, err
 	}
 	how, err := g.judge(ctx, w, booted, &out)
 	if w.Target.Primary {

@@ -67,6 +67,11 @@ func newGate(ctx context.Context, in stages.Input, boot state.BootOutputs) (*gat
 	if g.attempt, err = barrier.Current(ctx, h.Files(), names.Verdict(in.Release)); err != nil {
 		return nil, err
 	}
+	if g.isRetry() {
+		if g.attempt, err = g.attempt.Again(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if made := g.attempt.Verdict; made != nil {
 		g.verdict = *made
 		close(g.settled)
