@@ -44,10 +44,10 @@ func TestPrune_TakesTheTagsOfOldVersionsOfTheSameImage(t *testing.T) {
 func TestPrune_DryRunShowsWhatWouldGoAndRemovesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	for _, version := range []string{"v1", "v2"} {
+	for _, version := range []string{"v1", "v2", "v3"} {
 		w.deploy(version)
 	}
-	w.configure("retain: 1\n")
+	w.configure("retain: 1\n") // The version before the live one stays all the same.
 	before := len(w.containers("vm1"))
 	stdout, _ := w.exits(exit.OK, "prune", "--dry-run")
 	if !strings.Contains(stdout, "shop-web-v1") || strings.Contains(stdout, "boot") {
@@ -130,5 +130,54 @@ func TestPrune_RemovesNoPathThatAContainerNames(t *testing.T) {
 		if _, err := os.Stat(file); err != nil {
 			t.Errorf("prune removed %q", file)
 		}
+	}
+}
+
+// TestPrune_KeepsTheVersionThatServedBefore goes by the order of service: the
+// containers of a version that was gone back to are older than those of the
+// version that was left.
+func TestPrune_KeepsTheVersionThatServedBefore(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		retain, before string   // Versions to deploy, and <V to go back to V.
+		last           string   // Is deployed then.
+		want           []string // The versions kept, with what is live.
+	}{
+		"after a rollback":                       {"retain: 2", "A B <A", "C", []string{"A", "C"}},
+		"after a rollback to the oldest of five": {"retain: 5", "A B C D E <A", "F", []string{"A", "C", "D", "E", "F"}},
+		"after an old commit":                    {"retain: 2", "A B A", "C", []string{"A", "C"}},
+		"with no room for it":                    {"retain: 1", "A B <A", "C", []string{"A", "C"}},
+		"with images that are too large":         {"retain: 5\nretain_size: 1", "A B <A", "C", []string{"A", "C"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.append(c.retain + "\n")
+			for _, word := range strings.Fields(c.before) {
+				w.forget()
+				if version, back := strings.CutPrefix(word, "<"); back {
+					w.exits(exit.OK, "rollback", version)
+				} else {
+					w.deploy(word)
+				}
+			}
+			w.forget()
+			w.deploy(c.last)
+			for host, role := range map[string]string{"vm1": "web", "vm3": "job"} {
+				var kept []string
+				for name := range w.containersOf(host) {
+					if version, own := strings.CutPrefix(name, "shop-"+role+"-"); own {
+						kept = append(kept, version)
+					}
+				}
+				slices.Sort(kept)
+				if !slices.Equal(kept, c.want) {
+					t.Errorf("%s keeps %v, want %v", host, kept, c.want)
+				}
+			}
+			w.forget()
+			w.exits(exit.OK, "rollback")
+			w.serves("A")
+		})
 	}
 }

@@ -45,6 +45,9 @@ type Release struct {
 	Tag   string    `json:"tag"`
 	By    string    `json:"by,omitempty"`
 	At    time.Time `json:"at"`
+	// GoesBack is true for a rollback. Older versions of kstep did not record it:
+	// their rollbacks count as deploys.
+	GoesBack bool `json:"goesBack,omitempty"`
 	// Live are the containers that this release put into service, by role and
 	// in the order of their numbers.
 	Live map[string][]string `json:"live,omitempty"`
@@ -167,6 +170,7 @@ func (l *Ledger) Note(r Release) bool {
 	}
 	have := l.Releases[i]
 	r.At, r.By, r.Tasks = have.At, have.By, have.Tasks
+	r.GoesBack = r.GoesBack || have.GoesBack
 	r.Replaced = maps.Clone(have.Replaced)
 	maps.DeleteFunc(r.Replaced, func(role string, _ Replaced) bool { return len(r.Live[role]) > 0 }) // It serves again.
 	if len(r.Roles) == 0 {
@@ -178,7 +182,7 @@ func (l *Ledger) Note(r Release) bool {
 	}
 	maps.Copy(merged, r.Live)
 	r.Live = merged
-	if r.Version == have.Version && r.Image == have.Image && r.Tag == have.Tag && maps.Equal(r.Roles, have.Roles) &&
+	if r.Version == have.Version && r.Image == have.Image && r.Tag == have.Tag && r.GoesBack == have.GoesBack && maps.Equal(r.Roles, have.Roles) &&
 		len(r.Replaced) == len(have.Replaced) &&
 		maps.EqualFunc(have.Live, merged, slices.Equal) {
 		return false
