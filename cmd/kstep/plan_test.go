@@ -157,15 +157,15 @@ func TestPlan_TellsWhatADeployThenDoes(t *testing.T) {
 		}
 	}
 	for name, prepare := range map[string]func(*world) []string{
-		"nothing was deployed":              func(w *world) []string { return []string{"--image", w.image("v1"), "--version", "v1"} },
-		"a second version":                  secondAs(""),
+		"nothing was deployed": func(w *world) []string { return []string{"--image", w.image("v1"), "--version", "v1"} },
+		"a second version":     secondAs(""),
 		"a version that nothing is kept of": func(w *world) []string {
 			w.deploy("v0")
 			return secondAs("retain: 1\n")(w)
 		},
-		"all is done":                       again(func(*world) {}),
-		"only the environment changed":      again(func(w *world) { w.append("env: {clear: {LEVEL: high}}\n") }),
-		"only a command changed":            again(func(w *world) { w.replace("work hard", "work harder") }),
+		"all is done":                  again(func(*world) {}),
+		"only the environment changed": again(func(w *world) { w.append("env: {clear: {LEVEL: high}}\n") }),
+		"only a command changed":       again(func(w *world) { w.replace("work hard", "work harder") }),
 		"a role left a host": again(func(w *world) {
 			w.replace("  job:\n    hosts: [vm3]", "  cron:\n    hosts: [vm3]")
 		}),

@@ -8,6 +8,7 @@ import (
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/ledger"
 	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/short"
 	"github.com/kstep/kstep/stages"
 )
 
@@ -107,7 +108,7 @@ func Decide(t plan.Target, release string, booted []string, seen stages.Seen) Wa
 	serves := w.Moved || replaced || (!t.Proxied && len(w.Down) > 0)
 	if len(before) > 0 && len(w.Keep) == 0 && serves && !w.Complete {
 		w.Stuck = exit.With(exit.Failed,
-			fmt.Errorf("the container %s, which served before, is gone: what runs now is left serving", plan.Short(before[0])),
+			fmt.Errorf("the container %s, which served before, is gone: what runs now is left serving", short.Of(before[0])),
 			"go back with kstep rollback VERSION, or deploy again")
 	}
 	return w
