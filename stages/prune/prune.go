@@ -7,13 +7,16 @@ package prune
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/ledger"
 	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/report"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
 )
@@ -148,15 +151,41 @@ func images(ctx context.Context, in stages.Input, w *stages.Work, todo todo, out
 			return err
 		}
 	}
-	dangling, err := w.Host.Engine().PruneDangling(ctx, map[string]string{engine.LabelService: in.Config.Service})
-	if err != nil {
-		return err
-	}
-	for _, id := range dangling {
+	removedIDs, err := dangling(ctx, in, w)
+	for _, id := range removedIDs {
 		out.Images = append(out.Images, id)
 		w.Made(removing("dangling image", id))
 	}
-	return nil
+	return err
+}
+
+// An engine prunes images once at a time: while another deploy or a cron job
+// does, it refuses. That takes seconds at most, unless it has much to remove.
+const (
+	pruneTries = 10
+	prunePause = 200 * time.Millisecond
+)
+
+// dangling removes the service's images that have no name any more. They are only
+// room on the disk: if the engine goes on with another prune, they stay for the
+// next one.
+func dangling(ctx context.Context, in stages.Input, w *stages.Work) ([]string, error) {
+	for try := 1; ; try++ {
+		removed, err := w.Host.Engine().PruneDangling(ctx, map[string]string{engine.LabelService: in.Config.Service})
+		if !errors.Is(err, engine.ErrConflict) {
+			return removed, err
+		}
+		if try == pruneTries {
+			in.Report.Emit(report.Event{Kind: report.Notice, Host: w.Target.Host, Message: fmt.Sprintf(
+				"images without a name stay on %s until the next prune: its engine is busy with another one", w.Target.Host)})
+			return nil, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(prunePause):
+		}
+	}
 }
 
 // forget takes releases out of the ledger, and tells whether any was in it.
