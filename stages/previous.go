@@ -53,7 +53,7 @@ func served(targets []plan.Target, found map[string]Sight) []ledger.Version {
 	for _, t := range targets {
 		for _, r := range found[t.Key()].Book.Releases {
 			if len(r.Live[t.Role.Name]) > 0 {
-				r.GoesBack = r.GoesBack || releases[r.ID].GoesBack
+				r.Left = slices.Concat(r.Left, releases[r.ID].Left)
 				releases[r.ID] = r
 			}
 		}

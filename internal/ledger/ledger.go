@@ -48,6 +48,9 @@ type Release struct {
 	// GoesBack is true for a rollback. Older versions of kstep did not record it:
 	// their rollbacks count as deploys.
 	GoesBack bool `json:"goesBack,omitempty"`
+	// Left are the versions that a rollback left or went past. They are recorded,
+	// because older releases may be forgotten.
+	Left []string `json:"left,omitempty"`
 	// Live are the containers that this release put into service, by role and
 	// in the order of their numbers.
 	Live map[string][]string `json:"live,omitempty"`
@@ -159,6 +162,7 @@ func (l Ledger) Served(version, role string) []string {
 func (l *Ledger) Note(r Release) bool {
 	i := slices.IndexFunc(l.Releases, func(have Release) bool { return have.ID == r.ID })
 	if i < 0 {
+		r.Left = l.leaves(r)
 		l.Releases = append(l.Releases, r)
 		slices.SortFunc(l.Releases, func(a, b Release) int {
 			if a.ID < b.ID {
@@ -170,7 +174,10 @@ func (l *Ledger) Note(r Release) bool {
 	}
 	have := l.Releases[i]
 	r.At, r.By, r.Tasks = have.At, have.By, have.Tasks
-	r.GoesBack = r.GoesBack || have.GoesBack
+	r.Left = have.Left
+	if r.GoesBack = r.GoesBack || have.GoesBack; !have.GoesBack {
+		r.Left = l.leaves(r)
+	}
 	r.Replaced = maps.Clone(have.Replaced)
 	maps.DeleteFunc(r.Replaced, func(role string, _ Replaced) bool { return len(r.Live[role]) > 0 }) // It serves again.
 	if len(r.Roles) == 0 {

@@ -26,18 +26,31 @@ func (l Ledger) Versions(role string) []Version {
 func VersionsOf(served []Release) []Version {
 	var all []Version // The latest last.
 	for _, r := range served {
-		at := slices.IndexFunc(all, func(v Version) bool { return v.Name == r.Version })
-		// A rollback to a version that was rolled back itself is a way forward.
-		if at >= 0 && r.GoesBack && !all[at].RolledBack {
-			for later := range all[at+1:] {
-				all[at+1+later].RolledBack = true
-			}
+		for i := range all {
+			all[i].RolledBack = all[i].RolledBack || slices.Contains(r.Left, all[i].Name)
 		}
-		if at >= 0 {
-			all = slices.Delete(all, at, at+1)
-		}
+		all = slices.DeleteFunc(all, func(v Version) bool { return v.Name == r.Version })
 		all = append(all, Version{Name: r.Version, Release: r.ID})
 	}
 	slices.Reverse(all)
 	return all
+}
+
+// leaves are the versions that served after the one that a rollback goes back to.
+// One to a version that was rolled back itself is a way forward, and leaves none.
+func (l Ledger) leaves(r Release) []string {
+	if !r.GoesBack {
+		return nil
+	}
+	before := Ledger{Releases: slices.DeleteFunc(slices.Clone(l.Releases), func(have Release) bool { return have.ID >= r.ID })}
+	versions := before.Versions("")
+	at := slices.IndexFunc(versions, func(v Version) bool { return v.Name == r.Version })
+	if at < 0 || versions[at].RolledBack {
+		return nil
+	}
+	var names []string
+	for _, v := range versions[:at] {
+		names = append(names, v.Name)
+	}
+	return names
 }

@@ -68,10 +68,21 @@ func TestVersions_CountEachRoleByItself(t *testing.T) {
 	}
 }
 
+func TestVersions_AreTheSameWhenOlderReleasesAreForgotten(t *testing.T) {
+	t.Parallel()
+	l := story("A B <A C <B D") // B was rolled back, and is no more.
+	l.Releases = slices.DeleteFunc(l.Releases, func(r Release) bool { return r.Version == "A" })
+	for _, v := range l.Versions("") {
+		if v.RolledBack {
+			t.Errorf("%s was rolled back, as the releases that are left have it", v.Name)
+		}
+	}
+}
+
 func TestNote_KeepsThatTheReleaseIsARollback(t *testing.T) {
 	t.Parallel()
 	l := story("A B <A")
-	if l.Note(Release{ID: "R02", Version: "A"}) || !l.Releases[2].GoesBack {
+	if l.Note(Release{ID: "R02", Version: "A"}) || !l.Releases[2].GoesBack || !slices.Equal(l.Releases[2].Left, []string{"B"}) {
 		t.Errorf("got %+v, want it unchanged", l.Releases[2])
 	}
 }
