@@ -127,6 +127,18 @@ func TestPrune_GivesNoPlaceToReleasesThatNeverServed(t *testing.T) {
 	w.serves("v1")
 }
 
+func (w *world) releasesReport() releasesReport {
+	w.t.Helper()
+	stdout, _ := w.exits(exit.OK, "releases", "--output", "json")
+	_, rest, _ := strings.Cut(stdout, `{"service"`) // After the events.
+	line, _, _ := strings.Cut(rest, "\n")
+	var report releasesReport
+	if err := json.Unmarshal([]byte(`{"service"`+line), &report); err != nil {
+		w.t.Fatal(err)
+	}
+	return report
+}
+
 // TestRollback_IsToldByOneRule: the end of a deploy, releases, status and rollback
 // agree on where a rollback goes.
 func TestRollback_IsToldByOneRule(t *testing.T) {
@@ -141,12 +153,8 @@ func TestRollback_IsToldByOneRule(t *testing.T) {
 		if status := w.statusReport(); status.Rollback != want {
 			t.Errorf("status says %q, want %q", status.Rollback, want)
 		}
-		stdout, _ := w.exits(exit.OK, "releases", "--output", "json")
-		_, rest, _ := strings.Cut(stdout, `{"service"`) // After the events.
-		line, _, _ := strings.Cut(rest, "\n")
-		var releases releasesReport
-		if err := json.Unmarshal([]byte(`{"service"`+line), &releases); err != nil || releases.Rollback != want {
-			t.Errorf("releases says %q (%v), want %q", releases.Rollback, err, want)
+		if releases := w.releasesReport(); releases.Rollback != want {
+			t.Errorf("releases says %q, want %q", releases.Rollback, want)
 		}
 	}
 	deploy := func(version string) string {
