@@ -78,7 +78,7 @@ func (b *broken) lookAt(h *rig.Host) []string {
 var (
 	releaseID   = regexp.MustCompile(`\b[0-9A-HJKMNP-TV-Z]{26}\b`)
 	shortDigest = regexp.MustCompile(`-[0-9a-f]{8}\b`)
-	styleSheet  = regexp.MustCompile(`app-v[12]\.css`)
+	styleSheet  = regexp.MustCompile(`app-v[123]\.css`)
 	routeMark   = regexp.MustCompile(`("X-Kstep-Route": )"[0-9a-f]{12}"`) // It stands for containers.
 )
 

@@ -136,7 +136,7 @@ func newBroken(t *testing.T, s settings) *broken {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, version := range []string{"v1", "v2"} {
+	for _, version := range []string{"v1", "v2", "v3"} {
 		b.commit(s.version(version, ""))
 		b.must("build")
 		b.must("push")
@@ -146,7 +146,8 @@ func newBroken(t *testing.T, s settings) *broken {
 	for _, stage := range brokenStages() {
 		b.rows = append(b.rows, &faultRow{Traffic: cmp.Or(s.switchTo, "routes"), Stage: stage, Tried: map[string]int{}})
 	}
-	b.release("") // From here on each release leaves the same.
+	b.release("")
+	b.release("") // From here on each release leaves the same: the one before it stays.
 	var err error
 	if b.load, err = b.rig.StartTraffic(t.Context(), rig.Load{
 		Pace: 40 * time.Millisecond, Slow: 1, SlowFor: 200 * time.Millisecond, For: time.Hour, Limit: 5_000_000,
@@ -164,7 +165,7 @@ func (b *broken) release(fault string) rig.Snapshot {
 	b.count++
 	b.hit, b.said = nil, strings.Builder{}
 	b.kind, _, _ = strings.Cut(fault, ":")
-	b.must("push", "--image", b.images[b.count%2], "--version", b.name(b.count))
+	b.must("push", "--image", b.images[b.count%len(b.images)], "--version", b.name(b.count))
 	for _, stage := range allStages()[2:] {
 		if at := slices.Index(brokenStages(), stage); at >= 0 && fault != "" {
 			b.disturb(b.rows[at], fault)

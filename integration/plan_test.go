@@ -35,7 +35,7 @@ func TestPlan_IsCarriedOutUnlessSomebodyElseDeployed(t *testing.T) {
 	s.extra = "env: {clear: {LEVEL: high}}\n"
 	v2 := w.commit(s.version("v2", ""))
 	first := w.planned(2, "--out", file)
-	for _, want := range []string{"~ LEVEL", "+ create shop-web-" + v2[:12], "~ move traffic to shop-web-" + v2[:12], "- stop shop-web-"} {
+	for _, want := range []string{"~ LEVEL", "+ create shop-web-" + v2[:7], "~ move traffic to shop-web-" + v2[:7], "- stop shop-web-"} {
 		if !strings.Contains(first, want) {
 			t.Errorf("plan of v2 does not tell %q", want)
 		}

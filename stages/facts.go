@@ -11,7 +11,7 @@ import (
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/envfile"
 	"github.com/kstep/kstep/internal/ledger"
-	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/short"
 )
 
 // The facts of a target that are not about one container.
@@ -49,7 +49,7 @@ func observed(ctx context.Context, in Input, w *Work) (map[string]string, error)
 	return facts, err
 }
 
-func containerFact(c engine.Container) string { return "container " + plan.Short(c.ID) }
+func containerFact(c engine.Container) string { return "container " + short.Of(c.ID) }
 
 // condition is what counts of a container: its name and whether it works. What
 // it was made from never changes.
@@ -67,7 +67,7 @@ func takers(release string, live []engine.Container) string {
 	for _, c := range live {
 		name := "this release"
 		if c.Labels[engine.LabelRelease] != release {
-			name = fmt.Sprintf("version %s (%s)", c.Labels[engine.LabelVersion], plan.Short(c.ID))
+			name = fmt.Sprintf("version %s (%s)", c.Labels[engine.LabelVersion], short.Of(c.ID))
 		}
 		names = append(names, name)
 	}

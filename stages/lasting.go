@@ -12,6 +12,7 @@ import (
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/ready"
 	"github.com/kstep/kstep/internal/report"
+	"github.com/kstep/kstep/internal/short"
 )
 
 // Lasting inspects containers that are in service, all at once, and returns how
@@ -40,7 +41,7 @@ func Lasting(ctx context.Context, in Input, w *Work, ids []string, before map[st
 func lasts(ctx context.Context, in Input, w *Work, id string, limit int) (restarts int, err error) {
 	c, err := w.Host.Engine().Inspect(ctx, id)
 	if errors.Is(err, engine.ErrNotFound) {
-		return 0, exit.With(exit.Failed, fmt.Errorf("container %.12s was removed after it was put into service", id))
+		return 0, exit.With(exit.Failed, fmt.Errorf("container %s was removed after it was put into service", short.Of(id)))
 	}
 	if err != nil {
 		return 0, err

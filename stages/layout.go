@@ -70,13 +70,6 @@ func (e earlier) targets() []plan.Target {
 	return all
 }
 
-// WithEarlier adds to the input's targets the roles that served on their hosts and
-// are not configured there any more. They come last.
-func WithEarlier(ctx context.Context, in Input) Input {
-	in.Targets = lookEarlier(ctx, in).targets()
-	return in
-}
-
 // layout are the targets that a version has when it serves again: the roles that
 // it had, where a host's ledger says which.
 func (e earlier) layout(version string) []plan.Target {

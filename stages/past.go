@@ -22,6 +22,9 @@ type Past struct {
 	Release string
 	At      time.Time
 	By      string
+	// RolledBack is true if a rollback left the version, or went past it, and it
+	// has not served since.
+	RolledBack bool
 	// Live are the targets on which it serves now, by key.
 	Live []string
 	// Ready are the targets whose own container of it was retained, with its
@@ -85,26 +88,48 @@ func Look(ctx context.Context, in Input) ([]state.Target, map[string]Sight, erro
 	})
 }
 
+// View is what all targets of an input are like, and after them those of roles
+// that served on their hosts and are not configured there any more.
+type View struct {
+	Targets []plan.Target
+	Records []state.Target
+	Found   map[string]Sight // By target key.
+
+	before earlier
+}
+
+// LookAll observes the input's targets and the roles that left. A view is
+// returned also with an error.
+func LookAll(ctx context.Context, in Input) (View, error) {
+	v := View{before: lookEarlier(ctx, in)}
+	v.Targets = v.before.targets()
+	in.Targets = v.Targets
+	var err error
+	v.Records, v.Found, err = Look(ctx, in)
+	return v, err
+}
+
 // History is what the targets can go back to, the latest in service first.
 func History(ctx context.Context, in Input) ([]Past, error) {
-	before := lookEarlier(ctx, in)
-	wide := in
-	wide.Targets = before.targets()
-	_, found, err := Look(ctx, wide)
+	v, err := LookAll(ctx, in)
 	if err != nil {
 		return nil, err
 	}
-	versions := map[string]bool{}
-	for _, t := range wide.Targets {
-		for version := range found[t.Key()].past {
-			versions[version] = true
-		}
-	}
+	return v.Past(), nil
+}
+
+// Past are the versions that the targets in view can go back to, the latest in
+// service first.
+func (v View) Past() []Past {
+	found := v.Found
 	var all []Past
-	for version := range versions {
-		p := Past{Version: version, Missing: map[string]string{}, Targets: before.layout(version)}
+	for _, version := range served(v.Targets, found) {
+		p := Past{
+			Version: version.Name, RolledBack: version.RolledBack,
+			Missing: map[string]string{}, Targets: v.before.layout(version.Name),
+		}
 		for _, t := range p.Targets {
-			if one, known := found[t.Key()].past[version]; known {
+			if one, known := found[t.Key()].past[version.Name]; known {
 				p.add(t.Host, t.Key(), one)
 			} else {
 				p.Missing[t.Key()] = "it has never served there, or was forgotten"
@@ -112,8 +137,7 @@ func History(ctx context.Context, in Input) ([]Past, error) {
 		}
 		all = append(all, p)
 	}
-	slices.SortFunc(all, func(a, b Past) int { return cmp.Compare(b.Release, a.Release) })
-	return all, nil
+	return all
 }
 
 func (p *Past) add(host, key string, one trace) {

@@ -31,6 +31,7 @@ func (r *run) rebuild(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	push.GoesBack = entry.GoesBack
 	files, reads := []*state.File{r.found(in, LastHostless, push)}, [][]string{nil}
 	ahead, _, err := look(ctx, in)
 	if err != nil {

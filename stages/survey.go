@@ -11,6 +11,7 @@ import (
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/host"
 	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/short"
 )
 
 // survey is what a session has found out about the machines behind its host
@@ -104,7 +105,7 @@ func (s *survey) identify(ctx context.Context, cfg *config.Config, h host.Host) 
 }
 
 func oneMachine(cfg *config.Config, one, other string, id host.Identity) error {
-	return cfg.OneMachine(config.Twins{One: one, Other: other, Why: fmt.Sprintf("both lead to the engine %s on %s", plan.Short(id.Engine), id.Name)})
+	return cfg.OneMachine(config.Twins{One: one, Other: other, Why: fmt.Sprintf("both lead to the engine %s on %s", short.Of(id.Engine), id.Name)})
 }
 
 // refused is why the entry must not be touched, if it was found to be another

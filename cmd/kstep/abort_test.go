@@ -276,7 +276,8 @@ func (w *world) aborted(version string, command ...string) (complete bool) {
 	if code != exit.OK {
 		w.t.Fatalf("kstep %s: exit code %d\n%s%s", strings.Join(command, " "), code, stdout, stderr)
 	}
-	if complete = strings.Contains(stderr, "is complete"); complete {
+	complete = strings.Contains(stderr, "is complete") || strings.Contains(stderr, "no release is under way")
+	if complete {
 		w.serves(version)
 	}
 	return complete

@@ -9,6 +9,7 @@ import (
 	"github.com/kstep/kstep/internal/accessory"
 	"github.com/kstep/kstep/internal/config"
 	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/short"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
 )
@@ -87,6 +88,6 @@ func tellKept(w *stages.Work, kept accessory.Kept) {
 		w.Say("%s stays", folder)
 	}
 	for _, volume := range kept.Volumes {
-		w.Say("volume %s stays", plan.Short(volume))
+		w.Say("volume %s stays", short.Of(volume))
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/ledger"
 	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/short"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
 )
@@ -211,7 +212,7 @@ func (p *program) appImages(ctx context.Context, s *stages.Session) error {
 	}
 	t := p.table("HOST", "IMAGE", "ID", "SIZE", "CREATED (UTC)", "CONTAINERS OF")
 	for _, i := range all {
-		t.row(i.Host, i.Image, plan.Short(strings.TrimPrefix(i.ID, "sha256:")), fmt.Sprintf("%.1f MB", float64(i.Size)/1e6),
+		t.row(i.Host, i.Image, short.Of(strings.TrimPrefix(i.ID, "sha256:")), fmt.Sprintf("%.1f MB", float64(i.Size)/1e6),
 			dated(i.Created), strings.Join(i.Roles, ", "))
 	}
 	return errors.Join(err, t.end())

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kstep/kstep/internal/audit"
 	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/short"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
 )
@@ -64,7 +65,7 @@ func (p *program) printAudit(all []audit.Entry) error {
 		if e.Error != "" {
 			what, _, _ = strings.Cut(e.Error, "\n")
 		}
-		t.row(e.At.UTC().Format(time.DateTime), e.Host, e.Command, strings.Join(e.Roles, ","), brief(e.Version), e.By, e.Status, inRow(brief(what)))
+		t.row(e.At.UTC().Format(time.DateTime), e.Host, e.Command, strings.Join(e.Roles, ","), short.In(e.Version), e.By, e.Status, inRow(short.In(what)))
 	}
 	return t.end()
 }

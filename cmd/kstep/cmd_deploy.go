@@ -84,7 +84,7 @@ func runChain(ctx context.Context, s *stages.Session) (err error) {
 	if err == nil {
 		s.Report.Emit(report.Event{Time: time.Now().UTC(), Kind: report.Notice, Message: fmt.Sprintf(
 			"%s is live on %s after %s; %s", hook.ServiceVersion(s.Config.Service, s.Version),
-			strings.Join(s.Result(nil).Hosts, ", "), time.Since(began).Round(100*time.Millisecond), wayBack(s))})
+			strings.Join(s.Result(nil).Hosts, ", "), time.Since(began).Round(100*time.Millisecond), wayBack(ctx, s))})
 	}
 	return err
 }

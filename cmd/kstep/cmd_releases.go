@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,7 +9,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 
-	"github.com/kstep/kstep/internal/state"
+	"github.com/kstep/kstep/internal/short"
 	"github.com/kstep/kstep/stages"
 )
 
@@ -22,9 +21,12 @@ func configureReleases(p *program, app *kingpin.Application, actions map[string]
 
 // releasesReport is `kstep releases --output json`.
 type releasesReport struct {
-	Service     string          `json:"service"`
-	Destination string          `json:"destination,omitempty"`
-	Releases    []releaseStatus `json:"releases"`
+	Service     string `json:"service"`
+	Destination string `json:"destination,omitempty"`
+	// Rollback is the version that a rollback without a version goes to; absent
+	// if none is ready everywhere.
+	Rollback string          `json:"rollback,omitempty"`
+	Releases []releaseStatus `json:"releases"`
 }
 
 type releaseStatus struct {
@@ -37,6 +39,9 @@ type releaseStatus struct {
 	Live    []string          `json:"live"`
 	Ready   []string          `json:"ready"`
 	Missing map[string]string `json:"missing,omitempty"`
+	// RolledBack is true if a rollback left the version or went past it: only a
+	// rollback that names it goes there.
+	RolledBack bool `json:"rolledBack,omitempty"`
 }
 
 func (p *program) releases(ctx context.Context, s *stages.Session) error {
@@ -44,19 +49,21 @@ func (p *program) releases(ctx context.Context, s *stages.Session) error {
 	if err != nil {
 		return err
 	}
+	to, _, _ := stages.Previous(past)
 	if p.global.output == "json" {
-		sum := releasesReport{Service: s.Config.Service, Destination: s.Config.Destination, Releases: []releaseStatus{}}
+		sum := releasesReport{Rollback: to.Version, Service: s.Config.Service, Destination: s.Config.Destination, Releases: []releaseStatus{}}
 		for _, one := range past {
 			sum.Releases = append(sum.Releases, releaseStatus{
 				Version: one.Version, Release: one.Release, At: one.At, By: one.By,
 				Live: slices.Concat([]string{}, one.Live), Ready: slices.Concat([]string{}, one.Ready), Missing: one.Missing,
+				RolledBack: one.RolledBack,
 			})
 		}
 		return p.encode(sum)
 	}
 	t := p.table("VERSION", "SERVED (UTC)", "BY", "LIVE", "ROLLBACK")
 	for _, one := range past {
-		t.row(one.Version, dated(one.At), one.By, share(one.Live, len(one.Targets)), readiness(one, len(one.Targets)))
+		t.row(one.Version, dated(one.At), one.By, share(one.Live, len(one.Targets)), readiness(one, to.Version))
 	}
 	return t.end()
 }
@@ -69,38 +76,52 @@ func share(targets []string, all int) string {
 	return fmt.Sprintf("%d of %d", len(targets), all)
 }
 
-func readiness(p stages.Past, all int) string {
+// readiness says whether a rollback to the version is ready; next is the version
+// that a rollback without a version goes to.
+func readiness(p stages.Past, next string) string {
+	all := len(p.Targets)
+	text := fmt.Sprintf("%s: %s", share(p.Ready, all), p.Why())
 	switch {
 	case len(p.Live) == all:
 		return "-"
 	case p.Everywhere():
-		return "ready"
+		text = "ready"
 	case len(p.Ready) == 0:
-		return "no: " + p.Why()
+		text = "no: " + p.Why()
 	}
-	return fmt.Sprintf("%s: %s", share(p.Ready, all), p.Why())
+	switch {
+	case p.Version == next:
+		text += "; kstep rollback goes here"
+	case p.RolledBack:
+		text += "; was rolled back"
+	}
+	return text
 }
 
-// wayBack tells after a deploy whether a rollback is ready, by what prune left.
-func wayBack(s *stages.Session) string {
-	at := slices.IndexFunc(s.Done, func(f *state.File) bool { return f.Stage == stages.LastStage })
-	var pruned state.PruneOutputs
-	if at < 0 || json.Unmarshal(s.Done[at].Outputs, &pruned) != nil {
-		return "no rollback is ready"
+// wayBack tells after a deploy what a rollback would do.
+func wayBack(ctx context.Context, s *stages.Session) string {
+	_, past, err := history(ctx, s)
+	if err != nil {
+		return "kstep releases shows whether a rollback is ready: the hosts could not be observed now"
 	}
-	ready := map[string]int{}
-	for _, host := range pruned.Hosts {
-		if host.Previous != "" {
-			ready[host.Previous]++
-		}
-	}
+	to, passed, ok := stages.Previous(past)
 	var parts []string
-	for version, hosts := range ready {
-		parts = append(parts, fmt.Sprintf("a rollback to %s is ready on %d of %d hosts", version, hosts, len(pruned.Hosts)))
+	if ok {
+		parts = append(parts, fmt.Sprintf("a rollback to %s is ready on %s", short.Of(to.Version), targetsReady(to)))
+	}
+	if len(passed) > 0 {
+		parts = append(parts, fmt.Sprintf("%s, which served later, is ready on %s (%s)", short.Of(passed[0].Version), targetsReady(passed[0]), passed[0].Why()))
+		if !ok {
+			parts[0] = fmt.Sprintf("no rollback is ready: %s is ready on %s (%s)", short.Of(passed[0].Version), targetsReady(passed[0]), passed[0].Why())
+		}
 	}
 	if len(parts) == 0 {
 		return "there is no earlier version to roll back to"
 	}
-	slices.Sort(parts)
-	return strings.Join(parts, ", ")
+	return strings.Join(parts, "; ")
+}
+
+// targetsReady counts roles on hosts.
+func targetsReady(p stages.Past) string {
+	return fmt.Sprintf("%d of %s", len(p.Ready), counted(len(p.Targets), "target"))
 }

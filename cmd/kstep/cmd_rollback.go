@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -21,7 +20,7 @@ import (
 func configureRollback(p *program, app *kingpin.Application, actions map[string]action) {
 	cmd := app.Command("rollback", "Go back to a version that served before: its own containers start again, as they were.")
 	flags := &stageFlags{again: true, goesBack: true}
-	cmd.Arg("version", "The version to go back to; default: the latest before this one that all hosts are ready for (kstep releases).").StringVar(&flags.version)
+	cmd.Arg("version", "The version to go back to, or the beginning of its name; default: the latest before this one that was not rolled back and that all hosts are ready for (kstep releases).").StringVar(&flags.version)
 	fresh := cmd.Flag("fresh", "Make new containers of the version's image, with the configuration of now.").Bool()
 	actions["rollback"] = func(ctx context.Context) error {
 		return p.deploy(ctx, "rollback", flags, func(ctx context.Context, s *stages.Session) error {
@@ -37,16 +36,20 @@ func choose(ctx context.Context, s *stages.Session, version string, fresh bool) 
 		return err
 	}
 	under, begun, goesOn := s.Unfinished(ctx)
-	goesOn = goesOn && begun.Retained != fresh && (version == "" || version == under)
+	goesOn = goesOn && begun.Retained != fresh && strings.HasPrefix(under, version)
 	if goesOn {
 		version = under
 	}
-	to, err := pick(past, version, fresh, goesOn)
+	to, passed, err := pick(past, version, fresh, goesOn)
 	if err != nil {
 		return err
 	}
 	if goesOn {
 		s.Report.Emit(report.Event{Time: time.Now().UTC(), Kind: report.Notice, Message: "going on with the rollback to " + version + " that did not come to its end"})
+	}
+	for _, p := range passed {
+		s.Report.Emit(report.Event{Time: time.Now().UTC(), Kind: report.Notice, Message: fmt.Sprintf(
+			"version %s served later than %s, but is not ready: %s", p.Version, to.Version, p.Why())})
 	}
 	s.Resolve = func(context.Context) (string, state.Source, error) { return to.Version, state.Source{}, nil }
 	if fresh {
@@ -77,38 +80,74 @@ func history(ctx context.Context, s *stages.Session) (stages.Input, []stages.Pas
 	return in, past, err
 }
 
-// pick is the version that was asked for, or else the latest that does not
-// serve now and could. A fresh one needs nothing on the hosts, and one that was
-// begun was found ready then.
-func pick(past []stages.Past, version string, fresh, begun bool) (stages.Past, error) {
-	at := slices.IndexFunc(past, func(p stages.Past) bool {
-		if version != "" {
-			return p.Version == version
+// pick is the version that was named, by its beginning if that is enough, or else
+// the one that stages.Previous goes to. A fresh one needs nothing on the
+// hosts, and one that was begun was found ready then.
+func pick(past []stages.Past, version string, fresh, begun bool) (to stages.Past, passed []stages.Past, err error) {
+	if version == "" {
+		ok := false
+		if to, passed, ok = stages.Previous(past); fresh {
+			passed = nil
+			to, ok = stages.PreviousFresh(past)
 		}
-		return len(p.Live) == 0 && (fresh || p.Everywhere())
-	})
-	if at < 0 && version != "" && fresh {
-		return stages.Past{Version: version}, nil
-	}
-	if at < 0 {
-		what := "no earlier version is ready on all hosts"
-		if version != "" {
-			what = "no host knows version " + version
+		if !ok {
+			return to, nil, cannotGoBack(past, "no earlier version is ready on all hosts", passed...)
 		}
-		return stages.Past{}, exit.With(exit.Failed, fmt.Errorf("cannot go back: %s", what), ways(past)...)
+		return to, passed, nil
 	}
-	if to := past[at]; fresh || begun || to.Everywhere() {
-		return to, nil
+	to, err = named(past, version)
+	switch {
+	case err != nil:
+		return to, nil, err
+	case to.Version == "" && fresh:
+		return stages.Past{Version: version}, nil, nil
+	case to.Version == "":
+		return to, nil, cannotGoBack(past, "no host knows version "+version)
+	case fresh || begun || to.Everywhere():
+		return to, nil, nil
 	}
-	return stages.Past{}, exit.With(exit.Failed, fmt.Errorf("cannot go back to %s: %s", version, past[at].Why()), ways(past)...)
+	return to, nil, exit.With(exit.Failed, fmt.Errorf("cannot go back to %s: %s", to.Version, to.Why()), ways(past)...)
+}
+
+// named finds a version by its name, or by a beginning of it that no other
+// version has. Without one it returns nothing.
+func named(past []stages.Past, version string) (stages.Past, error) {
+	var found []stages.Past
+	var names []string
+	for _, p := range past {
+		if p.Version == version {
+			return p, nil
+		}
+		if strings.HasPrefix(p.Version, version) {
+			found, names = append(found, p), append(names, p.Version)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return stages.Past{}, nil
+	case 1:
+		return found[0], nil
+	}
+	return stages.Past{}, exit.With(exit.Usage, fmt.Errorf("several versions begin with %s: %s", version, strings.Join(names, ", ")),
+		"name more of the version's characters")
+}
+
+func cannotGoBack(past []stages.Past, why string, passed ...stages.Past) error {
+	for _, p := range passed {
+		why += fmt.Sprintf("; %s: %s", p.Version, p.Why())
+	}
+	return exit.With(exit.Failed, fmt.Errorf("cannot go back: %s", why), ways(past)...)
 }
 
 // ways tells what can be done instead.
 func ways(past []stages.Past) []string {
 	hints := []string{"kstep rollback --fresh VERSION makes new containers, while the registry has the image"}
+	if to, _, ok := stages.Previous(past); ok {
+		return append([]string{"ready on all hosts: kstep rollback " + to.Version}, hints...)
+	}
 	for _, p := range past {
 		if p.Everywhere() && len(p.Live) == 0 {
-			return append([]string{"ready on all hosts: kstep rollback " + p.Version}, hints...)
+			return append([]string{fmt.Sprintf("ready on all hosts, but it was rolled back: kstep rollback %s", p.Version)}, hints...)
 		}
 	}
 	return append([]string{"kstep releases shows what each host can go back to"}, hints...)

@@ -26,10 +26,13 @@ func configureStatus(p *program, app *kingpin.Application, actions map[string]ac
 
 // statusReport is `kstep status --output json`.
 type statusReport struct {
-	Service     string         `json:"service"`
-	Destination string         `json:"destination,omitempty"`
-	Lease       leaseStatus    `json:"lease"`
-	Targets     []targetStatus `json:"targets"`
+	Service     string      `json:"service"`
+	Destination string      `json:"destination,omitempty"`
+	Lease       leaseStatus `json:"lease"`
+	// Rollback is the version that a rollback without a version goes to; absent
+	// if none is ready everywhere, or a host could not be observed.
+	Rollback string         `json:"rollback,omitempty"`
+	Targets  []targetStatus `json:"targets"`
 	// Orphans are roles that run on these hosts and are not configured there.
 	Orphans []orphanStatus `json:"orphans,omitempty"`
 	// LeftHosts have or had the service and are not in the configuration. They
@@ -86,9 +89,13 @@ func (p *program) status(ctx context.Context, s *stages.Session) error {
 		return err
 	}
 	_ = s.Survey(ctx, plan.HostNames(in.Targets)) // What it refuses, the targets' errors say.
-	wide := stages.WithEarlier(ctx, in)
-	records, found, err := stages.Look(ctx, wide)
+	view, err := stages.LookAll(ctx, in)
+	records, found := view.Records, view.Found
 	sum := statusReport{Service: s.Config.Service, Destination: s.Config.Destination}
+	if err == nil {
+		to, _, _ := stages.Previous(view.Past())
+		sum.Rollback = to.Version
+	}
 	for i, t := range in.Targets {
 		one := targetStatus{}
 		if e := records[i].Error; e != nil {
@@ -100,7 +107,7 @@ func (p *program) status(ctx context.Context, s *stages.Session) error {
 			one = describe(t, found[t.Key()])
 		}
 		one.Host, one.Role = t.Host, t.Role.Name
-		one.Retained = append(one.Retained, retainedBefore(in, wide, t, found)...)
+		one.Retained = append(one.Retained, retainedBefore(in, view.Targets, t, found)...)
 		sum.Targets = append(sum.Targets, one)
 	}
 	err = errors.Join(err, askThrough(ctx, in, sum.Targets))
@@ -233,6 +240,9 @@ func (p *program) printStatus(sum statusReport) error {
 		lease = fmt.Sprintf("held by %s; expires in %s", sum.Lease.Holder, (time.Duration(sum.Lease.LeftMs) * time.Millisecond).Round(time.Second))
 	}
 	p.result("lease: %s", lease)
+	if sum.Rollback != "" {
+		p.result("kstep rollback goes to %s", sum.Rollback)
+	}
 	return nil
 }
 

@@ -31,11 +31,11 @@ func TestDestinations_OnTheSameHostsDoNotMeet(t *testing.T) {
 	first := w.deployArgs("v1")
 	production.must(exit.OK, first...)
 	staging.must(exit.OK, append(slices.Clone(first), "-d", "staging")...)
-	// Staging moves on, and keeps no more than one version.
-	for _, version := range []string{"v2", "v3"} {
+	// Staging moves on, and keeps no more than the version before.
+	for _, version := range []string{"v2", "v3", "v4"} {
 		staging.must(exit.OK, w.deployArgs(version, "-d", "staging")...)
 	}
-	if got, want := w.names("vm1"), []string{"shop-web-staging-v3", "shop-web-v1"}; !slices.Equal(got, want) {
+	if got, want := w.names("vm1"), []string{"shop-web-staging-v3", "shop-web-staging-v4", "shop-web-v1"}; !slices.Equal(got, want) {
 		t.Errorf("vm1 has %v, want %v", got, want)
 	}
 	if _, err := w.hosts["vm1"].Look().Image(t.Context(), w.registry.Host()+"/acme/shop:v1"); err != nil {
@@ -47,14 +47,14 @@ func TestDestinations_OnTheSameHostsDoNotMeet(t *testing.T) {
 		}
 	}
 	production.must(exit.OK, "lock", "acquire", "-m", "hands off")
-	staging.must(exit.OK, w.deployArgs("v4", "-d", "staging")...)
+	staging.must(exit.OK, w.deployArgs("v5", "-d", "staging")...)
 	production.must(exit.LeaseHeld, w.deployArgs("v2")...)
 	production.must(exit.OK, "lock", "release")
 	staging.must(exit.OK, "env", "delete", "-d", "staging")
 	if w.envOf("vm1", "shop", "web") == nil {
 		t.Error("production's env file went with staging's")
 	}
-	if out := production.must(exit.OK, "status"); !strings.Contains(out, "v1") || strings.Contains(out, "v4") {
+	if out := production.must(exit.OK, "status"); !strings.Contains(out, "v1") || strings.Contains(out, "v5") {
 		t.Errorf("production's status is\n%s", out)
 	}
 	// One's state files are not the other's.

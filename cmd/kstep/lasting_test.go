@@ -121,6 +121,7 @@ func TestPrune_EndsNoDeployWhoseContainersHaveDied(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			w.replace("asset_path", "retain: 1\nasset_path")
+			w.deploy("v0")
 			w.deploy("v1")
 			w.behave("v2", hosttest.Behaviour{Log: []string{"out of luck"}})
 			w.stages("v2", "assets", "env-push", "boot", "barrier-wait", "cutover")
@@ -133,6 +134,9 @@ func TestPrune_EndsNoDeployWhoseContainersHaveDied(t *testing.T) {
 			}
 			if got := w.state("prune")["exitCode"]; got != 12.0 {
 				t.Errorf("prune.json says exit code %v, want 12", got)
+			}
+			if past := strings.Replace(c.container, "v2", "v0", 1); w.containersOf(c.host)[past].ID == "" {
+				t.Errorf("%s was removed", past)
 			}
 			w.exits(exit.OK, "rollback") // What is needed is there, and the lease is free.
 			w.serves("v1")

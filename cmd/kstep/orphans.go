@@ -89,9 +89,9 @@ func orphansBeside(ctx context.Context, in stages.Input) ([]orphanStatus, error)
 
 // retainedBefore are the versions that can come back in the place of a target,
 // served by a role that is not configured any more.
-func retainedBefore(in, wide stages.Input, t plan.Target, found map[string]stages.Sight) []string {
+func retainedBefore(in stages.Input, wide []plan.Target, t plan.Target, found map[string]stages.Sight) []string {
 	var all []string
-	for _, gone := range wide.Targets[len(in.Targets):] {
+	for _, gone := range wide[len(in.Targets):] {
 		if heir, _ := plan.Successor(in.All, gone.Host, gone.Proxied); heir.Key() != t.Key() {
 			continue
 		}

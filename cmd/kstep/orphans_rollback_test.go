@@ -30,7 +30,7 @@ func TestRollback_BringsBackTheRolesThatServedThen(t *testing.T) {
 			w.deploy("v1")
 			before := w.containersOf("vm1")["shop-web-v1"].ID
 			w.moved()
-			w.prints([]string{"deploy", "--image", w.image("v2"), "--version", "v2"}, "a rollback to v1 is ready on 3 of 3 hosts")
+			w.prints([]string{"deploy", "--image", w.image("v2"), "--version", "v2"}, "a rollback to v1 is ready on 3 of 3 targets")
 			w.prints([]string{"releases"}, "ready")
 			w.registry.Close()
 			users := w.hammer(w.pool())
@@ -47,7 +47,7 @@ func TestRollback_BringsBackTheRolesThatServedThen(t *testing.T) {
 			}
 			w.prints([]string{"status"}, "; not configured")
 			w.forget()
-			w.prints([]string{"rollback"}) // To what served before this.
+			w.prints([]string{"rollback", "v2"})
 			w.serves("v2")
 			w.isRouted("vm1", "zweb")
 			w.works("vm3", "shop-cron-v2")

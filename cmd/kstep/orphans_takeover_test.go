@@ -50,7 +50,7 @@ func TestTakeover_OfHostsWithOlderLedgersRenamesAndGoesBack(t *testing.T) {
 			w.oldLedgers()
 			w.moved()
 			users := w.hammer(w.pool())
-			w.prints([]string{"deploy", "--image", w.image("v2"), "--version", "v2"}, "a rollback to v1 is ready on 3 of 3 hosts")
+			w.prints([]string{"deploy", "--image", w.image("v2"), "--version", "v2"}, "a rollback to v1 is ready on 3 of 3 targets")
 			w.serves("v2")
 			w.isRouted("vm1", "zweb")
 			w.works("vm3", "shop-cron-v2")

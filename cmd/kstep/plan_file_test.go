@@ -90,6 +90,7 @@ func TestPlanFile_IsCarriedOutByShardsThatPruneOneHost(t *testing.T) {
 			w.share()
 			w.configure(extra)
 			w.append("retain: 1\n")
+			w.deploy("v0") // What prune removes.
 			w.deploy("v1")
 			plan := w.planTo("v2")
 			w.exits(exit.OK, "push", "--plan", plan)

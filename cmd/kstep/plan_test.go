@@ -157,12 +157,15 @@ func TestPlan_TellsWhatADeployThenDoes(t *testing.T) {
 		}
 	}
 	for name, prepare := range map[string]func(*world) []string{
-		"nothing was deployed":              func(w *world) []string { return []string{"--image", w.image("v1"), "--version", "v1"} },
-		"a second version":                  secondAs(""),
-		"a version that nothing is kept of": secondAs("retain: 1\n"),
-		"all is done":                       again(func(*world) {}),
-		"only the environment changed":      again(func(w *world) { w.append("env: {clear: {LEVEL: high}}\n") }),
-		"only a command changed":            again(func(w *world) { w.replace("work hard", "work harder") }),
+		"nothing was deployed": func(w *world) []string { return []string{"--image", w.image("v1"), "--version", "v1"} },
+		"a second version":     secondAs(""),
+		"a version that nothing is kept of": func(w *world) []string {
+			w.deploy("v0")
+			return secondAs("retain: 1\n")(w)
+		},
+		"all is done":                  again(func(*world) {}),
+		"only the environment changed": again(func(w *world) { w.append("env: {clear: {LEVEL: high}}\n") }),
+		"only a command changed":       again(func(w *world) { w.replace("work hard", "work harder") }),
 		"a role left a host": again(func(w *world) {
 			w.replace("  job:\n    hosts: [vm3]", "  cron:\n    hosts: [vm3]")
 		}),
@@ -273,6 +276,7 @@ func TestPlan_TellsWhatIsLeftWhereverADeployWasKilled(t *testing.T) {
 				w := newWorld(t)
 				w.replicas(extra, "2")
 				w.append("retain: 1\n")
+				w.deploy("v0")
 				w.deploy("v1")
 				w.replace("replicas: 2", "replicas: 3")
 				args := []string{"--image", w.image("v2"), "--version", "v2"}

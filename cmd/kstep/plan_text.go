@@ -2,13 +2,12 @@ package main
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
-	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/report"
+	"github.com/kstep/kstep/internal/short"
 	"github.com/kstep/kstep/internal/state"
 )
 
@@ -178,7 +177,7 @@ func gathered(targets []state.PlannedTarget) []place {
 func linesOf(t state.PlannedTarget) []markedLine {
 	var lines []markedLine
 	for _, c := range t.Changes {
-		lines = append(lines, markedLine{c.Mark, c.Mark + " " + brief(c.Do)})
+		lines = append(lines, markedLine{c.Mark, c.Mark + " " + short.In(c.Do)})
 		for _, d := range c.Detail {
 			mark, _, _ := strings.Cut(d, " ")
 			lines = append(lines, markedLine{mark, "    " + d})
@@ -197,9 +196,4 @@ func linesOf(t state.PlannedTarget) []markedLine {
 		}
 	}
 	return lines
-}
-
-// brief cuts digests and commits to what people compare.
-func brief(text string) string {
-	return regexp.MustCompile(`[0-9a-f]{40,64}`).ReplaceAllStringFunc(text, plan.Short)
 }

@@ -29,14 +29,14 @@ func TestPlanText_TellsOnceWhatIsTheSameOnSeveralHosts(t *testing.T) {
 lease: free
 
 push          nothing to do
-boot          web on vm1, vm2               + start shop-web-abababababab
+boot          web on vm1, vm2               + start shop-web-abababa
               job on vm3                    ? its size
               job on a-host-with-a-name.of-some-length.example.com
                                             - stop it
                                                 ~ more
               web on vm5                    ! broken
                                               in two
-prune                                       + start shop-web-abababababab
+prune                                       + start shop-web-abababa
 
 4 changes on 3 hosts; nothing was changed
 `

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -44,10 +45,10 @@ func TestPrune_TakesTheTagsOfOldVersionsOfTheSameImage(t *testing.T) {
 func TestPrune_DryRunShowsWhatWouldGoAndRemovesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	for _, version := range []string{"v1", "v2"} {
+	for _, version := range []string{"v1", "v2", "v3"} {
 		w.deploy(version)
 	}
-	w.configure("retain: 1\n")
+	w.configure("retain: 1\n") // The version before the live one stays all the same.
 	before := len(w.containers("vm1"))
 	stdout, _ := w.exits(exit.OK, "prune", "--dry-run")
 	if !strings.Contains(stdout, "shop-web-v1") || strings.Contains(stdout, "boot") {
@@ -129,6 +130,138 @@ func TestPrune_RemovesNoPathThatAContainerNames(t *testing.T) {
 	for _, file := range []string{filepath.Join(victim, "kept"), filepath.Join(victim, ".x.kstep-y.tmp"), filepath.Join(folder, "plain/.a.kstep-b.tmp")} {
 		if _, err := os.Stat(file); err != nil {
 			t.Errorf("prune removed %q", file)
+		}
+	}
+}
+
+// TestPrune_KeepsTheVersionThatServedBefore goes by the order of service: the
+// containers of a version that was gone back to are older than those of the
+// version that was left.
+func TestPrune_KeepsTheVersionThatServedBefore(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		retain, before string   // Versions to deploy, and <V to go back to V.
+		last           string   // Is deployed then.
+		want           []string // The versions kept, with what is live.
+	}{
+		"after a rollback":                       {"retain: 2", "A B <A", "C", []string{"A", "C"}},
+		"after a rollback to the oldest of five": {"retain: 5", "A B C D E <A", "F", []string{"A", "C", "D", "E", "F"}},
+		"after an old commit":                    {"retain: 2", "A B A", "C", []string{"A", "C"}},
+		"with no room for it":                    {"retain: 1", "A B <A", "C", []string{"A", "C"}},
+		"with images that are too large":         {"retain: 5\nretain_size: 1", "A B <A", "C", []string{"A", "C"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.append(c.retain + "\n")
+			for _, word := range strings.Fields(c.before) {
+				w.forget()
+				if version, back := strings.CutPrefix(word, "<"); back {
+					w.exits(exit.OK, "rollback", version)
+				} else {
+					w.deploy(word)
+				}
+			}
+			w.forget()
+			w.deploy(c.last)
+			for host, role := range map[string]string{"vm1": "web", "vm3": "job"} {
+				var kept []string
+				for name := range w.containersOf(host) {
+					if version, own := strings.CutPrefix(name, "shop-"+role+"-"); own {
+						kept = append(kept, version)
+					}
+				}
+				slices.Sort(kept)
+				if !slices.Equal(kept, c.want) {
+					t.Errorf("%s keeps %v, want %v", host, kept, c.want)
+				}
+			}
+			w.forget()
+			w.exits(exit.OK, "rollback")
+			w.serves("A")
+		})
+	}
+}
+
+func TestPrune_DoesNotFailWhileTheEnginePrunesForAnother(t *testing.T) {
+	t.Parallel()
+	const left = "images without a name stay on vm1 until the next prune"
+	for name, c := range map[string]struct {
+		busy   int
+		notice bool
+	}{
+		"a moment":         {2, false},
+		"longer than that": {1000, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.hosts["vm1"].Engine.PruneBusily(c.busy)
+			_, stderr := w.exits(exit.OK, "deploy", "--image", w.image("v1"), "--version", "v1")
+			if strings.Contains(stderr, left) != c.notice {
+				t.Errorf("it says %q: %t, want %t\n%s", left, !c.notice, c.notice, stderr)
+			}
+		})
+	}
+}
+
+func TestPrune_OfOneReleaseMayRunTwiceAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.append("retain: 1\n")
+	for _, version := range []string{"v1", "v2"} {
+		w.deploy(version)
+	}
+	w.stages("v3", "assets", "env-push", "boot", "barrier-wait", "cutover")
+	var both sync.WaitGroup
+	for range 2 {
+		both.Go(func() {
+			if code, _, stderr := w.kstep("prune"); code != exit.OK {
+				t.Errorf("exit code %d:\n%s", code, stderr)
+			}
+		})
+	}
+	both.Wait()
+	if _, kept := w.containersOf("vm1")["shop-web-v1"]; kept {
+		t.Error("shop-web-v1 was not removed")
+	}
+}
+
+// A version that was deployed twice has two releases, with the same names of its
+// image.
+func TestPrune_NamesAnImageOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.append("retain: 1\n")
+	w.deploy("v1")
+	w.exits(exit.OK, "redeploy", "--image", w.image("v1"), "--version", "v1")
+	w.deploy("v2")
+	args := []string{"--image", w.image("v3"), "--version", "v3"}
+	told := map[string]int{}
+	for _, stage := range w.planned(args...).Stages {
+		for _, target := range stage.Targets {
+			for _, c := range target.Changes {
+				if strings.Contains(c.Do, "acme/shop:v1") {
+					told["plan: "+target.Host+" "+c.Do]++
+				}
+			}
+		}
+	}
+	if len(told) == 0 {
+		t.Error("plan does not name the image of v1")
+	}
+	_, stderr := w.exits(exit.OK, append([]string{"deploy"}, args...)...)
+	for line := range strings.Lines(stderr) {
+		if strings.Contains(line, "acme/shop:v1") {
+			told[strings.TrimSpace(line)]++
+		}
+	}
+	if len(told) < 6 {
+		t.Errorf("prune does not name the image of v1 on each host:\n%s", stderr)
+	}
+	for line, count := range told {
+		if count > 1 {
+			t.Errorf("%q comes %d times", line, count)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -31,7 +32,7 @@ func TestRollback_StartsTheRetainedContainersAgainAsTheyWere(t *testing.T) {
 			before := w.containersOf("vm1")["shop-web-v1"].ID
 			w.configure(extra + "env: {clear: {LEVEL: new}, secret: [TOKEN]}\n")
 			_, stderr := w.exits(exit.OK, "deploy", "--image", w.image("v2"), "--version", "v2")
-			if !strings.Contains(stderr, "a rollback to v1 is ready on 3 of 3 hosts") {
+			if !strings.Contains(stderr, "a rollback to v1 is ready on 3 of 3 targets") {
 				t.Errorf("the end of a deploy does not tell of the way back:\n%s", stderr)
 			}
 			delete(w.env, "TOKEN") // Whoever goes back needs no secret,
@@ -42,9 +43,13 @@ func TestRollback_StartsTheRetainedContainersAgainAsTheyWere(t *testing.T) {
 			if now := w.containersOf("vm1")["shop-web-v1"].ID; now != before {
 				t.Error("the container was made anew")
 			}
-			w.exits(exit.OK, "rollback") // To what served before this.
+			_, stderr = w.exits(exit.Failed, "rollback") // v2 was rolled back.
+			if !strings.Contains(stderr, "it was rolled back: kstep rollback v2") {
+				t.Errorf("the refusal does not tell what is ready:\n%s", stderr)
+			}
+			w.exits(exit.OK, "rollback", "v2")
 			w.serves("v2")
-			w.exits(exit.OK, "rollback", "v1")
+			w.exits(exit.OK, "rollback") // To what served before it.
 			w.serves("v1")
 		})
 	}
@@ -97,7 +102,9 @@ func TestRollback_RefusesWhatIsNotReadyAndTellsWhy(t *testing.T) {
 			t.Errorf("no %q in:\n%s", want, stdout)
 		}
 	}
-	w.exits(exit.OK, "rollback") // Past the one that is not ready.
+	if _, stderr = w.exits(exit.OK, "rollback"); !strings.Contains(stderr, "version v2 served later than v1, but is not ready: web@vm2") {
+		t.Errorf("it passes a version without a word:\n%s", stderr)
+	}
 	w.serves("v1")
 }
 
@@ -118,4 +125,105 @@ func TestPrune_GivesNoPlaceToReleasesThatNeverServed(t *testing.T) {
 	}
 	w.exits(exit.OK, "rollback")
 	w.serves("v1")
+}
+
+func (w *world) releasesReport() releasesReport {
+	w.t.Helper()
+	stdout, _ := w.exits(exit.OK, "releases", "--output", "json")
+	_, rest, _ := strings.Cut(stdout, `{"service"`) // After the events.
+	line, _, _ := strings.Cut(rest, "\n")
+	var report releasesReport
+	if err := json.Unmarshal([]byte(`{"service"`+line), &report); err != nil {
+		w.t.Fatal(err)
+	}
+	return report
+}
+
+// TestRollback_IsToldByOneRule: the end of a deploy, releases, status and rollback
+// agree on where a rollback goes.
+func TestRollback_IsToldByOneRule(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.append("proxy: {switch: cord}\n")
+	agree := func(closing, want string) {
+		t.Helper()
+		if want != "" && !strings.Contains(closing, "a rollback to "+want+" is ready on 3 of 3 targets") {
+			t.Errorf("the end does not tell of %s:\n%s", want, closing)
+		}
+		if status := w.statusReport(); status.Rollback != want {
+			t.Errorf("status says %q, want %q", status.Rollback, want)
+		}
+		if releases := w.releasesReport(); releases.Rollback != want {
+			t.Errorf("releases says %q, want %q", releases.Rollback, want)
+		}
+	}
+	deploy := func(version string) string {
+		t.Helper()
+		w.forget()
+		_, stderr := w.exits(exit.OK, "deploy", "--image", w.image(version), "--version", version)
+		return stderr
+	}
+	back := func(args ...string) string {
+		t.Helper()
+		w.forget()
+		_, stderr := w.exits(exit.OK, append([]string{"rollback"}, args...)...)
+		return stderr
+	}
+	if end := deploy("v1"); !strings.Contains(end, "there is no earlier version to roll back to") {
+		t.Errorf("the first deploy ends with\n%s", end)
+	}
+	agree(deploy("v2"), "v1")
+	agree(back(), "")
+	w.serves("v1")
+	agree(deploy("v3"), "v1") // And not to v2, which was rolled back.
+	// A version that was made for the other switch is not ready.
+	w.replace("switch: cord", "switch: routes")
+	end := deploy("v4")
+	for _, want := range []string{"no rollback is ready", "v3 is ready on 1 of 3 targets", "web@vm1: its container was made for the switch cord"} {
+		if !strings.Contains(end, want) {
+			t.Errorf("the end lacks %q:\n%s", want, end)
+		}
+	}
+	agree("", "")
+	agree(deploy("v5"), "v4")
+	stdout, _ := w.exits(exit.OK, "releases")
+	for _, want := range []string{"ready; kstep rollback goes here", "; was rolled back"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("releases lacks %q:\n%s", want, stdout)
+		}
+	}
+}
+
+func TestRollback_CountsTheRoleOnAHostThatItNeverServed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.deploy("v1")
+	w.replace("hosts: [vm3]", "hosts: [vm2, vm3]") // The role job has a host more.
+	w.forget()
+	_, stderr := w.exits(exit.OK, "deploy", "--image", w.image("v2"), "--version", "v2")
+	w.forget()
+	code, _, refusal := w.kstep("rollback")
+	ready := strings.Contains(stderr, "a rollback to v1 is ready on ")
+	if ready != (code == exit.OK) {
+		t.Errorf("the end of the deploy and rollback (exit code %d) do not agree:\n%s\n%s", code, stderr, refusal)
+	}
+}
+
+func TestRollback_TakesTheBeginningOfAVersion(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, version := range []string{"abc1", "abd2", "xyz"} {
+		w.deploy(version)
+	}
+	_, stderr := w.exits(exit.Usage, "rollback", "ab")
+	if !strings.Contains(stderr, "several versions begin with ab: abd2, abc1") {
+		t.Errorf("the refusal does not list the versions:\n%s", stderr)
+	}
+	w.serves("xyz")
+	w.forget()
+	w.exits(exit.OK, "rollback", "abc")
+	w.serves("abc1")
+	w.forget()
+	w.exits(exit.OK, "rollback", "--fresh", "abd")
+	w.serves("abd2")
 }

@@ -99,12 +99,14 @@ type Config struct {
 	// RunDirectory is the folder that kstep keeps on every host; a relative
 	// one is below the SSH user's home.
 	RunDirectory string `json:"run_directory" jsonschema:"default=.kstep"`
-	// Retain is how many releases each role and destination keeps for
-	// rollback, the live one included.
+	// Retain is how many versions each role and destination keeps for rollback,
+	// the live one included: those that served last. Versions that were rolled
+	// back go first. The version that served before the live one stays in any
+	// case, so 1 keeps it, too.
 	Retain int `json:"retain" jsonschema:"default=5,minimum=1"`
-	// RetainSize bounds the images of retained releases on each host, besides
-	// their number: the oldest go first. The live version and the one before it
-	// stay in any case. Layers that images share count for each of them.
+	// RetainSize bounds the images of retained versions on each host, besides
+	// their number: those that served longest ago go first. The live version and
+	// the one before it stay in any case. Layers that images share count for each of them.
 	RetainSize runopt.Size `json:"retain_size,omitempty"`
 	// Lease keeps two releases from touching the hosts at once.
 	Lease Lease `json:"lease"`

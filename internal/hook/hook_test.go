@@ -64,7 +64,7 @@ func TestRun_GivesTheHookItsDetailsAndShowsItsOutput(t *testing.T) {
 	}
 	got := rec.messages(report.Output)
 	for _, want := range []string{
-		"KSTEP_RECORDED_AT=2026-11-20T10:00:00Z", "KSTEP_PERFORMER=ann", "KSTEP_VERSION=abc1234def", "KSTEP_SERVICE_VERSION=shop@abc1234",
+		"KSTEP_RECORDED_AT=2026-11-20T10:00:00Z", "KSTEP_PERFORMER=ann", "KSTEP_VERSION=abc1234def", "KSTEP_SERVICE_VERSION=shop@abc1234def",
 		"KSTEP_HOSTS=vm1,vm2", "KSTEP_ROLES=web", "KSTEP_COMMAND=deploy", "KSTEP_RUNTIME=3", "KSTEP_DESTINATION=", "KSTEP_EXIT_CODE=", "last without end",
 	} {
 		if !slices.Contains(got, want) {
@@ -228,9 +228,9 @@ func atoi(s string) int {
 func TestServiceVersion_ShortensOnlyPlainCommits(t *testing.T) {
 	t.Parallel()
 	for version, want := range map[string]string{
-		"0123456789abcdef":             "shop@0123456",
-		"0123456_uncommitted_89abcdef": "shop@0123456_uncommitted_89abcdef",
-		"v1":                           "shop@v1",
+		"0123456789012345678901234567890123456789": "shop@0123456",
+		"0123456_uncommitted_89abcdef":             "shop@0123456_uncommitted_89abcdef",
+		"v1.10.12":                                 "shop@v1.10.12",
 	} {
 		if got := ServiceVersion("shop", version); got != want {
 			t.Errorf("got %s, want %s", got, want)

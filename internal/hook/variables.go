@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/kstep/kstep/internal/short"
 )
 
 // Details are what a hook is told.
@@ -52,7 +54,7 @@ func Variables() []Variable {
 		}},
 		{"KSTEP_PERFORMER", "who: the CI's user, else git's e-mail address, else the login name", func(d Details) string { return d.Performer }},
 		{"KSTEP_VERSION", "the version that is deployed", func(d Details) string { return d.Version }},
-		{"KSTEP_SERVICE_VERSION", "`<service>@<version>`, the version cut to 7 characters unless it has a `_`", func(d Details) string {
+		{"KSTEP_SERVICE_VERSION", "`<service>@<version>`; a commit is cut to 7 digits, any other version is whole", func(d Details) string {
 			return ServiceVersion(d.Service, d.Version)
 		}},
 		{"KSTEP_SERVICE", "the service", func(d Details) string { return d.Service }},
@@ -80,17 +82,8 @@ func Variables() []Variable {
 	}
 }
 
-// shortVersion is how many characters of a commit people recognise.
-const shortVersion = 7
-
-// ServiceVersion names a version of a service for people: `shop@abc1234`. A
-// version with `_` is not a plain commit, and all of it counts.
-func ServiceVersion(service, version string) string {
-	if len(version) > shortVersion && !strings.Contains(version, "_") {
-		version = version[:shortVersion]
-	}
-	return service + "@" + version
-}
+// ServiceVersion names a version of a service for people: `shop@abc1234`.
+func ServiceVersion(service, version string) string { return service + "@" + short.Of(version) }
 
 // environ is base with the hook's variables over it.
 func environ(base []string, d Details) []string {

@@ -45,6 +45,12 @@ type Release struct {
 	Tag   string    `json:"tag"`
 	By    string    `json:"by,omitempty"`
 	At    time.Time `json:"at"`
+	// GoesBack is true for a rollback. Older versions of kstep did not record it:
+	// their rollbacks count as deploys.
+	GoesBack bool `json:"goesBack,omitempty"`
+	// Left are the versions that a rollback left or went past. They are recorded,
+	// because older releases may be forgotten.
+	Left []string `json:"left,omitempty"`
 	// Live are the containers that this release put into service, by role and
 	// in the order of their numbers.
 	Live map[string][]string `json:"live,omitempty"`
@@ -158,6 +164,7 @@ func (l Ledger) Served(version, role string) []string {
 func (l *Ledger) Note(r Release) bool {
 	i := slices.IndexFunc(l.Releases, func(have Release) bool { return have.ID == r.ID })
 	if i < 0 {
+		r.Left = l.leaves(r)
 		l.Releases = append(l.Releases, r)
 		slices.SortFunc(l.Releases, func(a, b Release) int {
 			if a.ID < b.ID {
@@ -169,6 +176,10 @@ func (l *Ledger) Note(r Release) bool {
 	}
 	have := l.Releases[i]
 	r.At, r.By, r.Tasks, r.First = have.At, have.By, have.Tasks, have.First
+	r.Left = have.Left
+	if r.GoesBack = r.GoesBack || have.GoesBack; !have.GoesBack {
+		r.Left = l.leaves(r)
+	}
 	r.Replaced = maps.Clone(have.Replaced)
 	maps.DeleteFunc(r.Replaced, func(role string, _ Replaced) bool { return len(r.Live[role]) > 0 }) // It serves again.
 	if len(r.Roles) == 0 {
@@ -180,7 +191,7 @@ func (l *Ledger) Note(r Release) bool {
 	}
 	maps.Copy(merged, r.Live)
 	r.Live = merged
-	if r.Version == have.Version && r.Image == have.Image && r.Tag == have.Tag && maps.Equal(r.Roles, have.Roles) &&
+	if r.Version == have.Version && r.Image == have.Image && r.Tag == have.Tag && r.GoesBack == have.GoesBack && maps.Equal(r.Roles, have.Roles) &&
 		len(r.Replaced) == len(have.Replaced) &&
 		maps.EqualFunc(have.Live, merged, slices.Equal) {
 		return false

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kstep/kstep/internal/config"
 	"github.com/kstep/kstep/internal/route"
+	"github.com/kstep/kstep/internal/short"
 )
 
 // Network is kstep's own Docker network on every host. Containers on it find
@@ -81,7 +82,7 @@ func (n Names) AccessoryDir(accessory string) string {
 // AccessoryFiles is the folder of uploaded files with this fingerprint.
 func (n Names) AccessoryFiles(accessory, fingerprint string) string {
 	_, sum, _ := strings.Cut(fingerprint, ":")
-	return n.AccessoryFilesPrefix(accessory) + Short(sum)
+	return n.AccessoryFilesPrefix(accessory) + sum[:min(12, len(sum))]
 }
 
 // AccessoryFilesPrefix is what the paths of all folders of uploaded files begin
@@ -110,7 +111,7 @@ func AccessoryOf(role string) (accessory string, ok bool) {
 const accessorySign = "@accessory-"
 
 // Replaced is the name an older container makes room under (S14).
-func Replaced(name, id string) string { return name + "_replaced_" + Short(id) }
+func Replaced(name, id string) string { return name + "_replaced_" + short.Of(id) }
 
 // IsRoleName reports whether a text can be the name of a role. Names that come
 // from a host are checked before they become part of a path.
@@ -119,14 +120,6 @@ func IsRoleName(text string) bool {
 }
 
 var roleName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]*$`)
-
-// Short is a container id as Docker's DNS and people use it.
-func Short(id string) string {
-	if len(id) > 12 {
-		return id[:12]
-	}
-	return id
-}
 
 // Folder is the service's folder below the run directory.
 func (n Names) Folder() string { return path.Join(n.Run, n.Base()) }

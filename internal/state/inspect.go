@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/short"
 )
 
 // Entry is one state file as `kstep state` sees it.
@@ -90,7 +91,7 @@ func (d *Dir) Verify(w io.Writer, want Expect) error {
 		case e.File.Release != newest:
 			verdict = "ok, of an older release"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\n", e.Name, short(e.Digest), verdict)
+		fmt.Fprintf(table, "%s\t%s\t%s\n", e.Name, short.Of(e.Digest), verdict)
 	}
 	return errors.Join(table.Flush(), errors.Join(errs...))
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/short"
 )
 
 // Read returns one stage's unfiltered file with its digest, after the same
@@ -178,7 +179,7 @@ func (d *Dir) chained(e *entry) error {
 		}
 		if have := digest(data); have != in.Digest && !supersedes(data, in.Digest) {
 			errs = append(errs, bad(e.path, fmt.Sprintf("was made from another %s (%s) than the one here (%s)",
-				d.file(name), short(in.Digest), short(have)),
+				d.file(name), short.Of(in.Digest), short.Of(have)),
 				"run `kstep "+e.file.Stage+"` again (what is already so stays so), or restore the "+name+" it was made from"))
 		}
 	}
@@ -192,8 +193,6 @@ func supersedes(data []byte, old string) bool {
 	}
 	return slices.Contains(e.file.Supersedes, old)
 }
-
-func short(digest string) string { return digest[:min(len(digest), len("sha256:")+12)] }
 
 // missing is the last check's error.
 func (d *Dir) missing(stage string) error {

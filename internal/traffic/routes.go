@@ -6,8 +6,8 @@ import (
 	"slices"
 
 	"github.com/kstep/kstep/internal/engine"
-	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/route"
+	"github.com/kstep/kstep/internal/short"
 )
 
 // routes replaces one file in the folder that the proxy watches. One rename
@@ -81,5 +81,5 @@ func (s *routes) Return(ctx context.Context, had, _ []engine.Container) (bool, e
 // url names the container by its id on kstep's network: Docker's DNS follows
 // it through restarts of container, engine and host, when addresses change.
 func (s *routes) url(c engine.Container) string {
-	return s.upstream(plan.Short(c.ID))
+	return s.upstream(short.Of(c.ID))
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/ledger"
 	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/short"
 	"github.com/kstep/kstep/stages"
 )
 
@@ -118,7 +119,7 @@ func Decide(t plan.Target, release string, booted []string, seen stages.Seen) Wa
 	switch {
 	case len(w.Keep) > 0 || !serves:
 	case len(before) > 0:
-		w.Stuck = fmt.Sprintf("the container %s%s, which served before, was removed", plan.Short(before[0]), ofVersion(seen.Book, role, before))
+		w.Stuck = fmt.Sprintf("the container %s%s, which served before, was removed", short.Of(before[0]), ofVersion(seen.Book, role, before))
 	case !known && (earlier || noted && !slices.Contains(trace.First, role)):
 		w.Stuck = "the ledger does not say which container served before"
 	}

@@ -82,6 +82,7 @@ func image(ctx context.Context, in stages.Input, w *stages.Work, push state.Push
 	}
 	release := ledger.Release{
 		ID: in.Release, Version: in.Version, Image: push.Reference(), Tag: tag, By: in.By, At: time.Now().UTC(),
+		GoesBack: push.GoesBack,
 	}
 	if !book.Note(release) {
 		return nil

@@ -122,7 +122,7 @@ type cutover struct {
 func releaseOf(in stages.Input, push state.PushOutputs) ledger.Release {
 	return ledger.Release{
 		ID: in.Release, Version: in.Version, Image: push.Reference(), Tag: push.Repository + ":" + in.Version,
-		By: in.By, At: time.Now().UTC(),
+		By: in.By, At: time.Now().UTC(), GoesBack: push.GoesBack,
 	}
 }
 

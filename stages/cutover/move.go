@@ -10,8 +10,8 @@ import (
 
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
-	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/probe"
+	"github.com/kstep/kstep/internal/short"
 	"github.com/kstep/kstep/internal/traffic"
 	"github.com/kstep/kstep/stages"
 )
@@ -256,7 +256,7 @@ func (m *move) restart(ctx context.Context, started []engine.Container, cause er
 	errs := []error{stages.StopAndKeep(ctx, m.w, started, engine.Stop{})}
 	for _, c := range m.old {
 		errs = append(errs, stages.StartAgain(ctx, m.w, m.book, c))
-		m.w.Did("started %s again", plan.Short(c.ID))
+		m.w.Did("started %s again", short.Of(c.ID))
 	}
 	m.out.Stopped = nil
 	if err := errors.Join(errs...); err != nil {

@@ -75,7 +75,7 @@ func decide(in stages.Input, s seen) todo {
 	removed = slices.Concat(over, removed, departed)
 	if limit := in.Config.RetainSize; limit > 0 {
 		var more []engine.Container
-		kept, more = within(kept, s.images, int64(limit))
+		kept, more = within(s.book, kept, s.images, int64(limit))
 		removed = append(removed, more...)
 	}
 	t.containers, t.kept = removed, versions(kept)
@@ -91,6 +91,8 @@ func decide(in stages.Input, s seen) todo {
 			t.images = append(t.images, unneeded(r, s.book, t.kept, rest)...)
 		}
 	}
+	slices.Sort(t.images) // A version may have several releases.
+	t.images = slices.Compact(t.images)
 	t.folders = unmounted(s.folders, kept)
 	return t
 }
@@ -99,12 +101,7 @@ func decide(in stages.Input, s seen) todo {
 // configured on the host any more, if they are older than the retained releases:
 // no newer version of such a role pushes them out.
 func retainedOfLeft(in stages.Input, s seen, kept []engine.Container) (stay, departed []engine.Container) {
-	newest := []string{in.Version}
-	for _, r := range slices.Backward(s.book.Releases) {
-		if len(newest) < in.Config.Retain && len(r.Live) > 0 && !slices.Contains(newest, r.Version) {
-			newest = append(newest, r.Version)
-		}
-	}
+	newest := append(rank(s.book.Versions(""), kept).first(in.Config.Retain), in.Version)
 	for _, c := range kept {
 		if !c.Up() && !plan.IsTarget(in.All, c.Labels[engine.LabelRole], s.host) && !slices.Contains(newest, c.Labels[engine.LabelVersion]) {
 			departed = append(departed, c)

@@ -41,7 +41,8 @@ func foresee(ctx context.Context, in stages.Input, w *stages.Work, push state.Pu
 		}
 	}
 	seen.book.Note(ledger.Release{ // As assets and cutover will have done.
-		ID: in.Release, Version: in.Version, Image: push.Reference(), Tag: push.Repository + ":" + in.Version, Live: live,
+		ID: in.Release, Version: in.Version, Image: push.Reference(), Tag: push.Repository + ":" + in.Version,
+		GoesBack: push.GoesBack, Live: live,
 	})
 	todo := decide(in, seen)
 	if todo.images, err = w.ImagesNamed(ctx, todo.images); err != nil {

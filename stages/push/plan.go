@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/registry"
 	"github.com/kstep/kstep/internal/secret"
+	"github.com/kstep/kstep/internal/short"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
 )
@@ -25,7 +25,7 @@ func (Stage) Plan(ctx context.Context, in stages.Input, _ *stages.Outlook) (stag
 		var same bool
 		out, same, err = resolve(ctx, in)
 		if !same && err == nil {
-			acts = append(acts, stages.To(stages.Pin, "%s to %s", in.Options.Image, short(out.Digest)))
+			acts = append(acts, stages.To(stages.Pin, "%s to %s", in.Options.Image, short.Of(out.Digest)))
 		}
 	case built == nil && own != nil: // The image is in the registry; what it was made from need not be here.
 		out = *own
@@ -84,5 +84,3 @@ func unknown(repository string) state.PushOutputs {
 		Repository: repository, Digest: state.UnknownDigest, Image: state.Image{ConfigDigest: state.UnknownDigest},
 	}
 }
-
-func short(digest string) string { return "sha256:" + plan.Short(digest[len("sha256:"):]) }

@@ -32,6 +32,7 @@ type Engine struct {
 	execs      map[string]*execution
 	behaviours map[string]Behaviour
 	diskFull   bool
+	busy       int     // So many prunes are refused.
 	events     []event // The newest; forgotten were before.
 	forgotten  int
 	changed    chan struct{} // Closed and replaced at every event.
@@ -104,6 +105,13 @@ func (e *Engine) SetDown(down bool) {
 		return
 	}
 	must(e.fake.t, os.WriteFile(e.fake.Socket, nil, 0o600))
+}
+
+// PruneBusily refuses the next prunes, as many as count: another one runs.
+func (e *Engine) PruneBusily(count int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.busy = count
 }
 
 // SetDiskFull makes pulls fail for want of space.

@@ -260,6 +260,11 @@ func (e *Engine) removeImage(w http.ResponseWriter, ref string) {
 }
 
 func (e *Engine) prune(w http.ResponseWriter, r *http.Request) {
+	if e.busy > 0 {
+		e.busy--
+		refuse(w, 409, "a prune operation is already running")
+		return
+	}
 	deleted := []map[string]string{}
 	e.images = slices.DeleteFunc(e.images, func(i *image) bool {
 		if len(i.Tags) > 0 || !matchesLabels(i.Labels, filtersOf(r)["label"]) || len(e.users(i)) > 0 {
