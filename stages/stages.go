@@ -121,6 +121,9 @@ type Options struct {
 	// HostSecrets has env-push take secrets from the env files that are on the
 	// hosts.
 	HostSecrets bool
+	// Anew has boot make every container anew, also where an equal one runs: push
+	// records it.
+	Anew bool
 	// GoesBack tells that the version had been in service before: push records
 	// it.
 	GoesBack bool

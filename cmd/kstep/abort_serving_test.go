@@ -80,20 +80,15 @@ func TestAbort_LeavesACompleteReleaseAloneWhenAWorkerWasStopped(t *testing.T) {
 
 func TestAbort_RefusesWhereTheWayBackIsGone(t *testing.T) {
 	t.Parallel()
-	for name, lose := range map[string]func(*world){
-		"the old container was removed": func(w *world) { w.removeStopped("vm1", "web") },
-		"prune forgot the old version": func(w *world) {
-			w.exits(exit.OK, "prune", "--hosts", "vm1")
-		},
-	} {
+	for name, extra := range switches() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			w.configure("retain: 1\n")
+			w.configure(extra)
 			w.deploy("v1")
 			w.ready("v2")
 			w.exits(exit.OK, "cutover", "--hosts", "vm1")
-			lose(w)
+			w.removeStopped("vm1", "web")
 			pool := w.pool()
 			before := w.standing(pool)
 			for _, command := range [][]string{{"abort"}, {"abort", "--yes"}} {

@@ -279,6 +279,9 @@ func (w *world) aborted(version string, command ...string) (complete bool) {
 	complete = strings.Contains(stderr, "is complete") || strings.Contains(stderr, "no release is under way")
 	if complete {
 		w.serves(version)
+		if w.t.Failed() {
+			w.t.Logf("kstep %s said:\n%s", strings.Join(command, " "), stderr)
+		}
 	}
 	return complete
 }

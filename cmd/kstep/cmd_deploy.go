@@ -40,6 +40,7 @@ func configureRedeploy(p *program, app *kingpin.Application, actions map[string]
 	cmd := app.Command("redeploy", "Deploy the same version again, as a new release, with the configuration of now.")
 	flags := &stageFlags{}
 	cmd.Flag("version", "Name the version; default: KSTEP_VERSION, else the git commit.").StringVar(&flags.version)
+	cmd.Flag("force", "Make every container anew, also those in which nothing has changed.").BoolVar(&flags.anew)
 	flags.ready(cmd)
 	flags.without(cmd)
 	actions["redeploy"] = func(ctx context.Context) error {

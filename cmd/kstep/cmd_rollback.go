@@ -36,7 +36,7 @@ func choose(ctx context.Context, s *stages.Session, version string, fresh bool) 
 		return err
 	}
 	under, begun, goesOn := s.Unfinished(ctx)
-	goesOn = goesOn && begun.Retained != fresh && strings.HasPrefix(under, version)
+	goesOn = goesOn && !begun.Anew && begun.Retained != fresh && strings.HasPrefix(under, version)
 	if goesOn {
 		version = under
 	}

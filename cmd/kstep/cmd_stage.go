@@ -16,6 +16,7 @@ type stageFlags struct {
 	newRelease bool
 	again      bool // newRelease, unless an earlier run is not over.
 	goesBack   bool
+	anew       bool
 	plan       string
 	secrets    string
 }
@@ -43,7 +44,7 @@ func (f *stageFlags) follow(cmd *kingpin.CmdClause) {
 }
 
 func (f *stageFlags) options() stages.Options {
-	return stages.Options{Image: f.image, NewRelease: f.newRelease, Again: f.again, GoesBack: f.goesBack, HostSecrets: f.secrets == "hosts"}
+	return stages.Options{Image: f.image, NewRelease: f.newRelease, Again: f.again, Anew: f.anew, GoesBack: f.goesBack, HostSecrets: f.secrets == "hosts"}
 }
 
 // sentence makes one of a summary.

@@ -36,7 +36,7 @@ func TestHooks_RunInTheOrderOfADeploy(t *testing.T) {
 		"pre-push post-push pre-assets post-assets pre-env-push post-env-push pre-boot post-boot pre-barrier-wait post-barrier-wait pre-cutover post-cutover pre-prune post-prune")...)
 	log := w.logged("", names...)
 	w.deploy("v1")
-	want := strings.Fields("pre-command pre-push post-push pre-connect pre-deploy pre-assets post-assets pre-env-push post-env-push " +
+	want := strings.Fields("pre-command pre-connect pre-push post-push pre-deploy pre-assets post-assets pre-env-push post-env-push " +
 		"pre-boot post-boot pre-barrier-wait post-barrier-wait pre-cutover post-cutover pre-prune post-prune post-deploy post-command")
 	if got := log(); !slices.Equal(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"strconv"
@@ -70,7 +71,11 @@ func Container(cfg *config.Config, n Names, t Target, replica int, version, rele
 		named := cfg.EffectiveHealthcheck(t.Role)
 		named.Host = cfg.HealthHost(t.Role)
 		spec.Health = cord.Health(named)
-		wanted.CordDir = n.CordDir(t.Role.Name, version, digest)
+		of := digest
+		if push.Anew { // The equal container that it replaces has that one's cord.
+			of = fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(digest+" "+release)))
+		}
+		wanted.CordDir = n.CordDir(t.Role.Name, version, of)
 		spec.Mounts = append(spec.Mounts, engine.Mount{Source: wanted.CordDir, Target: cordPath, ReadOnly: true})
 	}
 	maps.Copy(spec.Labels, map[string]string{

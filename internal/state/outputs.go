@@ -76,6 +76,8 @@ type PushOutputs struct {
 	Retained bool `json:"retained,omitempty"`
 	// GoesBack tells of any rollback: its release runs no tasks.
 	GoesBack bool `json:"goesBack,omitempty"`
+	// Anew has boot make every container anew, also where an equal one runs.
+	Anew bool `json:"anew,omitempty"`
 	// Uploaded are the bytes that went over the wire, 0 if all was there.
 	Uploaded int64 `json:"uploaded"`
 }

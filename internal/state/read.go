@@ -241,7 +241,8 @@ func (d *Dir) existing(name string, want Expect) (*entry, error) {
 	}
 	if want.Release != "" && e.file.Release > want.Release {
 		return nil, bad(e.path, fmt.Sprintf("belongs to the newer release %s, this is %s", describe(e.file.Release), describe(want.Release)),
-			"a newer pipeline used this folder: go on with its files, or begin a new release, with kstep deploy or with --new-release at the first stage")
+			"a newer pipeline used this folder: go on with its files, or begin a new release, with kstep deploy or with --new-release at the first stage",
+			"--adopt replaces the file")
 	}
 	return e, nil
 }

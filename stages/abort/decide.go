@@ -24,7 +24,7 @@ type Way struct {
 	Rest []engine.Container
 	// Moved tells that not Keep alone gets the traffic.
 	Moved bool
-	// Taken tells that containers of the release get the traffic, or that the
+	// Taken tells that containers of the release get all of the traffic, or that the
 	// ledger says so.
 	Taken bool
 	// Noted tells that by the ledger the release serves here.
@@ -107,7 +107,7 @@ func Decide(t plan.Target, release string, booted []string, seen stages.Seen) Wa
 	w.Foreign = !noted && len(trace.Roles) > 0 && !configured && !slices.ContainsFunc(seen.Containers, func(c engine.Container) bool {
 		return c.Labels[engine.LabelRelease] == release
 	})
-	w.Taken = t.Proxied && (noted || slices.ContainsFunc(w.Down, routed))
+	w.Taken = t.Proxied && (noted || slices.ContainsFunc(w.Down, routed)) && !slices.ContainsFunc(w.Keep, routed)
 	switch {
 	case !t.Proxied:
 	case len(w.Keep) == 0:

@@ -50,7 +50,7 @@ func (from inputs) decide(in stages.Input, w *stages.Work, find func(name string
 		if err != nil {
 			return out, nil, err
 		}
-		one, err := decide(w, want, have, found, from.push.Retained)
+		one, err := decide(w, want, have, found, from.push)
 		if err != nil {
 			return out, nil, err
 		}
@@ -67,10 +67,10 @@ func waits(w *stages.Work) bool { return w.Target.Role.Start == "after-barrier" 
 
 // decide compares the container of the wanted name, if there is one, with the
 // wanted one. Same name and same spec: it only has to run, or to wait for the
-// barrier. In a rollback, what was retained is what is wanted, and nothing is
+// barrier, unless the release is to make all of them anew. In a rollback, what was retained is what is wanted, and nothing is
 // made. A container of another service is not touched: `a-b` with role `c`
 // and `a` with role `b-c` have the same names.
-func decide(w *stages.Work, want plan.Wanted, have engine.Container, found, retained bool) (todo, error) {
+func decide(w *stages.Work, want plan.Wanted, have engine.Container, found bool, push state.PushOutputs) (todo, error) {
 	t := todo{want: want, have: have, out: about(want)}
 	for _, label := range []string{engine.LabelService, engine.LabelRole, engine.LabelDestination} {
 		if found && have.Labels[label] != want.Spec.Labels[label] {
@@ -79,12 +79,14 @@ func decide(w *stages.Work, want plan.Wanted, have engine.Container, found, reta
 				"rename the service or the role, or remove that container")
 		}
 	}
-	if !found && retained {
+	if !found && push.Retained {
 		return t, exit.Hint(fmt.Errorf("%s is gone: nothing was retained to go back to", want.Spec.Name),
 			"kstep rollback --fresh makes it anew")
 	}
-	if found && (retained || have.Labels[engine.LabelSpec] == t.out.Spec) {
-		t.out.Container, t.out.Spec, t.out.Retained = have.ID, have.Labels[engine.LabelSpec], retained
+	equal := have.Labels[engine.LabelSpec] == t.out.Spec
+	older := have.Labels[engine.LabelRelease] != want.Spec.Labels[engine.LabelRelease]
+	if found && (push.Retained || equal && !(push.Anew && older)) {
+		t.out.Container, t.out.Spec, t.out.Retained = have.ID, have.Labels[engine.LabelSpec], push.Retained
 		t.start = !have.Running() && !waits(w)
 		return t, nil
 	}

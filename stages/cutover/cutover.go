@@ -81,11 +81,6 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 	if err != nil {
 		return stages.Result{}, err
 	}
-	// Before the containers are looked at: those of an aborted release have not
-	// crashed.
-	if err := opened(ctx, in, ""); err != nil {
-		return stages.Result{}, err
-	}
 	guards, hosts, err := stages.EachHost(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (sight, error) {
 		return see(ctx, in, w, from.waited)
 	})

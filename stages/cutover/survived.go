@@ -57,6 +57,9 @@ func look(ctx context.Context, in stages.Input, w *stages.Work, t plan.Target, i
 	if err != nil || serving { // Moved by a run that was killed before it could note it.
 		return c, nil, err
 	}
+	if err := opened(ctx, in, kept); err != nil { // Nothing crashed: the release was aborted.
+		return c, nil, err
+	}
 	crashed = fmt.Errorf("%s crashed after it was ready (%s, restarts %d): %s", c.Name, c.State, c.Restarts, kept)
 	return c, exit.Hint(crashed, stages.LogsHint(t, c)), nil
 }

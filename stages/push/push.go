@@ -76,6 +76,7 @@ func outputs(in stages.Input, req registry.Request, repository string, pushed re
 		Digest:     pushed.Digest,
 		Tags:       req.Tags,
 		Insecure:   in.Config.Registry.Insecure,
+		Anew:       in.Options.Anew,
 		Uploaded:   pushed.Uploaded,
 	}
 }
@@ -94,7 +95,7 @@ func ready(ctx context.Context, in stages.Input) (stages.Result, error) {
 func resolve(ctx context.Context, in stages.Input) (out state.PushOutputs, same bool, err error) {
 	out, err = registry.Resolve(ctx, in.Config, in.Options.Image, in.Secrets, in.Report)
 	own := earlier(in, out.Repository)
-	out.GoesBack = in.Options.GoesBack
+	out.GoesBack, out.Anew = in.Options.GoesBack, in.Options.Anew
 	return out, own != nil && own.Digest == out.Digest && slices.Equal(own.Tags, out.Tags), err
 }
 
