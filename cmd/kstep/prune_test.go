@@ -154,7 +154,7 @@ func TestPrune_KeepsTheVersionThatServedBefore(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			w.append(c.retain + "\n")
-			for _, word := range strings.FieldsSeq(c.before) {
+			for word := range strings.FieldsSeq(c.before) {
 				w.forget()
 				if version, back := strings.CutPrefix(word, "<"); back {
 					w.exits(exit.OK, "rollback", version)
