@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -46,6 +47,11 @@ type run struct {
 }
 
 func (r *run) execute(ctx context.Context) (*state.File, error) {
+	unlock, err := r.Lock(ctx, strings.TrimSuffix(state.FileName(r.info.Name, r.shard()), ".json"))
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	if err := r.gather(ctx); err != nil {
 		return nil, err
 	}
@@ -116,9 +122,6 @@ func (r *run) gather(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := r.Dir.Writable(); err != nil {
-		return err
-	}
 	expect := state.Expect{
 		Service: r.Config.Service, Destination: r.Config.Destination,
 		Release: r.Release, Resume: r.Resume,
@@ -163,6 +166,18 @@ func (r *run) gather(ctx context.Context) error {
 		Source: r.Source, images: r.puller(), survey: r.looks(),
 	}
 	return nil
+}
+
+// Lock makes sure that no other process does the same work in the state folder,
+// which it makes if need be.
+func (s *Session) Lock(ctx context.Context, work string) (unlock func(), err error) {
+	if err := s.Dir.Writable(); err != nil {
+		return nil, err
+	}
+	return s.Dir.Lock(ctx, work, func() {
+		s.Report.Emit(report.Event{Time: time.Now().UTC(), Kind: report.Notice, Message: fmt.Sprintf(
+			"waiting: another kstep is at %s in %s", work, s.Dir.Path())})
+	})
 }
 
 // resumed expects files of stages that failed, too.

@@ -7,7 +7,7 @@
 # into the environment: KSTEP_DESTINATION=staging make -f kstep.mk
 
 KSTEP ?= kstep
-KSTEP_STATE_DIR ?= kstep-state
+KSTEP_STATE_DIR ?= kstep-state$(if $(KSTEP_DESTINATION),/$(KSTEP_DESTINATION))
 export KSTEP_STATE_DIR
 
 kstep_stages := build push assets env-push boot barrier-wait cutover prune
@@ -36,7 +36,7 @@ $(kstep_files): $(KSTEP_STATE_DIR)/%.json:
 # The build is looked at again after a commit, while there are changes that are
 # not committed, and after a rollback; kstep tells whether anything is to be built.
 kstep_commit := $(shell git rev-parse HEAD)
-ifneq (,$(shell git status --porcelain -- . ':!$(KSTEP_STATE_DIR)'))
+ifneq (,$(shell git status --porcelain -- . ':!kstep-state' ':!$(KSTEP_STATE_DIR)'))
 .PHONY: $(KSTEP_STATE_DIR)/build.json
 else ifeq (,$(shell grep -s '"commit": "$(kstep_commit)"' $(KSTEP_STATE_DIR)/build.json))
 .PHONY: $(KSTEP_STATE_DIR)/build.json

@@ -121,7 +121,7 @@ func application(p *program) (*kingpin.Application, map[string]action) {
 func (g *globals) declare(app *kingpin.Application) {
 	app.Flag("config", "The configuration file.").Short('c').Envar("KSTEP_CONFIG").Default("kstep.yml").StringVar(&g.config)
 	app.Flag("destination", "Merge kstep.<destination>.yml over the configuration.").Short('d').Envar("KSTEP_DESTINATION").StringVar(&g.destination)
-	app.Flag("state-dir", "The folder of the state files.").Envar("KSTEP_STATE_DIR").Default("kstep-state").StringVar(&g.stateDir)
+	app.Flag("state-dir", "The folder of the state files. Default: kstep-state, of a destination kstep-state/<destination>.").Envar("KSTEP_STATE_DIR").StringVar(&g.stateDir)
 	app.Flag("state-from", "Where state comes from that the folder does not have: dir (nowhere), or hosts (their copy of it).").Envar("KSTEP_STATE_FROM").Default("dir").EnumVar(&g.stateFrom, "dir", stages.FromHosts)
 	app.Flag("output", "How to tell what happens: text, or json for one event a line on stdout.").Envar("KSTEP_OUTPUT").Default("text").EnumVar(&g.output, "text", "json")
 	app.Flag("roles", "Only these roles (globs, by comma or repeated).").Envar("KSTEP_ROLES").StringsVar(&g.roles)

@@ -64,6 +64,11 @@ func (p *program) deploy(ctx context.Context, command string, flags *stageFlags,
 // runChain runs the stages one after the other, from build on, or from push on
 // where an image is there already.
 func runChain(ctx context.Context, s *stages.Session) (err error) {
+	unlock, err := s.Lock(ctx, "deploy")
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	began := time.Now()
 	chain := chainFor(s.Options)
 	s.KeepLease = true

@@ -41,7 +41,33 @@ func (p *program) stateDir(secrets *secret.Store) (*state.Dir, error) {
 	if secrets != nil {
 		options.Scan, options.Redact = secrets.Scan, secrets.Redact
 	}
-	return state.Open(p.global.stateDir, options)
+	return state.Open(p.stateFolder(""), options)
+}
+
+// stateFolder is where the state files are, from the folder in which the command
+// runs. A destination has a folder of its own, unless an earlier version of kstep
+// has left its files in the common one.
+func (p *program) stateFolder(from string) string {
+	const common = "kstep-state"
+	destination := p.global.destination
+	switch {
+	case p.global.stateDir != "":
+		return p.global.stateDir
+	case destination == "" || !filepath.IsLocal(destination):
+		return filepath.Join(from, common)
+	}
+	own := filepath.Join(from, common, destination)
+	if _, err := os.Stat(own); err == nil {
+		return own
+	}
+	if dir, err := state.Open(filepath.Join(from, common), state.Options{}); err == nil {
+		for _, e := range dir.Inspect() {
+			if e.File != nil && e.File.Destination == destination {
+				return dir.Path()
+			}
+		}
+	}
+	return own
 }
 
 // secretStore makes the store of the configuration's secrets. The programs that
@@ -269,7 +295,7 @@ func (p *program) resolver(cfg *config.Config, flag string, options stages.Optio
 		given, _ := p.env("KSTEP_VERSION")
 		name, source, warning, err := version.Resolve(ctx, version.Options{
 			Flag: flag, Env: given, Dir: filepath.Dir(cfg.Path), BuildsTree: cfg.Builder.Context != "",
-			Exclude: []string{p.global.stateDir},
+			Exclude: []string{"kstep-state", p.stateFolder("")},
 		})
 		if warning != "" && options.Image == "" { // It is of a build.
 			sink.Emit(report.Event{Time: time.Now().UTC(), Kind: report.Warning, Message: warning})

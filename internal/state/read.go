@@ -143,9 +143,12 @@ func foreignTo(path string, f *File, want Expect) error {
 	if want.Service == "" || (f.Service == want.Service && f.Destination == want.Destination) {
 		return nil
 	}
+	hint := "use a state folder of its own (--state-dir)"
+	if f.Service != want.Service { // It may have been renamed; one destination is never another.
+		hint += ", or --adopt to take the file as it is"
+	}
 	return bad(path, fmt.Sprintf("belongs to %s, not to %s",
-		who(f.Service, f.Destination), who(want.Service, want.Destination)),
-		"use a state folder of its own (--state-dir), or --adopt to take the file as it is")
+		who(f.Service, f.Destination), who(want.Service, want.Destination)), hint)
 }
 
 func who(service, destination string) string {

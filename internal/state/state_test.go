@@ -184,6 +184,8 @@ func TestRead_RefusesWhatIsNotAPlainFile(t *testing.T) {
 	}
 }
 
+func hintsOf(err error) string { return strings.Join(exit.Hints(err), "\n") }
+
 func TestReadSet_ChecksWhoAFileBelongsTo(t *testing.T) {
 	for name, tc := range map[string]struct {
 		edit func(*File)
@@ -198,7 +200,11 @@ func TestReadSet_ChecksWhoAFileBelongsTo(t *testing.T) {
 			d := open(t, Options{})
 			write(t, d, file("push", tc.edit))
 			_, err := d.ReadSet([]string{"push"}, shop)
-			wantError(t, err, exit.BadState, tc.want, "--adopt")
+			wantError(t, err, exit.BadState, tc.want)
+			// What belongs to production is never taken for staging's.
+			if offered := strings.Contains(hintsOf(err), "--adopt"); offered != (name != "another destination") {
+				t.Errorf("--adopt is offered: %t\n%s", offered, hintsOf(err))
+			}
 			adopting, _ := Open(d.Path(), Options{Adopt: true})
 			if _, err := adopting.ReadSet([]string{"push"}, shop); err != nil {
 				t.Errorf("with Adopt: %v", err)
@@ -309,7 +315,10 @@ func TestWrite_RefusesToReplaceWhatIsNotItsOwn(t *testing.T) {
 			write(t, d, file("push", edit))
 			before, _ := os.ReadFile(d.File("push", ""))
 			_, err := d.Write(file("push"))
-			wantError(t, err, exit.BadState, d.File("push", ""), "--adopt")
+			wantError(t, err, exit.BadState, d.File("push", ""))
+			if offered := strings.Contains(hintsOf(err), "--adopt"); offered != (name != "another destination") {
+				t.Errorf("--adopt is offered: %t\n%s", offered, hintsOf(err))
+			}
 			if after, _ := os.ReadFile(d.File("push", "")); !bytes.Equal(before, after) {
 				t.Error("the file was changed")
 			}
