@@ -3,10 +3,13 @@ package stages
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"time"
 
+	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/ledger"
 	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/short"
 	"github.com/kstep/kstep/internal/state"
 )
 
@@ -102,4 +105,37 @@ func (r *run) unheld(ctx context.Context) error {
 		return err
 	}
 	return store.Unheld(ctx, r.Release)
+}
+
+// goOnWith makes a first stage that of a release which the user named: it has to
+// have begun it.
+func (r *run) goOnWith(release string, expect state.Expect) error {
+	own, err := r.Dir.Own(r.info.Name, r.shard(), expect)
+	if err != nil {
+		return err
+	}
+	if own == nil {
+		return exit.With(exit.BadState, fmt.Errorf("%s has no %s of release %s", r.Dir.Path(), r.info.Name, release),
+			"a release begins without --release (KSTEP_RELEASE), and goes on with it")
+	}
+	r.Release, r.Version, r.Source = own.Release, own.Version, own.Source
+	return nil
+}
+
+// sameCommit refuses to take the state of another commit's release from the
+// hosts: a newer pipeline may have left it there, and this job has another
+// configuration.
+func (r *run) sameCommit(ctx context.Context, upstream state.Set, reads []string) error {
+	if r.StateFrom != FromHosts || !r.info.Hosts || len(reads) == 0 || r.Named != "" || r.Release != "" || r.Commit == nil {
+		return nil
+	}
+	f := upstream.File(reads[0])
+	here := r.Commit(ctx)
+	if f.Source.Commit == "" || here == "" || f.Source.Commit == here {
+		return nil
+	}
+	return exit.With(exit.BadState, fmt.Errorf("the newest release on the hosts, %s, is of commit %s, and this checkout is at %s",
+		f.Release, short.Of(f.Source.Commit), short.Of(here)),
+		"name the release of this pipeline: --release, or KSTEP_RELEASE (the output `release` of the job that pushed)",
+		"kstep "+r.info.Name+" --state-from hosts --release "+f.Release+" goes on with that one")
 }

@@ -1,6 +1,7 @@
 package stages
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -124,7 +125,7 @@ func (r *run) gather(ctx context.Context) error {
 	}
 	expect := state.Expect{
 		Service: r.Config.Service, Destination: r.Config.Destination,
-		Release: r.Release, Resume: r.Resume,
+		Release: cmp.Or(r.Release, r.Named), Resume: r.Resume,
 	}
 	reads := r.info.Reads
 	if r.info.Name == "push" && (r.Options.Image != "" || r.Options.Retained != nil) {
@@ -143,7 +144,7 @@ func (r *run) gather(ctx context.Context) error {
 			upstream = helpful
 		}
 	}
-	if err := r.identify(ctx, upstream, expect, len(reads) == 0); err != nil {
+	if err := errors.Join(r.sameCommit(ctx, upstream, reads), r.identify(ctx, upstream, expect, len(reads) == 0)); err != nil {
 		return err
 	}
 	for _, name := range reads {
@@ -198,6 +199,9 @@ func (r *run) identify(ctx context.Context, upstream state.Set, expect state.Exp
 		r.Release, r.Version = upstream.Release(), upstream.Version()
 		r.Source = upstream.File(r.info.Reads[0]).Source
 		return nil
+	}
+	if r.Named != "" {
+		return r.goOnWith(r.Named, expect)
 	}
 	if r.KeepLease { // The stages that touch hosts follow in this process.
 		if err := r.lookAhead(ctx); err != nil {

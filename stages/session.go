@@ -37,6 +37,10 @@ type Session struct {
 	// StateFrom is where state comes from that the folder does not have:
 	// FromHosts, or nowhere.
 	StateFrom string
+	// Named is the release to go on with, if the user named one.
+	Named string
+	// Commit is the commit of the checkout, empty outside git.
+	Commit func(context.Context) string
 	// Resume builds upon stages that failed or were interrupted.
 	Resume  bool
 	Options Options

@@ -37,6 +37,7 @@ type globals struct {
 	destination string
 	stateDir    string
 	stateFrom   string
+	release     string
 	output      string
 	roles       []string
 	hosts       []string
@@ -123,6 +124,7 @@ func (g *globals) declare(app *kingpin.Application) {
 	app.Flag("destination", "Merge kstep.<destination>.yml over the configuration.").Short('d').Envar("KSTEP_DESTINATION").StringVar(&g.destination)
 	app.Flag("state-dir", "The folder of the state files. Default: kstep-state, of a destination kstep-state/<destination>.").Envar("KSTEP_STATE_DIR").StringVar(&g.stateDir)
 	app.Flag("state-from", "Where state comes from that the folder does not have: dir (nowhere), or hosts (their copy of it).").Envar("KSTEP_STATE_FROM").Default("dir").EnumVar(&g.stateFrom, "dir", stages.FromHosts)
+	app.Flag("release", "The release to go on with, by its id (output release). Default: the one in the state folder, or the newest that the hosts tell of.").Envar("KSTEP_RELEASE").StringVar(&g.release)
 	app.Flag("output", "How to tell what happens: text, or json for one event a line on stdout.").Envar("KSTEP_OUTPUT").Default("text").EnumVar(&g.output, "text", "json")
 	app.Flag("roles", "Only these roles (globs, by comma or repeated).").Envar("KSTEP_ROLES").StringsVar(&g.roles)
 	app.Flag("hosts", "Only these hosts (globs, by comma or repeated).").Envar("KSTEP_HOSTS").StringsVar(&g.hosts)

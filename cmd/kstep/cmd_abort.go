@@ -18,10 +18,9 @@ import (
 // cancelled or has failed.
 func configureAbort(p *program, app *kingpin.Application, actions map[string]action) {
 	cmd := app.Command("abort", "Take a release's new containers down and keep the old version serving. It never takes away what serves.")
-	release := cmd.Flag("release", "The release's id; default: the one in the state folder, else what the hosts tell.").String()
 	yes := cmd.Flag("yes", "Abort a release that has the traffic on every host.").Bool()
 	actions["abort"] = p.inSession("abort", func(ctx context.Context, s *stages.Session) error {
-		return p.abort(ctx, s, *release, *yes)
+		return p.abort(ctx, s, p.global.release, *yes)
 	})
 }
 

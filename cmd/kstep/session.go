@@ -153,6 +153,7 @@ func (p *program) withSession(ctx context.Context, command, flagVersion string, 
 			Timeout: cfg.HookTimeout.D(), Skip: p.global.skipHooks, Sink: sink, Redact: secrets.Redact,
 		},
 		Tool: buildInfo(), Actor: who, By: actor.Performer(who),
+		Named: p.global.release, Commit: p.commit(cfg, flagVersion),
 		Pipeline: pipeline(), Resume: p.global.resume, StateFrom: p.global.stateFrom, Options: options,
 		Guard: &lease.Guard{}, Wait: p.global.wait,
 	}
@@ -287,6 +288,20 @@ func (p *program) reportOptions(stdout, stderr *secret.Writer, secrets *secret.S
 func (p *program) getenv(name string) string {
 	value, _ := p.env(name)
 	return value
+}
+
+// commit finds the commit of the checkout, as the first stage would.
+func (p *program) commit(cfg *config.Config, flag string) func(context.Context) string {
+	return func(ctx context.Context) string {
+		given, _ := p.env("KSTEP_VERSION")
+		_, source, _, err := version.Resolve(ctx, version.Options{
+			Flag: flag, Env: given, Dir: filepath.Dir(cfg.Path), Exclude: []string{"kstep-state", p.stateFolder("")},
+		})
+		if err != nil {
+			return "" // There is no checkout.
+		}
+		return source.Commit
+	}
 }
 
 // resolver tells the version that the first stage gives its release.

@@ -2,11 +2,8 @@ package barrierwait
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 
-	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/state"
@@ -17,7 +14,7 @@ import (
 // container that already serves is left alone: it is the old version.
 func stopAll(ctx context.Context, in stages.Input, boot state.BootOutputs) error {
 	_, _, err := stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
-		return struct{}{}, stop(ctx, in, w, boot.Targets[w.Target.Key()].IDs())
+		return struct{}{}, stages.StopNew(ctx, in, w, boot.Targets[w.Target.Key()].IDs())
 	})
 	return err
 }
@@ -31,15 +28,9 @@ func stopOthers(ctx context.Context, in stages.Input, boot state.BootOutputs) {
 	})
 	_, _, err := stages.Each(ctx, in, others, func(ctx context.Context, w *stages.Work) (struct{}, error) {
 		if booted := boot.Targets[w.Target.Key()]; booted.Whole() {
-			return struct{}{}, stop(ctx, in, w, booted.IDs())
+			return struct{}{}, stages.StopNew(ctx, in, w, booted.IDs())
 		}
-		labels := stages.RoleLabels(in.Config, w.Target.Role.Name)
-		labels[engine.LabelRelease] = in.Release
-		made, err := w.Host.Engine().Containers(ctx, engine.Filter{Labels: labels})
-		if err != nil {
-			return struct{}{}, err
-		}
-		return struct{}{}, stop(ctx, in, w, engine.IDs(made))
+		return struct{}{}, stages.StopBooted(ctx, in, w)
 	})
 	if err != nil {
 		in.Warn("the barrier closed, but not everything that other jobs booted was stopped (their kstep barrier-wait will): %s", err)
@@ -56,40 +47,7 @@ func stopSick(ctx context.Context, in stages.Input, records []state.Target, resu
 		}
 	}
 	_, _, err := stages.Each(ctx, in, sick, func(ctx context.Context, w *stages.Work) (struct{}, error) {
-		return struct{}{}, stop(ctx, in, w, results[w.Target.Key()].Containers)
+		return struct{}{}, stages.StopNew(ctx, in, w, results[w.Target.Key()].Containers)
 	})
 	return err
-}
-
-// stop takes down those of the containers that do not serve. One that has ended
-// by itself must not come back either.
-func stop(ctx context.Context, in stages.Input, w *stages.Work, ids []string) error {
-	var down []engine.Container
-	for _, id := range ids {
-		c, err := w.Host.Engine().Inspect(ctx, id)
-		if errors.Is(err, engine.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		serving, err := stages.Serving(ctx, in, w, c)
-		if err != nil {
-			return err
-		}
-		if !serving && c.State != "created" && (c.State != "exited" || c.Restart != engine.RestartNo) {
-			down = append(down, c)
-		}
-	}
-	grace := in.Config.EffectiveStop(w.Target.Role)
-	err := stages.StopAndKeep(ctx, w, down, engine.Stop{Signal: grace.Signal, Timeout: grace.Timeout.D()})
-	if err != nil {
-		return fmt.Errorf("new container %w", err)
-	}
-	for _, c := range down {
-		if c.State != "exited" {
-			w.Did("stopped %s", c.Name)
-		}
-	}
-	return nil
 }

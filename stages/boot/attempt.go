@@ -20,6 +20,8 @@ type attempt struct {
 	mu    sync.Mutex
 	begun bool
 	now   barrier.Attempt
+	// reasons are why engines refuse to start containers, by target.
+	reasons map[string]string
 }
 
 // open is called before a container starts. A barrier that closed before the

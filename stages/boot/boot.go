@@ -85,7 +85,7 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 	return stages.Result{
 		Targets: stages.Merge(hosts, stages.Merge(tasked, records)),
 		Outputs: state.BootOutputs{Switch: in.Config.Proxy.Switch, Targets: results},
-	}, err
+	}, at.judge(ctx, results, err)
 }
 
 // admissible refuses a host that a newer release has been on, or where another
@@ -207,7 +207,7 @@ func start(ctx context.Context, w *stages.Work, at *attempt, book ledger.Ledger,
 		return err
 	}
 	if err := stages.StartAgain(ctx, w, book, c); err != nil {
-		return err
+		return at.sick(w.Target, err)
 	}
 	w.Made(starting(c.Name))
 	return nil
