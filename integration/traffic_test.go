@@ -44,7 +44,7 @@ func TestDeploy_LosesNoRequestThroughDeployRedeployAndRollback(t *testing.T) {
 			w.write("one.yml", s.replicas(1).yaml())
 			w.stagewise()
 			w.eachHostRuns(2)
-			load := w.load(rig.Load{Pace: 15 * time.Millisecond})
+			load := w.load(rig.Load{Pace: 25 * time.Millisecond})
 
 			w.commit(s.replicas(3).version("v2", ""))
 			w.must("build")
