@@ -19,7 +19,7 @@ func TestFlags_HaveTheirDefaultsAlsoBesideVersion(t *testing.T) {
 		return p.global
 	}
 	want := read("push", "--hosts", "vm1")
-	if want.stateDir == "" || want.destination != "staging" || len(want.roles) != 2 {
+	if want.config == "" || want.stateFrom == "" || want.destination != "staging" || len(want.roles) != 2 {
 		t.Fatalf("without --version: %+v", want)
 	}
 	if got := read("push", "--hosts", "vm1", "--version", "v1"); !reflect.DeepEqual(got, want) {

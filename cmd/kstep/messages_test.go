@@ -52,7 +52,7 @@ func TestMessages_AFolderThatIsNotThereIsNamedWithTheCommandThatMakesIt(t *testi
 	t.Parallel()
 	w := newWorld(t)
 	w.configure("volumes: ['/srv/kstep-is-not-here:/data']\n")
-	_, stderr := w.exits(exit.Failed, "deploy", "--image", w.image("v1"), "--version", "v1")
+	_, stderr := w.exits(exit.BarrierClosed, "deploy", "--image", w.image("v1"), "--version", "v1")
 	if !strings.Contains(stderr, "make the folder on vm1: mkdir -p /srv/kstep-is-not-here (and chown it") {
 		t.Errorf("it says\n%s", stderr)
 	}

@@ -48,10 +48,9 @@ func TestStateFromHosts_IsNotTakenOfAnotherCommit(t *testing.T) {
 	}
 	w.forget()
 	w.exits(exit.OK, "env-push", "--state-from", "hosts", "--release", release)
-	w.env["KSTEP_RELEASE"] = release
 	for _, stage := range []string{"boot", "barrier-wait", "cutover", "prune"} {
 		w.forget()
-		w.exits(exit.OK, stage, "--state-from", "hosts")
+		w.exits(exit.OK, stage, "--state-from", "hosts", "--release", release)
 	}
 	w.serves("v1")
 }
@@ -74,8 +73,8 @@ func TestRelease_ThatIsNamedIsTheOneThatGoesOn(t *testing.T) {
 	w.exits(exit.LeaseHeld, "assets", "--state-from", "hosts", "--release", second)
 	w.exits(exit.OK, "lock", "release", "--force")
 	w.exits(exit.OK, "assets", "--state-from", "hosts", "--release", second)
-	_, stderr := w.exits(exit.BadState, "push", "--image", w.image("v2"), "--version", "v2", "--release", "01ARZ3NDEKTSV4RRFFQ69G5FAV")
-	if !strings.Contains(stderr, "has no push of release 01ARZ3NDEKTSV4RRFFQ69G5FAV") {
+	_, stderr := w.exits(exit.BadState, "push", "--image", w.image("v2"), "--version", "v2", "--release", "7ZZZZZZZZZZZZZZZZZZZZZZZZZ")
+	if !strings.Contains(stderr, "has no push of release 7ZZZZZZZZZZZZZZZZZZZZZZZZZ") {
 		t.Errorf("an unknown release is not named:\n%s", stderr)
 	}
 }

@@ -235,7 +235,7 @@ func create(ctx context.Context, w *stages.Work, want plan.Wanted, env state.Env
 		err = exit.Hint(err, fmt.Sprintf("the image is not on %s any more: run kstep assets again", w.Target.Host))
 	}
 	if err != nil {
-		return err
+		return at.sick(w.Target, err)
 	}
 	out.Container = id
 	w.Made(creating(want.Spec.Name))

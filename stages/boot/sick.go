@@ -69,5 +69,5 @@ func (a *attempt) judge(ctx context.Context, results map[string]state.BootTarget
 		return struct{}{}, stages.StopBooted(ctx, a.in, w)
 	})
 	return exit.With(exit.BarrierClosed, errors.Join(fmt.Errorf("barrier closed: %s", verdict.Reason), stopErr),
-		a.old+"; correct the cause, and run the same command again")
+		append(exit.Hints(err), a.old+"; correct the cause, and run the same command again")...)
 }
