@@ -1,7 +1,7 @@
 package main
 
 import (
-	"net/http"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -89,14 +89,17 @@ func TestCutover_MovesBackFromAContainerThatDiesUnderTraffic(t *testing.T) {
 			w.configure(extra)
 			w.replace("drain: 10ms", "drain: 1s")
 			w.deploy("v1")
-			var asked atomic.Int64
-			w.hosts["vm1"].Engine.Behave("acme/shop:v2", hosttest.Behaviour{Handler: func(p hosttest.Process) http.Handler {
-				return http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-					if asked.Add(1) == 8 { // More than kstep asks before it lets the old one go.
-						go w.hosts["vm1"].Engine.Crash(p.ID, 139)
-					}
-				})
-			}})
+			var moved atomic.Bool
+			var dies sync.Once
+			w.on = func(op host.Op) {
+				switch {
+				case op.Host != "vm1":
+				case op.Name == "write" && (strings.Contains(op.Path, "/proxy/routes/") || path.Base(op.Path) == "cord"):
+					moved.Store(true)
+				case moved.Load() && op.Kind == host.KindRun: // It looks whether the old one still has requests.
+					dies.Do(func() { w.hosts["vm1"].Engine.Crash("shop-web-v2", 139) })
+				}
+			}
 			_, stderr := w.exits(exit.Partial, w.deployArgs("v2")...)
 			if !strings.Contains(stderr, "moved traffic back to shop-web-v1") || strings.Contains(stderr, "is live") {
 				t.Errorf("it is not told where the traffic is:\n%s", stderr)
