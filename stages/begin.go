@@ -2,8 +2,8 @@ package stages
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/kstep/kstep/internal/exit"
@@ -13,7 +13,7 @@ import (
 	"github.com/kstep/kstep/internal/state"
 )
 
-// continues tells whether a pipeline that begins now for a version goes on with
+// continues reports whether a pipeline that begins now for a version goes on with
 // the release whose first state file is own: a run of it may have been killed,
 // or is repeated. It begins a new release where the folder or the hosts have had
 // a newer one since, and where the release goes the other way: a deploy is not
@@ -39,23 +39,29 @@ func (s *Session) newRelease() string {
 
 // pushed is what push recorded of a release in the folder.
 func (s *Session) pushed(release string) (out state.PushOutputs, known bool) {
-	f, err := s.Dir.Own("push", "", state.Expect{Service: s.Config.Service, Destination: s.Config.Destination, Release: release})
-	if err != nil || f == nil || len(f.Outputs) == 0 {
-		return out, false
-	}
-	return out, json.Unmarshal(f.Outputs, &out) == nil
+	f := s.own("push", release)
+	out, err := state.OwnOutputs[state.PushOutputs](f)
+	return out, err == nil && f != nil && len(f.Outputs) > 0
 }
 
-// isOver tells whether a release in the folder came to its end, or was given up.
-func (s *Session) isOver(release string) bool {
+// own is a stage's file of a release in the folder; nil if it is not there, or
+// is no file to go by.
+func (s *Session) own(stage, release string) *state.File {
 	expect := s.expected()
 	expect.Release = release
-	for _, stage := range []string{LastStage, "abort"} {
-		if f, err := s.Dir.Own(stage, "", expect); err == nil && f != nil && f.Status.Done() {
-			return true
-		}
+	f, err := s.Dir.Own(stage, "", expect)
+	if err != nil {
+		return nil
 	}
-	return false
+	return f
+}
+
+// isOver reports whether a release in the folder came to its end, or was given up.
+func (s *Session) isOver(release string) bool {
+	return slices.ContainsFunc([]string{LastStage, "abort"}, func(stage string) bool {
+		f := s.own(stage, release)
+		return f != nil && f.Status.Done()
+	})
 }
 
 // Unfinished is the rollback that is under way in the state folder, as push

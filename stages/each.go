@@ -266,3 +266,20 @@ func Merge(hosts, targets []state.Target) []state.Target {
 	}
 	return targets
 }
+
+// AddLater puts what was done later to a target behind what was done before.
+func AddLater(records, later []state.Target) {
+	for _, l := range later {
+		for i, r := range records {
+			if r.Host != l.Host || r.Role != l.Role {
+				continue
+			}
+			r.Changed = slices.Concat(r.Changed, l.Changed)
+			if l.Status != state.Unchanged {
+				r.Status, r.Error = l.Status, l.Error
+			}
+			r.Finished = l.Finished
+			records[i] = r
+		}
+	}
+}

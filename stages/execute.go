@@ -144,7 +144,10 @@ func (r *run) gather(ctx context.Context) error {
 			upstream = helpful
 		}
 	}
-	if err := errors.Join(r.sameCommit(ctx, upstream, reads), r.identify(ctx, upstream, expect, len(reads) == 0)); err != nil {
+	if err := r.sameCommit(ctx, upstream, reads); err != nil {
+		return err
+	}
+	if err := r.identify(ctx, upstream, expect, len(reads) == 0); err != nil {
 		return err
 	}
 	for _, name := range reads {

@@ -176,9 +176,10 @@ func (r *run) queue(ctx context.Context, store lease.Store) (*lease.Hold, lease.
 }
 
 // leave frees the lease when the release is over: its last stage is done or
-// found dead what it should end, or its barrier closed. A stage that found nothing to do in a release that was
-// over already, or was refused, frees what it took to look, and one that failed
-// parks it. Otherwise the lease stays for the release's next job.
+// found dead what it should end, or its barrier closed. A stage that found
+// nothing to do in a release that was over already, or was refused, frees what it
+// took to look, and one that failed parks it. Otherwise the lease stays for the
+// release's next job.
 func (r *run) leave(ctx context.Context, changed bool, err error) error {
 	over := exit.CodeOf(err) == exit.BarrierClosed || err == nil && r.over ||
 		// All is done that can be; what follows is a rollback or another release.

@@ -27,7 +27,7 @@ type program struct {
 	// there. Nil in the real program.
 	around host.Intercept
 	global globals
-	// answers tells that stdout is for the answer of the command alone.
+	// answers keeps stdout for the answer of the command alone.
 	answers bool
 }
 

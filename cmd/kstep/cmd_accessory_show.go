@@ -148,11 +148,7 @@ func (p *program) accessoryLogs(ctx context.Context, s *stages.Session, name str
 	}
 	return p.showLogs(ctx, s, in, flags, logSource{
 		find: func(ctx context.Context, w *stages.Work) ([]engine.Container, error) {
-			c, err := placeOf(in, w, nil).There(ctx)
-			if err != nil {
-				return nil, err
-			}
-			return []engine.Container{c}, nil
+			return single(placeOf(in, w, nil).There(ctx))
 		},
 		later: func(w *stages.Work) engine.Filter {
 			place := placeOf(in, w, nil)

@@ -27,41 +27,43 @@ func configureAppLogs(p *program, cmd *kingpin.CmdClause, actions map[string]act
 		if err != nil {
 			return err
 		}
+		ofRole := func(w *stages.Work) engine.Filter {
+			return engine.Filter{Labels: stages.RoleLabels(in.Config, w.Target.Role.Name)}
+		}
 		return p.showLogs(ctx, s, in, flags, logSource{
 			find: func(ctx context.Context, w *stages.Work) ([]engine.Container, error) {
 				if !*all && *version == "" {
 					return serving(ctx, in, w)
 				}
-				return ofVersion(ctx, w, stages.RoleLabels(in.Config, w.Target.Role.Name), *version)
+				return anyOfRole(ctx, w, ofRole(w), *version)
 			},
-			later: func(w *stages.Work) engine.Filter {
-				return engine.Filter{Labels: stages.RoleLabels(in.Config, w.Target.Role.Name)}
-			},
+			later: ofRole,
 		})
 	})
 }
 
-// ofVersion are a target's containers, running or not, of the versions that
-// begin so; at least one.
-func ofVersion(ctx context.Context, w *stages.Work, labels map[string]string, version string) ([]engine.Container, error) {
-	found, err := w.Host.Engine().Containers(ctx, engine.Filter{Labels: labels, All: true})
-	if err != nil {
-		return nil, err
-	}
-	found = slices.DeleteFunc(found, func(c engine.Container) bool {
+// ofVersion are the containers that a filter selects, running or not, of the
+// versions that begin so.
+func ofVersion(ctx context.Context, w *stages.Work, f engine.Filter, version string) ([]engine.Container, error) {
+	f.All = true
+	found, err := w.Host.Engine().Containers(ctx, f)
+	return slices.DeleteFunc(found, func(c engine.Container) bool {
 		return !strings.HasPrefix(c.Labels[engine.LabelVersion], version)
-	})
-	if len(found) > 0 {
-		return found, nil
+	}), err
+}
+
+// anyOfRole are a target's containers of a version, in service or not; at least
+// one.
+func anyOfRole(ctx context.Context, w *stages.Work, f engine.Filter, version string) ([]engine.Container, error) {
+	found, err := ofVersion(ctx, w, f, version)
+	if err != nil || len(found) > 0 {
+		return found, err
 	}
 	what := "container"
 	if version != "" {
 		what = fmt.Sprintf("container of version %s", version)
 	}
-	if role := w.Target.Role.Name; role != "" {
-		what += " in role " + role
-	}
-	return nil, exit.Hint(fmt.Errorf("there is no %s on %s", what, w.Target.Host), "kstep app containers shows what is there")
+	return nil, exit.Hint(fmt.Errorf("there is no %s in role %s on %s", what, w.Target.Role.Name, w.Target.Host), "kstep app containers shows what is there")
 }
 
 // configureTask declares `kstep task …`.
@@ -120,12 +122,7 @@ func taskFilter(s *stages.Session, name string) engine.Filter {
 }
 
 func tasksOf(ctx context.Context, s *stages.Session, w *stages.Work, name, version string) ([]engine.Container, error) {
-	f := taskFilter(s, name)
-	f.All = true
-	found, err := w.Host.Engine().Containers(ctx, f)
-	found = slices.DeleteFunc(found, func(c engine.Container) bool {
-		return !strings.HasPrefix(c.Labels[engine.LabelVersion], version)
-	})
+	found, err := ofVersion(ctx, w, taskFilter(s, name), version)
 	if err == nil && len(found) == 0 {
 		err = exit.Hint(errors.New("no container of a task is on "+w.Target.Host), "prune removes those of releases that are complete")
 	}

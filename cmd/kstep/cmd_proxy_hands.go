@@ -57,11 +57,7 @@ func configureProxyHands(p *program, cmd *kingpin.CmdClause, actions map[string]
 		in := s.Input(hosts, hosts)
 		return p.showLogs(ctx, s, in, flags, logSource{
 			find: func(ctx context.Context, w *stages.Work) ([]engine.Container, error) {
-				c, err := proxy.There(ctx, w.Host)
-				if err != nil {
-					return nil, err
-				}
-				return []engine.Container{c}, nil
+				return single(proxy.There(ctx, w.Host))
 			},
 			later: func(*stages.Work) engine.Filter { return engine.Filter{Names: []string{plan.ProxyContainer}} },
 		})

@@ -58,6 +58,14 @@ type logSource struct {
 	later func(*stages.Work) engine.Filter
 }
 
+// single is what finds one container, as a logSource finds several.
+func single(c engine.Container, err error) ([]engine.Container, error) {
+	if err != nil {
+		return nil, err
+	}
+	return []engine.Container{c}, nil
+}
+
 // showLogs prints lines of the containers that are found at the targets, in the
 // order in which they were written, and then, if that is asked for, those that
 // come.
@@ -255,7 +263,7 @@ func (f *follower) start(ctx context.Context, s *logStream, which engine.Lines) 
 	})
 }
 
-// ended tells that a container has, and returns whether it has started again.
+// ended says that a container has, and returns whether it has started again.
 func (f *follower) ended(ctx context.Context, one *followed) (again bool) {
 	c, err := f.w.Host.Engine().Inspect(ctx, one.stream.container.ID)
 	switch {

@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"github.com/moby/moby/api/pkg/stdcopy"
-
 	"bufio"
 	"bytes"
 	"context"
@@ -12,6 +10,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/client"
 )
 

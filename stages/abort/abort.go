@@ -121,7 +121,7 @@ func (a *abort) undoLate(ctx context.Context, done []state.Target, results map[s
 		looked, ways, err := stages.Each(ctx, a.in, reached, a.look)
 		late := slices.DeleteFunc(reached, func(t plan.Target) bool { way := ways[t.Key()]; return !way.late() })
 		if err != nil {
-			follow(done, looked)
+			stages.AddLater(done, looked)
 			forget(looked, results)
 			return err
 		}
@@ -132,7 +132,7 @@ func (a *abort) undoLate(ctx context.Context, done []state.Target, results map[s
 			return fmt.Errorf("new containers keep appearing: is another job of release %s still at work? Run abort again", a.in.Release)
 		}
 		more, found, err := a.undoAll(ctx, late, ways)
-		follow(done, more)
+		stages.AddLater(done, more)
 		for key, result := range found {
 			result.Stopped = slices.Concat(results[key].Stopped, result.Stopped)
 			result.Restarted = result.Restarted || results[key].Restarted
@@ -152,18 +152,6 @@ func forget(looked []state.Target, results map[string]state.AbortTarget) {
 			result.Done = false
 			results[key] = result
 		}
-	}
-}
-
-// follow puts what was done later to a target behind what was done before.
-func follow(done, later []state.Target) {
-	for _, l := range later {
-		at := slices.IndexFunc(done, func(r state.Target) bool { return r.Host == l.Host && r.Role == l.Role })
-		done[at].Changed = slices.Concat(done[at].Changed, l.Changed)
-		if l.Status != state.Unchanged {
-			done[at].Status, done[at].Error = l.Status, l.Error
-		}
-		done[at].Finished = l.Finished
 	}
 }
 

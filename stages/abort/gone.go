@@ -160,7 +160,7 @@ func (a *abort) resume(ctx context.Context, targets []plan.Target, ways map[stri
 		way := ways[w.Target.Key()]
 		return struct{}{}, errors.Join(leftServing(failed[kindOf(w.Target)]), startDown(ctx, w, way))
 	})
-	follow(done, more)
+	stages.AddLater(done, more)
 	for _, t := range again {
 		results[t.Key()] = state.AbortTarget{}
 	}

@@ -67,9 +67,10 @@ func waits(w *stages.Work) bool { return w.Target.Role.Start == "after-barrier" 
 
 // decide compares the container of the wanted name, if there is one, with the
 // wanted one. Same name and same spec: it only has to run, or to wait for the
-// barrier, unless the release is to make all of them anew. In a rollback, what was retained is what is wanted, and nothing is
-// made. A container of another service is not touched: `a-b` with role `c`
-// and `a` with role `b-c` have the same names.
+// barrier, unless the release is to make all of them anew. In a rollback, what
+// was retained is what is wanted, and nothing is made. A container of another
+// service is not touched: `a-b` with role `c` and `a` with role `b-c` have the
+// same names.
 func decide(w *stages.Work, want plan.Wanted, have engine.Container, found bool, push state.PushOutputs) (todo, error) {
 	t := todo{want: want, have: have, out: about(want)}
 	for _, label := range []string{engine.LabelService, engine.LabelRole, engine.LabelDestination} {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -36,6 +35,9 @@ func (a *attempt) sick(t plan.Target, err error) error {
 // start that the quorum is out of reach: nobody has to wait for that. Then all
 // that the release has started is stopped.
 func (a *attempt) judge(ctx context.Context, results map[string]state.BootTarget, err error) error {
+	if len(a.reasons) == 0 || ctx.Err() != nil {
+		return err
+	}
 	total := 0
 	var reasons []string
 	for _, t := range a.in.All {
@@ -49,15 +51,12 @@ func (a *attempt) judge(ctx context.Context, results map[string]state.BootTarget
 	}
 	count := barrier.NewCount(a.in.Config.Barrier.Quorum, total)
 	count.Sick = len(reasons)
-	if len(a.reasons) == 0 || ctx.Err() != nil {
-		return err
-	}
 	if _, decided := count.Decided(); !decided {
 		return exit.Hint(err, "correct the cause and run the same command again, or take down what was started: kstep abort")
 	}
 	verdict, settleErr := a.now.Settle(ctx, state.Verdict{
 		Release: a.in.Release, Total: count.Total, Needed: count.Needed,
-		Reason: strings.Join(slices.Compact(reasons), "; "), At: time.Now().UTC(),
+		Reason: strings.Join(reasons, "; "), At: time.Now().UTC(),
 	})
 	if settleErr != nil || verdict.Open {
 		return errors.Join(err, settleErr)

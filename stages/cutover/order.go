@@ -267,7 +267,7 @@ func sorted(targets []plan.Target, records []state.Target) []state.Target {
 }
 
 // opened returns an error if the barrier has closed, as abort does it. kept says
-// what serves then; it is empty if nothing is known of that.
+// what serves then.
 func opened(ctx context.Context, in stages.Input, kept string) error {
 	h, err := in.Hosts.Get(ctx, plan.LeaseHost(in.All))
 	if err != nil {
@@ -281,9 +281,6 @@ func opened(ctx context.Context, in stages.Input, kept string) error {
 	if err != nil || !now.Closed() {
 		return err
 	}
-	hint := "run kstep boot again if the release should go on"
-	if kept != "" {
-		hint = kept + "; " + hint
-	}
-	return exit.With(exit.BarrierClosed, fmt.Errorf("the barrier is closed: %s", now.Verdict.Reason), hint)
+	return exit.With(exit.BarrierClosed, fmt.Errorf("the barrier is closed: %s", now.Verdict.Reason),
+		kept+"; run kstep boot again if the release should go on")
 }

@@ -185,25 +185,8 @@ func (c *cutover) last(ctx context.Context, records []state.Target) ([]state.Tar
 		m.inherit(share(c.in, w.Target, c.hosts[w.Target.Host].orphans))
 		return struct{}{}, m.retireLater(ctx)
 	})
-	return follow(records, late), err
-}
-
-// follow puts what was done later to a target behind what was done before.
-func follow(records, late []state.Target) []state.Target {
-	for _, l := range late {
-		for i, r := range records {
-			if r.Host != l.Host || r.Role != l.Role {
-				continue
-			}
-			r.Changed = slices.Concat(r.Changed, l.Changed)
-			if l.Status != state.Unchanged {
-				r.Status, r.Error = l.Status, l.Error
-			}
-			r.Finished = l.Finished
-			records[i] = r
-		}
-	}
-	return records
+	stages.AddLater(records, late)
+	return records, err
 }
 
 // retireLater removes the routes of the orphans that had to wait, and stops
