@@ -20,48 +20,86 @@ import (
 // restarted as often as before says, which their restart policy may have hidden,
 // and those that their health check calls unhealthy. A container that before
 // does not name only has to run. The last log lines of what died are reported.
+// Where a newer release has replaced the containers meanwhile, that is the error.
 func Lasting(ctx context.Context, in Input, w *Work, ids []string, before map[string]int) (map[string]int, error) {
-	restarts, errs := make([]int, len(ids)), make([]error, len(ids))
+	all := make([]lasted, len(ids))
 	var wg sync.WaitGroup
 	for i, id := range ids {
 		limit, known := before[id]
 		if !known {
 			limit = math.MaxInt
 		}
-		wg.Go(func() { restarts[i], errs[i] = lasts(ctx, in, w, id, limit) })
+		wg.Go(func() { all[i] = lookAgain(ctx, in, w, id, limit) })
 	}
 	wg.Wait()
 	counts := make(map[string]int, len(ids))
-	for i, id := range ids {
-		counts[id] = restarts[i]
+	var unread []error
+	ended := false
+	for _, l := range all {
+		counts[l.id] = l.now.Restarts
+		unread = append(unread, l.unread)
+		ended = ended || l.ended != nil
 	}
-	return counts, errors.Join(errs...)
+	if !ended {
+		return counts, errors.Join(unread...)
+	}
+	_, err := w.Guarded(ctx)
+	if code := exit.CodeOf(err); code == exit.BadState || code == exit.LeaseHeld {
+		return counts, err
+	}
+	errs := make([]error, len(all))
+	for i, l := range all {
+		wg.Go(func() { errs[i] = l.report(ctx, in, w) })
+	}
+	wg.Wait()
+	return counts, errors.Join(append(unread, errs...)...)
 }
 
-func lasts(ctx context.Context, in Input, w *Work, id string, limit int) (restarts int, err error) {
+// lasted is a look at a container in service.
+type lasted struct {
+	id     string
+	now    engine.Container
+	gone   bool
+	ended  error // Why it serves no more.
+	unread error // Why nothing is known of it.
+}
+
+func lookAgain(ctx context.Context, in Input, w *Work, id string, limit int) lasted {
+	l := lasted{id: id}
 	c, err := w.Host.Engine().Inspect(ctx, id)
-	if errors.Is(err, engine.ErrNotFound) {
-		return 0, exit.With(exit.Failed, fmt.Errorf("container %s was removed after it was put into service", short.Of(id)))
+	switch {
+	case errors.Is(err, engine.ErrNotFound):
+		l.gone, l.ended = true, errors.New("removed")
+		return l
+	case err != nil:
+		l.unread = err
+		return l
 	}
-	if err != nil {
-		return 0, err
-	}
-	died := ready.Ended(c, limit)
+	l.now, l.ended = c, ready.Ended(c, limit)
 	byHealth := Ready(in, w, id).How(c) != ready.ByHTTP || SwitchKind(w, c) == "cord"
-	if died == nil && byHealth && c.Health == "unhealthy" {
-		died = errors.New("its health check says unhealthy")
+	if l.ended == nil && byHealth && c.Health == "unhealthy" {
+		l.ended = errors.New("its health check says unhealthy")
 	}
-	if died == nil {
-		return c.Restarts, nil
+	return l
+}
+
+// report tells what a container that has ended said last. The error is nil for
+// the others.
+func (l lasted) report(ctx context.Context, in Input, w *Work) error {
+	switch {
+	case l.ended == nil:
+		return nil
+	case l.gone:
+		return exit.With(exit.Failed, fmt.Errorf("container %s was removed after it was put into service", short.Of(l.id)))
 	}
 	in.Report.Emit(report.Event{
 		Kind: report.Notice, Host: w.Target.Host, Role: w.Target.Role.Name,
-		Message: fmt.Sprintf("%s does not work any more on %s:", c.Name, w.Target.Host),
-		Detail:  ready.Diagnose(ctx, w.Host, id),
+		Message: fmt.Sprintf("%s does not work any more on %s:", l.now.Name, w.Target.Host),
+		Detail:  ready.Diagnose(ctx, w.Host, l.id),
 	})
-	return c.Restarts, exit.Hint(
-		exit.With(exit.Failed, fmt.Errorf("%s was ready and has failed since it was put into service: %w", c.Name, died)),
-		LogsHint(w.Target, c))
+	return exit.Hint(
+		exit.With(exit.Failed, fmt.Errorf("%s was ready and has failed since it was put into service: %w", l.now.Name, l.ended)),
+		LogsHint(w.Target, l.now))
 }
 
 // LogsHint names the command that shows what a container wrote, whether it is in

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -171,5 +173,62 @@ func (w *world) until(what string, is func() bool) {
 			w.t.Fatalf("never: %s", what)
 		}
 		<-time.After(10 * time.Millisecond)
+	}
+}
+
+// A pipeline that stood still while a newer one replaced its containers does not
+// take that for their failure.
+func TestLasting_WhatANewerReleaseReplacedHasNotFailed(t *testing.T) {
+	t.Parallel()
+	const look = "GET /containers/{}/json"
+	var stopped atomic.Bool
+	for stage, at := range map[string]func(host.Op) bool{
+		"prune":   func(op host.Op) bool { return op.Name == look },
+		"cutover": func(op host.Op) bool { return stopped.Load() && op.Name == look },
+	} {
+		t.Run(stage, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.configure("lease: {ttl: 3s}\nretain: 1\n")
+			w.deploy("v1")
+			older, newer := w.job(), w.job()
+			older.must(exit.OK, "push", "--image", w.image("v2"), "--version", "v2")
+			for _, before := range []string{"assets", "env-push", "boot", "barrier-wait", "cutover"} {
+				if before == stage {
+					break
+				}
+				older.must(exit.OK, before)
+			}
+			freezer := newFreezer(at)
+			older.around = func(ctx context.Context, op host.Op, next func(context.Context) error) error {
+				if stage == "cutover" && strings.HasSuffix(op.Name, "/stop") {
+					defer stopped.Store(true)
+				}
+				return freezer.around(ctx, op, next)
+			}
+			ended := make(chan exit.Code)
+			var said string
+			go func() {
+				code, out := older.run(stage)
+				said = out
+				ended <- code
+			}()
+			<-freezer.frozen
+			newer.must(exit.OK, w.deployArgs("v3", "--wait", "1m")...)
+			before := w.running()
+			close(freezer.thaw)
+			if code := <-ended; code != exit.LeaseHeld && code != exit.BadState {
+				t.Errorf("got exit code %d, want 20 or 13:\n%s", code, said)
+			}
+			for _, wrong := range []string{"does not work any more", "has failed", "was removed after"} {
+				if strings.Contains(said, wrong) {
+					t.Errorf("it says %q:\n%s", wrong, said)
+				}
+			}
+			if after := w.running(); !maps.EqualFunc(before, after, slices.Equal) {
+				t.Errorf("then %v runs, want %v", after, before)
+			}
+			w.serves("v3")
+		})
 	}
 }

@@ -44,7 +44,7 @@ func (c *cutover) lasting(ctx context.Context, records []state.Target, results m
 		if err == nil {
 			return out, nil
 		}
-		if m == nil || w.Target.Proxied || len(m.out.Stopped) == 0 || exit.CodeOf(err) == exit.Unreachable || ctx.Err() != nil {
+		if m == nil || w.Target.Proxied || len(m.out.Stopped) == 0 || exit.CodeOf(err) != exit.Failed || ctx.Err() != nil {
 			return out, err
 		}
 		m.w, m.out = w, &out
@@ -92,7 +92,7 @@ func (m *move) holds(ctx context.Context, to traffic.Switch, word traffic.Word) 
 		return nil // What has left the configuration is not put back.
 	}
 	_, err := stages.Lasting(ctx, m.in, m.w, engine.IDs(m.fresh), m.restarts)
-	if err == nil || exit.CodeOf(err) == exit.Unreachable || ctx.Err() != nil {
+	if exit.CodeOf(err) != exit.Failed || ctx.Err() != nil {
 		return err
 	}
 	m.out.Done, m.out.Switched = false, time.Time{}

@@ -56,7 +56,7 @@ func (l *last) look(ctx context.Context, in stages.Input, w *stages.Work) (now, 
 	n.seen, failed = look(ctx, in, w)
 	wg.Wait()
 	n.seen.all = all
-	n.died = died != nil && exit.CodeOf(died) != exit.Unreachable && ctx.Err() == nil
+	n.died = exit.CodeOf(died) == exit.Failed && ctx.Err() == nil
 	return n, errors.Join(failed, listed, died)
 }
 
