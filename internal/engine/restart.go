@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
@@ -29,15 +30,33 @@ func (s Spec) RestartPolicy() string {
 
 // SetRestart changes a container's restart policy. It does not start or stop
 // it. An engine updates the cgroup of a container that runs with it, so kstep
-// changes the policy of containers that do not run where it can choose.
+// changes the policy of containers that do not run where it can choose. One that
+// ends at this moment is waited for: until the engine has noticed, it refuses.
 func (c *Client) SetRestart(ctx context.Context, id, policy string) error {
 	if _, err := c.ready(ctx); err != nil {
 		return err
 	}
 	wanted := restartPolicy(policy)
-	_, err := c.api.ContainerUpdate(ctx, id, client.ContainerUpdateOptions{RestartPolicy: &wanted})
+	var err error
+	for try := 1; ; try++ {
+		_, err = c.api.ContainerUpdate(ctx, id, client.ContainerUpdateOptions{RestartPolicy: &wanted})
+		if err == nil || try == endTries || !strings.Contains(strings.ToLower(err.Error()), "cannot update a stopped container") {
+			break
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(endPause):
+		}
+	}
 	return c.fail(fmt.Sprintf("set restart policy %s of container %s", policy, id), err)
 }
+
+// The runtime knows of an end before the engine has handled the event, which takes
+// it some milliseconds, and seconds on a machine that is busy.
+const (
+	endTries = 20
+	endPause = 250 * time.Millisecond
+)
 
 func restartPolicy(text string) container.RestartPolicy {
 	name, retries, _ := strings.Cut(text, ":")

@@ -2,6 +2,8 @@ package hosttest
 
 import (
 	"context"
+	"os"
+	"path"
 	"strings"
 	"time"
 
@@ -45,9 +47,13 @@ func (s suite) policyInForce() {
 	for _, change := range []string{"no always", "always no"} {
 		before, after, _ := strings.Cut(change, " ")
 		spec := s.spec()
-		spec.Restart, spec.Cmd = before, []string{"sh", "-c", "sleep 0.5; exit 3"}
+		end := path.Join(os.TempDir(), spec.Name) // On a fake host the program runs on this machine.
+		s.Cleanup(func() { os.Remove(end) })
+		spec.Restart, spec.Cmd = before, []string{"sh", "-c", "until [ -e " + end + " ]; do sleep 0.1; done; exit 3"}
 		id := s.run(spec)
 		must(s, s.e.SetRestart(s.Context(), id, after))
+		_, _, err := s.e.Exec(s.Context(), id, []string{"sh", "-c", "mkdir -p " + path.Dir(end) + "; >" + end})
+		must(s, err)
 		must(s, s.e.WaitFor(s.Context(), id, func(c engine.Container) (bool, error) {
 			return c.Restarts > 0 || c.State == "exited", nil
 		}))
