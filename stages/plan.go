@@ -99,6 +99,7 @@ type planning struct {
 	doubt doubt
 	files []*state.File // What the stages so far leave, or would leave.
 	lost  []string      // Hosts that did not answer.
+	blind bool          // What a stage would leave is not known, nor what follows from it.
 	errs  []error
 }
 
@@ -161,7 +162,7 @@ func (p *planning) stage(ctx context.Context, planner Planner) error {
 		}
 		p.doubt = p.doubts()
 	}
-	if info.Hosts && len(p.in.Targets) == 0 { // Each of them has told why.
+	if p.blind || info.Hosts && len(p.in.Targets) == 0 { // What came before has told why.
 		p.note(info.Name, append(failures, Pending{Notes: []string{"not known"}}))
 		return nil
 	}
@@ -174,6 +175,7 @@ func (p *planning) stage(ctx context.Context, planner Planner) error {
 			forecast.Pending = append(forecast.Pending, Pending{Err: err})
 		}
 		p.in.Targets = reached(p.in.Targets, forecast.Pending)
+		p.blind = forecast.Outputs == nil
 	}
 	p.note(info.Name, append(failures, forecast.Pending...))
 	file := &state.File{Stage: info.Name}

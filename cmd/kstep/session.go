@@ -230,7 +230,7 @@ func (p *program) pool(cfg *config.Config, secrets *secret.Store, sink report.Si
 	if err != nil {
 		return nil, err
 	}
-	connect.Intercept, connect.Env = around, p.env
+	connect.Intercept, connect.Env, connect.Once = around, p.env, p.answers
 	connect.Warn = func(w host.Warning) {
 		sink.Emit(report.Event{
 			Time: time.Now().UTC(), Kind: report.Warning, File: w.File, Line: w.Line,

@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/host"
+	"github.com/kstep/kstep/internal/host/hosttest"
 	"github.com/kstep/kstep/internal/plan"
 )
 
@@ -163,5 +166,31 @@ func TestStatus_ShowsTheHostsThatAnswer(t *testing.T) {
 	stdout, _ := w.exits(exit.Unreachable, "status")
 	if strings.Count(stdout, "v1") != 2 || strings.Count(stdout, "unknown") != 1 {
 		t.Errorf("got\n%s, want two hosts with v1 and one unknown", stdout)
+	}
+}
+
+// A host that is off costs a command that looks one time-out, however often the
+// command needs it.
+func TestLook_ADeadHostIsConnectedToOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.append("accessories:\n  db: {image: \"acme/shop\", hosts: [vm2]}\n")
+	w.deploy("v1")
+	var calls atomic.Int32
+	w.on = func(op host.Op) {
+		if op.Host == "vm1" && op.Kind == host.KindConnect {
+			calls.Add(1)
+		}
+	}
+	w.hosts["vm1"].Set(hosttest.Mood{Deaf: true}) // It has the lease, too.
+	w.replace("ssh:\n", "ssh:\n  connect_timeout: 1s\n")
+	for _, args := range [][]string{
+		{"status"}, {"releases"}, {"plan", "--image", w.image("v2"), "--version", "v2"}, {"app", "details"}, {"lock", "status"},
+	} {
+		calls.Store(0)
+		stdout, stderr := w.exits(exit.Unreachable, args...)
+		if n := calls.Load(); n != 1 {
+			t.Errorf("%v connects %d times, want once\n%s%s", args, n, stdout, stderr)
+		}
 	}
 }

@@ -69,7 +69,8 @@ func (d *dialer) persist(ctx context.Context, t target) (*ssh.Client, error) {
 		if ended := engine.Ended(ctx); ended != nil {
 			return nil, fmt.Errorf("connect to %s: %w", t.name, ended)
 		}
-		if attempt >= t.retries || final(err) {
+		_, silent := errors.AsType[noAnswer](err)
+		if attempt >= t.retries || final(err) || silent && d.opts.Once {
 			return nil, d.explain(t, attempt+1, err)
 		}
 		select {
@@ -108,6 +109,11 @@ func (d *dialer) explain(t target, attempts int, err error) error {
 	return exit.With(exit.Unreachable, fmt.Errorf("connect to %s%s: %w", t.name, times, err), hints...)
 }
 
+// noAnswer is an attempt that took too long.
+type noAnswer struct{ within time.Duration }
+
+func (n noAnswer) Error() string { return fmt.Sprintf("no answer within %s", n.within) }
+
 // attempt is one try of the whole way, within the time-out.
 func (d *dialer) attempt(ctx context.Context, t target) (*ssh.Client, error) {
 	select {
@@ -116,7 +122,7 @@ func (d *dialer) attempt(ctx context.Context, t target) (*ssh.Client, error) {
 	case <-ctx.Done():
 		return nil, engine.Ended(ctx)
 	}
-	timeout := fmt.Errorf("no answer within %s", t.timeout)
+	timeout := noAnswer{t.timeout}
 	ctx, cancel := context.WithTimeoutCause(ctx, t.timeout, timeout)
 	defer cancel()
 	client, err := d.through(ctx, t, nil)

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -125,6 +127,44 @@ func TestGet_DeafHostEndsWithTheTimeout(t *testing.T) {
 	opts.ConnectTimeout = 50 * time.Millisecond
 	_, err := get(t, opts, "vm1")
 	wantError(t, err, exit.Unreachable, "connect to vm1", "no answer within 50ms")
+}
+
+// A command that only looks asks for a host from many places: nobody waits twice.
+func TestGet_WithOnceASilentHostIsWaitedForOnce(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var callers atomic.Int32
+	go func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			defer c.Close() // Only then: it gets no answer.
+			callers.Add(1)
+		}
+	}()
+	defer listener.Close()
+	opts := hosttest.Options(t, hosttest.NewFake(t, "vm1"))
+	opts.ConnectRetries, opts.ConnectTimeout, opts.Once = 2, 100*time.Millisecond, true
+	pool, name := hosttest.NewPool(t, opts), listener.Addr().String()
+	pool.Warm(t.Context(), []string{name})
+	var all sync.WaitGroup
+	for range 5 {
+		all.Go(func() {
+			_, err := pool.Get(t.Context(), name)
+			wantError(t, err, exit.Unreachable, "connect to "+name+": no answer within 100ms")
+		})
+	}
+	all.Wait()
+	_, err = pool.Get(t.Context(), name)
+	wantError(t, err, exit.Unreachable, "no answer within 100ms")
+	if n := callers.Load(); n != 1 {
+		t.Errorf("it was called %d times, want once", n)
+	}
 }
 
 func TestGet_EndOfTheContextIsNoMatterOfTheHost(t *testing.T) {

@@ -40,7 +40,11 @@ type Options struct {
 	ConnectTimeout   time.Duration
 	ConnectRetries   int
 	MaxDials         int
-	Home             string // This machine's home folder, for `~` and `local`.
+	// Once is for commands that only look: what a host's first failed connection
+	// tells counts to the end, and one that gets no answer in time is not tried
+	// again.
+	Once bool
+	Home string // This machine's home folder, for `~` and `local`.
 
 	// RetryPause is the pause before the first new attempt to connect; it
 	// doubles.

@@ -28,6 +28,7 @@ type remote struct {
 
 	mu     sync.Mutex
 	now    *conn
+	failed error // Why there is no connection, where one attempt counts (Options.Once).
 	closed bool
 	home   string // Once asked for: it does not move.
 
@@ -66,6 +67,9 @@ func (r *remote) conn(ctx context.Context) (*conn, error) {
 	if r.now != nil && r.now.alive() {
 		return r.now, nil
 	}
+	if r.failed != nil {
+		return nil, r.failed
+	}
 	r.now = nil
 	r.engine.CloseIdle()
 	var client *ssh.Client
@@ -81,6 +85,9 @@ func (r *remote) conn(ctx context.Context) (*conn, error) {
 		}
 		if errors.Is(err, ErrConnectionLost) {
 			err = exit.With(exit.Unreachable, fmt.Errorf("connect to %s: %w", r.name, err))
+		}
+		if r.opts.Once && engine.Ended(ctx) == nil {
+			r.failed = err
 		}
 		return nil, err
 	}

@@ -170,14 +170,13 @@ func TestConnection_ToAVanishedPeerIsNoticed(t *testing.T) {
 	stop := time.AfterFunc(50*time.Millisecond, fake.Sever)
 	defer stop.Stop()
 	// The wait outlives the connection.
-	started := time.AfterFunc(time.Second, func() {
-		if err := h.Engine().Start(t.Context(), "app"); err != nil {
-			t.Errorf("start: %v", err)
-		}
-	})
-	defer started.Stop()
+	started := make(chan error, 1)
+	time.AfterFunc(time.Second, func() { started <- h.Engine().Start(t.Context(), "app") })
 	if err := h.Engine().WaitFor(t.Context(), "app", func(c engine.Container) (bool, error) { return c.Running(), nil }); err != nil {
 		t.Fatal(err)
+	}
+	if err := <-started; err != nil {
+		t.Errorf("start: %v", err)
 	}
 }
 
