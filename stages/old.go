@@ -16,8 +16,11 @@ func HasOldVersion(hosts ...ledger.Ledger) bool {
 
 // OldVersion says what users have after a failure before traffic moved. On a
 // first deploy there is no old version.
-func OldVersion(hosts ...ledger.Ledger) string {
-	if HasOldVersion(hosts...) {
+func OldVersion(hosts ...ledger.Ledger) string { return OldServes(HasOldVersion(hosts...)) }
+
+// OldServes is OldVersion for who knows whether there is one.
+func OldServes(there bool) string {
+	if there {
 		return "the old version keeps serving"
 	}
 	return "this is the first version, so nothing serves yet"

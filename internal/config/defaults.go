@@ -9,7 +9,7 @@ func defaults() Config {
 		PrimaryRole: "web",
 		Healthcheck: defaultHealthcheck(),
 		Stop:        defaultStop(),
-		Barrier:     Barrier{Quorum: "1", Timeout: 2 * minute},
+		Barrier:     Barrier{Timeout: 2 * minute},
 		Cutover:     Cutover{Drain: 30 * second, Probe: new(true), Timeout: 30 * second},
 		Orphans:     "stop",
 		Proxy: Proxy{

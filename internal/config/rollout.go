@@ -4,10 +4,23 @@ package config
 type Barrier struct {
 	// Quorum is on how many hosts the primary containers must be ready, all
 	// replicas of them: a number, a percentage such as `50%`, or `all`. Hosts
-	// beyond it that are not ready keep the old version.
-	Quorum string `json:"quorum" jsonschema:"default=1"`
+	// beyond it that are not ready keep the old version. If it is not given, `1`
+	// host is enough, but a first deploy needs `all`: there is no old version that
+	// could serve on a host that it leaves out.
+	Quorum string `json:"quorum,omitempty"`
 	// Timeout closes the barrier when the quorum is not reached in time.
 	Timeout Duration `json:"timeout" jsonschema:"default=2m"`
+}
+
+// QuorumOf is the quorum of a first deploy, or of a later one.
+func (b Barrier) QuorumOf(first bool) string {
+	switch {
+	case b.Quorum != "":
+		return b.Quorum
+	case first:
+		return "all"
+	}
+	return "1"
 }
 
 // Rolling limits how many hosts are worked on at once.

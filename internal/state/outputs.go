@@ -138,6 +138,8 @@ type BootTarget struct {
 	// Waiting tells that the containers are created and are started only at
 	// cutover (`start: after-barrier`).
 	Waiting bool `json:"waiting,omitempty"`
+	// Old tells that a release has served on the host before.
+	Old bool `json:"old,omitempty"`
 }
 
 // BootReplica is one new container.

@@ -67,7 +67,7 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 	if g.verdict.Open {
 		if err != nil {
 			err = exit.Hint(errors.Join(err, stopSick(ctx, in, records, results)),
-				"the barrier is open: what is ready goes on, in kstep deploy by itself, else with kstep cutover --resume; the rest keeps the old version")
+				"the barrier is open: what is ready goes on, in kstep deploy by itself, else with kstep cutover --resume; "+g.rest())
 		}
 		return stages.Result{Targets: records, Outputs: outputs, Changed: g.decided}, err
 	}
@@ -78,6 +78,14 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 	err = exit.With(exit.BarrierClosed, errors.Join(closed, stopAll(ctx, in, boot)),
 		append(slices.Compact(g.hints), stages.OldVersion(g.books...)+"; correct the cause, and run the same command again")...)
 	return stages.Result{Targets: records, Outputs: outputs, Changed: true}, err
+}
+
+// rest says what users have where the new version is not ready.
+func (g *gate) rest() string {
+	if g.first() {
+		return "the rest serves nothing yet; correct the cause, and kstep deploy brings it up"
+	}
+	return "the rest keeps the old version"
 }
 
 // wait waits for one target's containers, counts them as one, and then for the

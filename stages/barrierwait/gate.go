@@ -63,7 +63,6 @@ func newGate(ctx context.Context, in stages.Input, boot state.BootOutputs) (*gat
 	if g.before, err = state.OwnOutputs[state.BarrierWaitOutputs](in.Own); err != nil {
 		return nil, err
 	}
-	g.count = barrier.NewCount(in.Config.Barrier.Quorum, len(primary(in.All)))
 	if g.attempt, err = barrier.Current(ctx, h.Files(), names.Verdict(in.Release)); err != nil {
 		return nil, err
 	}
@@ -83,7 +82,22 @@ func newGate(ctx context.Context, in stages.Input, boot state.BootOutputs) (*gat
 			g.unknown = append(g.unknown, t.Key())
 		}
 	}
+	g.count = barrier.NewCount(in.Config.Barrier.QuorumOf(g.first()), len(primary(in.All)))
 	return g, nil
+}
+
+// first tells that no release has served before, as far as that is known of all
+// hosts of the primary role.
+func (g *gate) first() bool {
+	if len(g.unknown) > 0 || stages.HasOldVersion(g.books...) {
+		return false
+	}
+	for _, t := range g.boot.Targets {
+		if t.Old {
+			return false
+		}
+	}
+	return true
 }
 
 func (g *gate) own(t plan.Target) bool {

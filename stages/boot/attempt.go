@@ -13,9 +13,8 @@ import (
 
 // attempt is the try at the barrier that this run of boot belongs to.
 type attempt struct {
-	in stages.Input
-	// old says whether an old version serves.
-	old string
+	in  stages.Input
+	old bool // Whether a release has served on one of the hosts before.
 
 	mu    sync.Mutex
 	begun bool
@@ -35,7 +34,7 @@ func (a *attempt) open(ctx context.Context) error {
 		a.now.Verdict, err = a.now.Find(ctx)
 		if err == nil && a.now.Closed() {
 			err = exit.With(exit.BarrierClosed, fmt.Errorf("barrier closed meanwhile: %s", a.now.Verdict.Reason),
-				a.old+"; correct the cause and run kstep boot again")
+				stages.OldServes(a.old)+"; correct the cause and run kstep boot again")
 		}
 		return err
 	}

@@ -77,7 +77,7 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 	if err != nil {
 		return stages.Result{Targets: tasked}, err
 	}
-	at := &attempt{in: in, old: stages.OldVersion(slices.Collect(maps.Values(books))...)}
+	at := &attempt{in: in, old: stages.HasOldVersion(slices.Collect(maps.Values(books))...)}
 	records, results, err := stages.Waves(ctx, in, in.Config.Boot.Limit, in.Config.Boot.Wait.D(),
 		func(ctx context.Context, w *stages.Work) (state.BootTarget, error) {
 			return target(ctx, in, w, from, at)

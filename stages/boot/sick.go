@@ -49,7 +49,8 @@ func (a *attempt) judge(ctx context.Context, results map[string]state.BootTarget
 			reasons = append(reasons, t.Key()+": "+why)
 		}
 	}
-	count := barrier.NewCount(a.in.Config.Barrier.Quorum, total)
+	first := !a.old && len(a.in.Targets) == len(a.in.All) // A shard does not know.
+	count := barrier.NewCount(a.in.Config.Barrier.QuorumOf(first), total)
 	count.Sick = len(reasons)
 	if _, decided := count.Decided(); !decided {
 		return exit.Hint(err, "correct the cause and run the same command again, or take down what was started: kstep abort")
@@ -68,5 +69,5 @@ func (a *attempt) judge(ctx context.Context, results map[string]state.BootTarget
 		return struct{}{}, stages.StopBooted(ctx, a.in, w)
 	})
 	return exit.With(exit.BarrierClosed, errors.Join(fmt.Errorf("barrier closed: %s", verdict.Reason), stopErr),
-		append(exit.Hints(err), a.old+"; correct the cause, and run the same command again")...)
+		append(exit.Hints(err), stages.OldServes(a.old)+"; correct the cause, and run the same command again")...)
 }

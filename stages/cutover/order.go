@@ -36,9 +36,8 @@ type order struct {
 	decided chan struct{} // Closed when none is pending.
 }
 
-func newOrder(in stages.Input) *order {
-	o := &order{in: in, pending: map[string]bool{}, decided: make(chan struct{})}
-	o.needed = barrier.NewCount(in.Config.Barrier.Quorum, len(primary(in.All))).Needed
+func newOrder(in stages.Input, waited state.BarrierWaitOutputs) *order {
+	o := &order{in: in, needed: waited.Verdict.Needed, pending: map[string]bool{}, decided: make(chan struct{})}
 	for _, t := range primary(in.Targets) {
 		o.pending[t.Key()] = true
 	}
@@ -183,7 +182,7 @@ func (o *order) noted(ctx context.Context, t plan.Target) (bool, error) {
 // containers may still drain then. Roles that must not move keep their old
 // containers, and the new ones that run beside them are stopped.
 func (c *cutover) inOrder(ctx context.Context, from inputs) (records []state.Target, results map[string]state.CutoverTarget, err error) {
-	o := newOrder(c.in)
+	o := newOrder(c.in, from.waited)
 	first, second := c.in, c.in
 	first.Targets, second.Targets = primary(c.in.Targets), others(c.in.Targets)
 	results = map[string]state.CutoverTarget{}
