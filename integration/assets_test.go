@@ -21,10 +21,10 @@ func TestAssets_AStableNameFollowsItsRuleAndNothingIsMissingForthAndBack(t *test
 		w.must(stage)
 	}
 	// While it is exchanged, too.
-	stable := w.load(rig.Load{Paths: []string{"/assets/manifest.json", "/assets/app-v1.css"}, Slow: -1, Pace: 20 * time.Millisecond})
+	stable := w.load(rig.Load{Paths: []string{"/assets/manifest.json", "/assets/app-v1.css"}, Slow: -1, Pace: 40 * time.Millisecond})
 	w.must("assets")
 	w.manifest("v2") // The old version serves, and shows the new one's.
-	load := w.load(rig.Load{Paths: []string{"/assets/app-v1.css", "/assets/app-v2.css"}, Slow: -1, Pace: 20 * time.Millisecond})
+	load := w.load(rig.Load{Paths: []string{"/assets/app-v1.css", "/assets/app-v2.css"}, Slow: -1, Pace: 40 * time.Millisecond})
 	for _, stage := range allStages()[3:] {
 		w.must(stage)
 	}

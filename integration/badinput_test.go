@@ -77,7 +77,7 @@ func wrongWords(s settings) map[string]provocation {
 func wrongHosts(s settings) map[string]provocation {
 	only := func(hosts, ssh string) string {
 		yaml := strings.Replace(s.yaml(), "[vm1, vm2]", hosts, 1)
-		return yaml + "ssh: {connect_timeout: 1s, connect_retries: 0" + ssh + "}\n"
+		return yaml + "ssh: {connect_timeout: 5s, connect_retries: 0" + ssh + "}\n"
 	}
 	known := func(text string) func(*world) {
 		return func(w *world) { w.write("bad/known_hosts", text) }

@@ -31,7 +31,7 @@ func TestMachines_AnotherSSHUserMovesALiveServiceWithoutALostRequest(t *testing.
 	t.Parallel()
 	w := begin(t, settings{})
 	w.must("deploy")
-	load := w.load(rig.Load{Pace: 40 * time.Millisecond})
+	load := w.load(rig.Load{Pace: 100 * time.Millisecond})
 	w.commit(settings{extra: "ssh: {user: deploy}\n"}.version("v2", ""))
 	before := mustSnapshot(t, w.rig)
 	for _, command := range [][]string{{"deploy"}, {"rollback"}, {"env", "push"}, {"abort"}, {"proxy", "reboot"}} {

@@ -40,7 +40,7 @@ func TestProxy_RollingRebootLosesNoRequestThroughTheLoadBalancer(t *testing.T) {
 	w.must("deploy")
 	w.serves("v1")
 	load := w.load(rig.Load{
-		URLs: []string{w.rig.LoadBalancerURL()}, Kept: -1, Fresh: 8, Slow: -1, Pace: 5 * time.Millisecond,
+		URLs: []string{w.rig.LoadBalancerURL()}, Kept: -1, Fresh: 8, Slow: -1, Pace: 20 * time.Millisecond,
 	})
 	for range 3 {
 		w.must("proxy", "reboot", "--rolling")

@@ -29,7 +29,7 @@ func TestRename_TheRoleWithTheTrafficGetsAnotherName(t *testing.T) {
 			w := begin(t, s)
 			w.must("deploy")
 			first := w.head()
-			load := w.load(rig.Load{Pace: 40 * time.Millisecond})
+			load := w.load(rig.Load{Pace: 100 * time.Millisecond})
 			w.commit(s.renamed("v2"))
 			out := w.must("deploy")
 			over := time.Now()

@@ -18,7 +18,7 @@ func TestRoutes_ASecondServiceGetsWhatTheFirstDoesNotClaim(t *testing.T) {
 	t.Parallel()
 	w := begin(t, settings{})
 	w.must("deploy")
-	load := w.load(rig.Load{Pace: 40 * time.Millisecond})
+	load := w.load(rig.Load{Pace: 100 * time.Millisecond})
 	proxy := fmt.Sprintf("proxy: {image: %q", rig.TraefikImage)
 	blog := w.beside("blog", proxy+"}")
 	asks := func(hosts string) {

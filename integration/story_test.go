@@ -254,7 +254,7 @@ func (w *world) runs(host string, want ...string) {
 // pace that leaves the machine some time for the rigs beside this one.
 func (w *world) traffic() *rig.Traffic {
 	w.t.Helper()
-	return w.load(rig.Load{Pace: 50 * time.Millisecond})
+	return w.load(rig.Load{Pace: 100 * time.Millisecond})
 }
 
 // load starts a request loop.

@@ -89,7 +89,7 @@ func TestTakeover_HostsOfAnOlderKstepAreTakenOverWithoutALostRequest(t *testing.
 			w.commit(s.version("v2", ""))
 			w.mustBefore("-c", "before.yml", "deploy")
 			w.serves("v2")
-			load := w.load(rig.Load{Pace: 40 * time.Millisecond})
+			load := w.load(rig.Load{Pace: 100 * time.Millisecond})
 			w.commit(s.version("v3", ""))
 			w.must("deploy")
 			w.serves("v3")

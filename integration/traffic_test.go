@@ -44,7 +44,7 @@ func TestDeploy_LosesNoRequestThroughDeployRedeployAndRollback(t *testing.T) {
 			w.write("one.yml", s.replicas(1).yaml())
 			w.stagewise()
 			w.eachHostRuns(2)
-			load := w.load(rig.Load{Pace: 25 * time.Millisecond})
+			load := w.load(rig.Load{Pace: 40 * time.Millisecond})
 
 			w.commit(s.replicas(3).version("v2", ""))
 			w.must("build")
@@ -147,7 +147,7 @@ func TestAssets_OfBothVersionsAnswerDuringTheWholeSecondDeploy(t *testing.T) {
 	w.must("push")
 	w.must("assets")
 	paths := []string{"/assets/app-v1.css", "/assets/app-v2.css"}
-	load := w.load(rig.Load{Paths: paths, Slow: -1, Pace: 20 * time.Millisecond})
+	load := w.load(rig.Load{Paths: paths, Slow: -1, Pace: 40 * time.Millisecond})
 	for _, stage := range []string{"env-push", "boot", "barrier-wait", "cutover", "prune"} {
 		w.must(stage)
 	}

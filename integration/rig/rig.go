@@ -65,9 +65,10 @@ func Up(ctx context.Context) (*Rig, error) {
 	return rigs.all[0], nil
 }
 
-// Several is how many rigs tests share by Take. Three keep two processors busy:
-// a deploy waits about as long as it works.
-const Several = 3
+// Several is how many rigs tests share by Take. One of them keeps two processors
+// busy most of the time; the second uses what it leaves while it waits for
+// something. With a third, tests only wait for each other, and miss deadlines.
+const Several = 2
 
 // Take waits for one of several rigs that nobody else in this process works
 // with. The function it comes with gives it back.
