@@ -35,6 +35,7 @@ func TestAnswers_AreOneDocumentEach(t *testing.T) {
 		{"status", "targets"},
 		{"plan --image " + image + " --version v2", "changes"},
 		{"prune --dry-run", "changes"},
+		{"preflight", "checks"},
 		{"releases", "releases"},
 		{"audit", "entries"},
 		{"lock status", "held"},

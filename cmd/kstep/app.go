@@ -91,6 +91,7 @@ func application(p *program) (*kingpin.Application, map[string]action) {
 		configureDeploy,
 		configureRedeploy,
 		configureRollback,
+		configurePreflight,
 		configureReleases,
 		configureAbort,
 		configureStatus,

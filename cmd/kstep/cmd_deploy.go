@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -61,6 +62,8 @@ func (p *program) deploy(ctx context.Context, command string, flags *stageFlags,
 	})
 }
 
+func undone(t state.Target) bool { return !t.Status.Done() }
+
 // runChain runs the stages one after the other, from build on, or from push on
 // where an image is there already.
 func runChain(ctx context.Context, s *stages.Session) (err error) {
@@ -69,6 +72,11 @@ func runChain(ctx context.Context, s *stages.Session) (err error) {
 		return err
 	}
 	defer unlock()
+	if s.Options.Retained == nil { // Nothing is built in vain.
+		if err := secretsAtHand(s).err; err != nil {
+			return err
+		}
+	}
 	began := time.Now()
 	chain := chainFor(s.Options)
 	s.KeepLease = true
@@ -82,7 +90,7 @@ func runChain(ctx context.Context, s *stages.Session) (err error) {
 			continue
 		}
 		err = errors.Join(err, failed)
-		if !stage.Info().Enough || file == nil || file.Status != state.Partial {
+		if !stage.Info().Enough || file == nil || file.Status != state.Partial || !slices.ContainsFunc(file.Targets, undone) { // A hook may have refused.
 			return exit.With(exit.CodeOf(failed), err)
 		}
 		s.Resume = true // What is ready goes on; the end tells of the rest.

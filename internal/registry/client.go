@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
@@ -30,6 +31,7 @@ const (
 type Client struct {
 	cfg    *config.Config
 	repo   name.Repository
+	login  authn.Authenticator
 	puller *remote.Puller
 	pusher *remote.Pusher
 	http   *http.Transport
@@ -49,7 +51,7 @@ func Open(ctx context.Context, cfg *config.Config, repository string, secrets Se
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{cfg: cfg, repo: repo, sink: sink, wait: firstWait, http: &http.Transport{
+	c := &Client{cfg: cfg, repo: repo, login: login, sink: sink, wait: firstWait, http: &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext,
 		ForceAttemptHTTP2:     true,

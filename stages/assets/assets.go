@@ -63,7 +63,7 @@ func image(ctx context.Context, in stages.Input, w *stages.Work, push state.Push
 	have, missing, err := look(ctx, w, push)
 	tag := tagOf(in, push)
 	if err == nil && !have.Tagged(tag) { // Else a run before this one has checked it.
-		err = suits(ctx, w, push)
+		err = w.RunsOneOf(ctx, platforms(push))
 	}
 	if err == nil && missing {
 		have, err = pull(ctx, in, w, push)
@@ -167,3 +167,12 @@ func bridgeOf(in stages.Input, w *stages.Work, push state.PushOutputs) (asset.Br
 }
 
 func act(s asset.Step) stages.Act { return stages.To(stages.Verb(s.Verb), "%s", s.What) }
+
+// platforms are those that the image is for.
+func platforms(push state.PushOutputs) []string {
+	all := []string{push.Platform}
+	for _, v := range push.Variants {
+		all = append(all, v.Platform)
+	}
+	return all
+}

@@ -38,7 +38,7 @@ func foreseeImage(ctx context.Context, in stages.Input, w *stages.Work, push sta
 	}
 	tag := tagOf(in, push)
 	if !have.Tagged(tag) {
-		if err := suits(ctx, w, push); err != nil {
+		if err := w.RunsOneOf(ctx, platforms(push)); err != nil {
 			return err
 		}
 	}

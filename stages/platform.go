@@ -1,4 +1,4 @@
-package assets
+package stages
 
 import (
 	"context"
@@ -9,26 +9,20 @@ import (
 
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
-	"github.com/kstep/kstep/internal/state"
-	"github.com/kstep/kstep/stages"
 )
 
 // binfmt is where a Linux kernel lists the emulators that it starts by itself.
 const binfmt = "/proc/sys/fs/binfmt_misc"
 
-// suits refuses an image for another processor or system than the host's, before
-// anything of it is pulled. A host with an emulator for it can run it.
-func suits(ctx context.Context, w *stages.Work, push state.PushOutputs) error {
-	platforms := []string{push.Platform}
-	for _, v := range push.Variants {
-		platforms = append(platforms, v.Platform)
-	}
+// RunsOneOf refuses an image whose platforms are all of another processor or system
+// than the host's. A host with an emulator for one of them can run it.
+func (w *Work) RunsOneOf(ctx context.Context, platforms []string) error {
 	info, err := w.Host.Engine().Info(ctx)
 	if err != nil {
 		return err
 	}
 	for _, platform := range platforms {
-		if info.RunsImage(platform) || emulates(ctx, w, platform) {
+		if info.RunsImage(platform) || w.emulates(ctx, platform) {
 			return nil
 		}
 	}
@@ -39,7 +33,7 @@ func suits(ctx context.Context, w *stages.Work, push state.PushOutputs) error {
 		fmt.Sprintf("build it for that host: builder.platforms: [%s], then deploy a new version; with qemu's handlers in %s the host may emulate it", own, binfmt))
 }
 
-func emulates(ctx context.Context, w *stages.Work, platform string) bool {
+func (w *Work) emulates(ctx context.Context, platform string) bool {
 	name := engine.EmulatorName(platform)
 	if name == "" || !strings.HasPrefix(platform, "linux/") {
 		return false

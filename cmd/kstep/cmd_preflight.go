@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/registry"
+	"github.com/kstep/kstep/internal/secret"
+	"github.com/kstep/kstep/internal/state"
+	"github.com/kstep/kstep/stages"
+)
+
+// configurePreflight declares `kstep preflight`: what a deploy needs, before it
+// builds anything.
+func configurePreflight(p *program, app *kingpin.Application, actions map[string]action) {
+	cmd := app.Command("preflight", "Check what a deploy needs before anything is built: secrets, registry, lease, hosts. Nothing is changed.")
+	flags := &stageFlags{}
+	flags.without(cmd)
+	actions["preflight"] = p.answering(func(ctx context.Context) error {
+		return p.withSession(ctx, "preflight", "", flags.options(), p.preflight)
+	})
+}
+
+// preflightReport is `kstep preflight --output json`.
+type preflightReport struct {
+	Ready  bool         `json:"ready"`
+	Checks []checkState `json:"checks"`
+}
+
+// checkState is how one thing stands that a deploy needs.
+type checkState struct {
+	// Check is `secrets`, `registry`, `lease`, or a host.
+	Check string `json:"check"`
+	OK    bool   `json:"ok"`
+	// Found says what is there, where it is right.
+	Found string `json:"found,omitempty"`
+	Error string `json:"error,omitempty"`
+
+	err error
+}
+
+func checked(name, found string, err error) checkState {
+	one := checkState{Check: name, OK: err == nil, Found: found, err: err}
+	if err != nil {
+		one.Found, one.Error = "", err.Error()
+	}
+	return one
+}
+
+func (p *program) preflight(ctx context.Context, s *stages.Session) error {
+	in, err := looking(s)
+	if err != nil {
+		return err
+	}
+	refused := s.Survey(ctx, s.Config.Hosts())
+	var all [3]checkState
+	var hosts []checkState
+	var unfit error
+	var wg sync.WaitGroup
+	wg.Go(func() { all[0] = secretsAtHand(s) })
+	wg.Go(func() { all[1] = mayPush(ctx, s) })
+	wg.Go(func() { all[2] = leaseIsFree(ctx, s) })
+	wg.Go(func() { hosts, unfit = hostsFit(ctx, in) })
+	wg.Wait()
+	sum := preflightReport{Ready: refused == nil, Checks: append(all[:], hosts...)}
+	errs := []error{refused, unfit}
+	for _, one := range sum.Checks {
+		sum.Ready = sum.Ready && one.OK
+		errs = append(errs, one.err)
+	}
+	return errors.Join(errors.Join(errs...), p.printPreflight(sum))
+}
+
+func (p *program) printPreflight(sum preflightReport) error {
+	if p.global.output == "json" {
+		return p.encode(sum)
+	}
+	t := p.table("CHECK", "STATE", "FOUND")
+	for _, one := range sum.Checks {
+		how := "ok"
+		if !one.OK {
+			how = "failed"
+		}
+		t.row(one.Check, how, one.Found)
+	}
+	return t.end()
+}
+
+// secretsAtHand looks for the secrets that a deploy needs. Commands that print some
+// are not run; those of accessories are asked by the commands for accessories.
+func secretsAtHand(s *stages.Session) checkState {
+	without := []string{"accessories", "registries"} // A host that has the image needs no login.
+	if s.Options.Image != "" {
+		without = append(without, "builder")
+	}
+	var errs []error
+	found := 0
+	for _, use := range s.Config.SecretNames() {
+		idle := !slices.ContainsFunc(use.Where, func(path string) bool { return !slices.Contains(without, topKey(path)) })
+		if idle || s.Options.HostSecrets && isOfApp(s.Config, use.Name) {
+			continue
+		}
+		one := lookAt(s.Config, s.Secrets, use, false)
+		if errs = append(errs, one.err); one.err == nil {
+			found++
+		}
+	}
+	return checked("secrets", counted(found, "secret"), errors.Join(errs...))
+}
+
+func mayPush(ctx context.Context, s *stages.Session) checkState {
+	repository := registry.Repository(s.Config)
+	client, err := registry.Open(ctx, s.Config, repository, s.Secrets, s.Report)
+	if err == nil {
+		err = client.CheckPush(ctx)
+		client.Close()
+	}
+	one := checked("registry", "may push to "+repository, err)
+	if errors.Is(err, secret.ErrMissing) || errors.Is(err, secret.ErrEmpty) { // The check of secrets tells it.
+		one.err, one.Error = nil, "not asked: its login is missing"
+	}
+	return one
+}
+
+func leaseIsFree(ctx context.Context, s *stages.Session) checkState {
+	store, err := s.LeaseStore(ctx)
+	if err == nil {
+		err = store.Unheld(ctx, state.NewRelease(time.Now()))
+	}
+	if exit.CodeOf(err) == exit.Unreachable {
+		err = exit.With(exit.Unreachable, fmt.Errorf("the lease is not known: %w", err))
+	}
+	return checked("lease", "free for a new release", err)
+}
+
+func hostsFit(ctx context.Context, in stages.Input) ([]checkState, error) {
+	records, versions, err := stages.EachHost(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (string, error) {
+		return w.Fit(ctx, in, in.Config.Builder.Platforms)
+	})
+	var all []checkState
+	for _, r := range records {
+		one := checkState{Check: r.Host, OK: r.Error == nil}
+		if one.OK {
+			one.Found = "engine " + versions[r.Host]
+		} else {
+			one.Error = r.Error.Message
+		}
+		all = append(all, one)
+	}
+	return all, err
+}

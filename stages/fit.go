@@ -1,0 +1,55 @@
+package stages
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/proxy"
+)
+
+// Fit tells whether the host can take a deploy, as far as that is known before
+// there is an image: its engine answers and runs one of the platforms (any, if none
+// is given), nobody else has the routes, and nothing else has the proxy's port. It
+// returns the engine's version, and changes nothing.
+func (w *Work) Fit(ctx context.Context, in Input, platforms []string) (engine string, err error) {
+	info, err := w.Host.Engine().Info(ctx)
+	if err != nil {
+		return "", err
+	}
+	if len(platforms) > 0 {
+		if err := w.RunsOneOf(ctx, slices.Clone(platforms)); err != nil {
+			return "", err
+		}
+	}
+	if _, err := w.Guarded(ctx); exit.CodeOf(err) != exit.BadState && err != nil { // Any release goes.
+		return "", err
+	}
+	if err := w.Claims(ctx, in); err != nil {
+		return "", err
+	}
+	return info.Version, w.portIsFree(ctx, in)
+}
+
+// portIsFree refuses a host on which another program listens at the proxy's port.
+func (w *Work) portIsFree(ctx context.Context, in Input) error {
+	port := in.Config.Proxy.Publish
+	proxied := slices.ContainsFunc(in.Targets, func(t plan.Target) bool { return t.Host == w.Target.Host && t.Proxied })
+	if !proxied || port <= 0 {
+		return nil
+	}
+	seen, err := proxy.Look(ctx, w.Host, in.Config)
+	if err != nil || seen.Container.Running() {
+		return err
+	}
+	c, err := w.Host.Dial(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil { // Nobody listens; or forwarding is forbidden, and the engine will tell.
+		return ctx.Err()
+	}
+	c.Close()
+	return exit.With(exit.Failed,
+		fmt.Errorf("port %d on %s is in use, and the proxy does not run there", port, w.Target.Host),
+		fmt.Sprintf("free port %d, or set another proxy.publish", port))
+}
