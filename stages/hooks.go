@@ -3,7 +3,9 @@ package stages
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/kstep/kstep/internal/exit"
@@ -35,7 +37,31 @@ func (r *run) before(ctx context.Context) error {
 			return err
 		}
 	}
-	return r.hooks(ctx, hook.Details{}, "pre-"+r.info.Name)
+	err := r.hooks(ctx, hook.Details{}, "pre-"+r.info.Name)
+	booted, _ := state.Outputs[state.BootOutputs](r.in.Upstream, "boot") // Empty before boot.
+	return stillRun(err, booted)
+}
+
+// stillRun adds to the error of a hook which containers of the release it leaves.
+func stillRun(err error, booted state.BootOutputs) error {
+	hosts := map[string][]string{} // By container.
+	for _, key := range slices.Sorted(maps.Keys(booted.Targets)) {
+		_, host, _ := strings.Cut(key, "@")
+		for _, one := range booted.Targets[key].Replicas {
+			if !booted.Targets[key].Waiting {
+				hosts[one.Name] = append(hosts[one.Name], host)
+			}
+		}
+	}
+	if err == nil || len(hosts) == 0 {
+		return err
+	}
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(hosts)) {
+		all = append(all, name+" on "+strings.Join(hosts[name], ", "))
+	}
+	return exit.Hint(err, "still running: "+strings.Join(all, "; "),
+		"correct the cause and run the same command again, or take them down: kstep abort")
 }
 
 func (r *run) after(ctx context.Context, result Result) error {
@@ -43,7 +69,12 @@ func (r *run) after(ctx context.Context, result Result) error {
 	if changed(result) {
 		details.Status = string(state.OK)
 	}
-	if err := r.hooks(ctx, details, "post-"+r.info.Name); err != nil || r.info.Name != LastStage {
+	err := r.hooks(ctx, details, "post-"+r.info.Name)
+	booted, isBoot := result.Outputs.(state.BootOutputs)
+	if !isBoot && r.info.Name == "barrier-wait" {
+		booted, _ = state.Outputs[state.BootOutputs](r.in.Upstream, "boot")
+	}
+	if err = stillRun(err, booted); err != nil || r.info.Name != LastStage {
 		return err
 	}
 	over, err := r.last(ctx)

@@ -178,3 +178,39 @@ func TestHooks_OfTheUserRunWhereTheProjectHasNone(t *testing.T) {
 		t.Errorf("want the project's hook where there is one, and else the user's:\n%s", stderr)
 	}
 }
+
+func TestHooks_OneThatRefusesAfterBootTellsWhatRunsAndHowItGoes(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"post-boot", "pre-barrier-wait", "post-barrier-wait", "pre-cutover"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.deploy("v1")
+			w.forget()
+			w.hook(name, "echo not today; exit 3")
+			code, _, stderr := w.kstep(w.deployArgs("v2")...)
+			if code != exit.Failed {
+				t.Errorf("got exit code %d, want 10", code)
+			}
+			for _, want := range []string{
+				"hint: still running: shop-job-v2 on vm3; shop-web-v2 on vm1, vm2\n", "kstep abort",
+			} {
+				if !strings.Contains(stderr, want) {
+					t.Errorf("it does not say %q:\n%s", want, stderr)
+				}
+			}
+			w.serves("v1")
+			w.exits(exit.OK, "abort")
+			for host, want := range map[string][]string{"vm1": {"kstep-proxy", "shop-web-v1"}, "vm3": {"shop-job-v1"}} {
+				if got := w.runsOn(host); !slices.Equal(got, want) {
+					t.Errorf("after abort %v run on %s, want %v", got, host, want)
+				}
+			}
+		})
+	}
+	w := newWorld(t)
+	w.hook("post-cutover", "exit 3")
+	if _, _, stderr := w.kstep(w.deployArgs("v1")...); strings.Contains(stderr, "still running") || strings.Contains(stderr, "kstep abort") {
+		t.Errorf("what serves is told to be taken down:\n%s", stderr)
+	}
+}
