@@ -269,3 +269,45 @@ func TestEnvPush_GivesTheProxyItsOwnEnvironment(t *testing.T) {
 		t.Errorf("the proxy's file stays:\n%s", stderr)
 	}
 }
+
+// A value of production must not get to another destination unnoticed.
+func TestEnvPush_WarnsOfValuesThatDestinationsShare(t *testing.T) {
+	t.Parallel()
+	const warning = "destination staging gets the value of TOKEN in .env"
+	for name, c := range map[string]struct {
+		files       map[string]string
+		env         string
+		destination string
+		warns       bool
+	}{
+		"in the common file alone":      {files: map[string]string{".env": "TOKEN=shared-token\n"}, destination: "staging", warns: true},
+		"beside another one of its own": {files: map[string]string{".env": "TOKEN=shared-token\n", ".env.staging": "OTHER=1\n"}, destination: "staging", warns: true},
+		"in a file of its own":          {files: map[string]string{".env": "TOKEN=shared-token\n", ".env.staging": "TOKEN=own-token\n"}, destination: "staging"},
+		"in the environment":            {files: map[string]string{".env": "TOKEN=shared-token\n"}, env: "job-token", destination: "staging"},
+		"without a destination":         {files: map[string]string{".env": "TOKEN=shared-token\n"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.configure("env: {secret: [TOKEN]}\n")
+			w.write("kstep.staging.yml", "retain: 2\n")
+			for file, text := range c.files {
+				w.write(file, text)
+			}
+			if c.env != "" {
+				w.env["TOKEN"] = c.env
+			}
+			args := []string{"env", "push"}
+			if c.destination != "" {
+				args = append(args, "-d", c.destination)
+			}
+			_, stderr := w.exits(exit.OK, args...)
+			if n := strings.Count(stderr, warning); (n == 1) != c.warns || n > 1 {
+				t.Errorf("it warns %d times, want it: %t\n%s", n, c.warns, stderr)
+			}
+			if strings.Contains(stderr, "shared-token") {
+				t.Errorf("it tells the value:\n%s", stderr)
+			}
+		})
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -96,6 +97,23 @@ func learn(secrets *secret.Store, cfg *config.Config) {
 	}
 }
 
+// isOfApp tells a secret of containers from those of registries, builds and SSH,
+// which destinations may well share.
+func isOfApp(cfg *config.Config, name string) bool {
+	for _, use := range cfg.SecretNames() {
+		if use.Name != name {
+			continue
+		}
+		return slices.ContainsFunc(use.Where, func(path string) bool {
+			return !slices.Contains([]string{"registry", "registries", "builder", "ssh"}, topKey(path))
+		})
+	}
+	return false
+}
+
+// topKey is the first key of a path such as `registry.password[0]`.
+func topKey(path string) string { return path[:strings.IndexAny(path+".", ".[")] }
+
 // mask tells GitHub's runner of a secret before anybody can print it. It goes
 // around the redaction, which would mask the command itself.
 func (p *program) mask(v secret.Value) {
@@ -143,6 +161,13 @@ func (p *program) withSession(ctx context.Context, command, flagVersion string, 
 	sink := report.New(p.reportOptions(stdout, stderr, secrets))
 	var session *stages.Session
 	defer func() { err = p.close(sink, session, err) }()
+	secrets.OnShared(func(name string) {
+		if isOfApp(cfg, name) {
+			sink.Emit(report.Event{Time: time.Now().UTC(), Kind: report.Warning, Message: fmt.Sprintf(
+				"destination %s gets the value of %s in .env, which other destinations use too: its own one belongs into .env.%s",
+				cfg.Destination, name, cfg.Destination)})
+		}
+	})
 
 	who := actor.Detect(p.getenv, func() string { return actor.GitUser(ctx, filepath.Dir(cfg.Path)) })
 	session = &stages.Session{

@@ -38,22 +38,25 @@ type Store struct {
 	onReveal   func(Value)
 	allowEmpty []string
 
-	mu    sync.Mutex
-	known map[string]string // Value by name.
-	mask  atomic.Pointer[matcher]
-	scan  atomic.Pointer[matcher]
+	mu     sync.Mutex
+	known  map[string]string // Value by name.
+	shared func(name string) // From OnShared.
+	told   map[string]bool   // The names that it was told.
+	mask   atomic.Pointer[matcher]
+	scan   atomic.Pointer[matcher]
 }
 
 // source is one place where secrets may be. Its name goes into messages.
 type source struct {
 	name   string
 	lookup func(name string) (value string, found bool, err error)
+	shared bool // Other destinations use it too.
 	runs   bool // It runs a program, which costs time, and perhaps somebody's attention.
 }
 
 // NewStore makes a Store. No file is read before a secret is asked for.
 func NewStore(opt Options) *Store {
-	s := &Store{onReveal: opt.OnReveal, allowEmpty: opt.AllowEmpty, known: map[string]string{}}
+	s := &Store{onReveal: opt.OnReveal, allowEmpty: opt.AllowEmpty, known: map[string]string{}, told: map[string]bool{}}
 	s.mask.Store(newMatcher(nil))
 	s.scan.Store(newMatcher(nil))
 	if opt.Env != nil {
@@ -65,7 +68,9 @@ func NewStore(opt Options) *Store {
 	if opt.Destination != "" {
 		s.sources = append(s.sources, dotenv(filepath.Join(opt.Dir, ".env."+opt.Destination)))
 	}
-	s.sources = append(s.sources, dotenv(filepath.Join(opt.Dir, ".env")))
+	common := dotenv(filepath.Join(opt.Dir, ".env"))
+	common.shared = opt.Destination != ""
+	s.sources = append(s.sources, common)
 	if len(opt.Commands) > 0 {
 		s.sources = append(s.sources, commands(opt))
 	}
@@ -176,6 +181,9 @@ func (s *Store) find(name string, onHand bool) (value, where string, err error) 
 			return "", "", err
 		}
 		if found {
+			if src.shared && !onHand {
+				s.tellShared(name)
+			}
 			return value, src.name, nil
 		}
 		looked = append(looked, src.name)
@@ -186,6 +194,27 @@ func (s *Store) find(name string, onHand bool) (value, where string, err error) 
 	return "", "", exit.With(exit.Config,
 		worded{fmt.Sprintf("secret %s is missing; looked in %s", name, strings.Join(looked, ", ")), ErrMissing},
 		fmt.Sprintf("set the variable %s in the environment of this job, or write %s='…' into %s", name, name, last))
+}
+
+// OnShared has tell called for each secret that is used and comes from the file
+// that other destinations use too, once.
+func (s *Store) OnShared(tell func(name string)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shared = tell
+}
+
+func (s *Store) tellShared(name string) {
+	s.mu.Lock()
+	tell := s.shared
+	if s.told[name] {
+		tell = nil
+	}
+	s.told[name] = s.told[name] || tell != nil
+	s.mu.Unlock()
+	if tell != nil {
+		tell(name)
+	}
 }
 
 // Add makes the store know a secret that came from elsewhere, such as a login
