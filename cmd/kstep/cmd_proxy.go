@@ -65,13 +65,7 @@ func (p *program) onProxies(command string, work func(context.Context, *stages.S
 		if err != nil {
 			return err
 		}
-		var hosts []plan.Target
-		for _, t := range all {
-			known := slices.ContainsFunc(hosts, func(h plan.Target) bool { return h.Host == t.Host })
-			if t.Proxied && !known {
-				hosts = append(hosts, t)
-			}
-		}
+		hosts := proxied(all)
 		if len(hosts) == 0 {
 			return exit.Errorf(exit.Usage, "no proxied role runs on the hosts that the filters leave")
 		}
@@ -80,6 +74,18 @@ func (p *program) onProxies(command string, work func(context.Context, *stages.S
 		}
 		return work(ctx, s, hosts)
 	})
+}
+
+// proxied has one target for each host that has a proxy.
+func proxied(targets []plan.Target) []plan.Target {
+	var hosts []plan.Target
+	for _, t := range targets {
+		known := slices.ContainsFunc(hosts, func(h plan.Target) bool { return h.Host == t.Host })
+		if t.Proxied && !known {
+			hosts = append(hosts, t)
+		}
+	}
+	return hosts
 }
 
 // rebootGroup reboots the proxies of some hosts, with the hooks that take the

@@ -77,6 +77,11 @@ type proxyStatus struct {
 }
 
 func (p *program) proxyDetails(ctx context.Context, s *stages.Session, targets []plan.Target) error {
+	all, err := observeProxies(ctx, s, targets)
+	return errors.Join(err, p.printProxies(all))
+}
+
+func observeProxies(ctx context.Context, s *stages.Session, targets []plan.Target) ([]proxyStatus, error) {
 	in := s.Input(targets, targets)
 	records, found, err := stages.EachHost(ctx, in, targets, func(ctx context.Context, w *stages.Work) (proxyStatus, error) {
 		c, err := w.Host.Engine().Inspect(ctx, plan.ProxyContainer)
@@ -99,7 +104,7 @@ func (p *program) proxyDetails(ctx context.Context, s *stages.Session, targets [
 		}
 		all = append(all, one)
 	}
-	return errors.Join(err, p.printProxies(all))
+	return all, err
 }
 
 func (p *program) printProxies(all []proxyStatus) error {

@@ -33,6 +33,10 @@ type statusReport struct {
 	// if none is ready everywhere, or a host could not be observed.
 	Rollback string         `json:"rollback,omitempty"`
 	Targets  []targetStatus `json:"targets"`
+	// Unserved is the newest release, if it has put nothing into service.
+	Unserved *unservedStatus `json:"unserved,omitempty"`
+	// Proxies are those on the hosts of roles with traffic that answered.
+	Proxies []proxyStatus `json:"proxies,omitempty"`
 	// Orphans are roles that run on these hosts and are not configured there.
 	Orphans []orphanStatus `json:"orphans,omitempty"`
 	// LeftHosts have or had the service and are not in the configuration. They
@@ -81,6 +85,9 @@ type containerStatus struct {
 	Name   string `json:"name"`
 	State  string `json:"state"`
 	Health string `json:"health,omitempty"`
+	// Restarts is how often its engine has started it again, because it ended by
+	// itself.
+	Restarts int `json:"restarts,omitempty"`
 }
 
 func (p *program) status(ctx context.Context, s *stages.Session) error {
@@ -110,7 +117,7 @@ func (p *program) status(ctx context.Context, s *stages.Session) error {
 		one.Retained = append(one.Retained, retainedBefore(in, view.Targets, t, found)...)
 		sum.Targets = append(sum.Targets, one)
 	}
-	err = errors.Join(err, askThrough(ctx, in, sum.Targets))
+	err = errors.Join(err, lookClosely(ctx, in, sum.Targets))
 	var besideErr, leaseErr, orphanErr error
 	answering := without(in, records)
 	sum.Orphans, orphanErr = orphansBeside(ctx, answering)
@@ -119,34 +126,21 @@ func (p *program) status(ctx context.Context, s *stages.Session) error {
 	err = errors.Join(err, orphanErr)
 	sum.LeftAccessories, orphanErr = leftAccessories(ctx, answering)
 	err = errors.Join(err, orphanErr)
+	if front := proxied(answering.Targets); len(front) > 0 {
+		var proxyErr error
+		sum.Proxies, proxyErr = observeProxies(ctx, s, front)
+		err = errors.Join(err, proxyErr)
+	}
 	sum.Accessories, besideErr = accessoriesBeside(ctx, s)
 	err = errors.Join(err, besideErr)
 	if sum.Lease, leaseErr = holder(ctx, s); err == nil {
 		err = leaseErr
 	}
+	if sum.Unserved = unserved(found); sum.Unserved != nil {
+		sum.Unserved.UnderWay = sum.Lease.Held && sum.Lease.Release == sum.Unserved.Release
+	}
 	if printErr := p.printStatus(sum); printErr != nil {
 		return printErr
-	}
-	return err
-}
-
-// askThrough asks the proxies whether the targets that have traffic get it.
-func askThrough(ctx context.Context, in stages.Input, found []targetStatus) error {
-	var asked []plan.Target
-	at := map[string]*targetStatus{}
-	for i, t := range in.Targets {
-		if found[i].Routed != nil && *found[i].Routed {
-			asked = append(asked, t)
-			at[t.Key()] = &found[i]
-		}
-	}
-	_, reasons, err := stages.Each(ctx, in, asked, func(ctx context.Context, w *stages.Work) (string, error) {
-		return stages.NoTraffic(ctx, in, w)
-	})
-	for key, reason := range reasons {
-		if reason != "" {
-			at[key].Routed, at[key].NoTraffic = new(false), reason
-		}
 	}
 	return err
 }
@@ -177,7 +171,7 @@ func describe(t plan.Target, seen stages.Sight) targetStatus {
 		}
 	}
 	for _, c := range live {
-		one.Containers = append(one.Containers, containerStatus{c.ID, c.Name, c.State, c.Health})
+		one.Containers = append(one.Containers, containerStatus{ID: c.ID, Name: c.Name, State: c.State, Health: c.Health})
 	}
 	slices.SortFunc(one.Containers, func(a, b containerStatus) int { return cmp.Compare(a.Name, b.Name) })
 	if t.Proxied {
@@ -224,6 +218,10 @@ func (p *program) printStatus(sum statusReport) error {
 			p.result("%s %s gets no traffic: %s", one.Host, one.Role, one.NoTraffic)
 		}
 	}
+	if sum.Unserved != nil {
+		p.result("%s", sum.Unserved)
+	}
+	p.printProxiesBriefly(sum.Proxies)
 	p.printOrphans(sum)
 	if len(sum.Accessories) > 0 {
 		p.result("")
@@ -257,7 +255,11 @@ func (t targetStatus) condition() string {
 	}
 	counts := map[string]int{}
 	for _, c := range t.Containers {
-		counts[condition(c.State, c.Health, "")]++
+		text := condition(c.State, c.Health, "")
+		if c.Restarts > 0 {
+			text += ", " + counted(c.Restarts, "restart")
+		}
+		counts[text]++
 	}
 	var parts []string
 	for _, one := range slices.Sorted(maps.Keys(counts)) {

@@ -80,7 +80,7 @@ func orphansBeside(ctx context.Context, in stages.Input) ([]orphanStatus, error)
 			Deploy: in.Config.Orphans, Command: stopOrphans(in),
 		}
 		for _, c := range o.Running() {
-			one.Containers = append(one.Containers, containerStatus{c.ID, c.Name, c.State, c.Health})
+			one.Containers = append(one.Containers, containerStatus{ID: c.ID, Name: c.Name, State: c.State, Health: c.Health})
 		}
 		all = append(all, one)
 	}

@@ -111,8 +111,9 @@ func TestStatus_TellsWhatTheHostsDo(t *testing.T) {
 			}
 			w.exits(exit.OK, "abort")
 			stdout, _ := w.exits(exit.OK, "status")
-			if !strings.Contains(stdout, "lease: free") || strings.Contains(stdout, "v3") {
-				t.Errorf("after the abort it still shows it:\n%s", stdout)
+			hosts, beneath, _ := strings.Cut(stdout, "version v3 (")
+			if !strings.Contains(beneath, "lease: free") || strings.Contains(hosts, "v3") {
+				t.Errorf("after the abort it still shows it on the hosts, or tells nothing of it:\n%s", stdout)
 			}
 		})
 	}
@@ -193,4 +194,67 @@ func TestLook_ADeadHostIsConnectedToOnce(t *testing.T) {
 			t.Errorf("%v connects %d times, want once\n%s%s", args, n, stdout, stderr)
 		}
 	}
+}
+
+func TestStatus_TellsOfRestartsProxiesAndReleasesThatNeverServed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.deploy("v1")
+	says := func(want ...string) {
+		t.Helper()
+		stdout, _ := w.exits(exit.OK, "status")
+		for _, one := range want {
+			if !strings.Contains(stdout, one) {
+				t.Errorf("it does not say %q:\n%s", one, stdout)
+			}
+		}
+		for _, one := range []string{"restart", "has not served"} {
+			if strings.Contains(stdout, one) && !slices.ContainsFunc(want, func(s string) bool { return strings.Contains(s, one) }) {
+				t.Errorf("it tells of %q:\n%s", one, stdout)
+			}
+		}
+	}
+	says("proxy on vm1, vm2: running\n")
+
+	for range 2 {
+		before := w.restarts("vm3", "shop-job-v1")
+		w.hosts["vm3"].Engine.Crash("shop-job-v1", 4)
+		w.until("the engine starts it again", func() bool {
+			return w.restarts("vm3", "shop-job-v1") > before && slices.Contains(w.runsOn("vm3"), "shop-job-v1")
+		})
+	}
+	says("running, healthy, 2 restarts")
+
+	w.exits(exit.OK, "proxy", "stop", "--hosts", "vm1")
+	stdout, _ := w.exits(exit.OK, "status")
+	for _, want := range []string{"proxy on vm1: exited\n", "proxy on vm2: running\n"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("it does not say %q:\n%s", want, stdout)
+		}
+	}
+	w.exits(exit.OK, "proxy", "start")
+
+	w.deploy("v2")
+	w.forget()
+	w.stages("v3", "assets", "env-push", "boot")
+	says("version v3 (", "has not served: it is under way\n")
+	w.exits(exit.OK, "abort")
+	says("version v3 (", "has not served: it failed, was aborted, or waits for its next stage\n")
+	report := w.statusReport()
+	if u := report.Unserved; u == nil || u.Version != "v3" || u.UnderWay || len(report.Proxies) != 2 {
+		t.Errorf("got unserved %+v and %d proxies, want v3 and 2", u, len(report.Proxies))
+	}
+	w.forget()
+	w.deploy("v4")
+	says("proxy on vm1, vm2: running\n")
+}
+
+// restarts is how often an engine has started a container again.
+func (w *world) restarts(hostName, name string) int {
+	w.t.Helper()
+	c, err := w.hosts[hostName].Look().Inspect(w.t.Context(), name)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return c.Restarts
 }
