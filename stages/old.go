@@ -14,6 +14,14 @@ func HasOldVersion(hosts ...ledger.Ledger) bool {
 	})
 }
 
+// ServedBefore is HasOldVersion of the releases before one that may have begun to
+// serve itself.
+func ServedBefore(release string, hosts ...ledger.Ledger) bool {
+	return slices.ContainsFunc(hosts, func(l ledger.Ledger) bool {
+		return slices.ContainsFunc(l.Releases, func(r ledger.Release) bool { return len(r.Live) > 0 && r.ID < release })
+	})
+}
+
 // OldVersion says what users have after a failure before traffic moved. On a
 // first deploy there is no old version.
 func OldVersion(hosts ...ledger.Ledger) string { return OldServes(HasOldVersion(hosts...)) }

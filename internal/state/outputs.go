@@ -138,7 +138,7 @@ type BootTarget struct {
 	// Waiting tells that the containers are created and are started only at
 	// cutover (`start: after-barrier`).
 	Waiting bool `json:"waiting,omitempty"`
-	// Old tells that a release has served on the host before.
+	// Old tells that an earlier release has served on the host.
 	Old bool `json:"old,omitempty"`
 }
 

@@ -89,7 +89,7 @@ func newGate(ctx context.Context, in stages.Input, boot state.BootOutputs) (*gat
 // first tells that no release has served before, as far as that is known of all
 // hosts of the primary role.
 func (g *gate) first() bool {
-	if len(g.unknown) > 0 || stages.HasOldVersion(g.books...) {
+	if len(g.unknown) > 0 || stages.ServedBefore(g.in.Release, g.books...) {
 		return false
 	}
 	for _, t := range g.boot.Targets {

@@ -40,7 +40,7 @@ type todo struct {
 // wanted ones. The output is what can be told of them before they are there.
 func (from inputs) decide(in stages.Input, w *stages.Work, find func(name string) (engine.Container, bool, error)) (state.BootTarget, []todo, error) {
 	wanted := from.containers(in, w)
-	out := state.BootTarget{Waiting: waits(w), Old: stages.HasOldVersion(from.books[w.Target.Host])}
+	out := state.BootTarget{Waiting: waits(w), Old: stages.ServedBefore(in.Release, from.books[w.Target.Host])}
 	for _, want := range wanted {
 		out.Replicas = append(out.Replicas, about(want))
 	}
