@@ -44,6 +44,9 @@ func (r *run) before(ctx context.Context) error {
 
 // stillRun adds to the error of a hook which containers of the release it leaves.
 func stillRun(err error, booted state.BootOutputs) error {
+	if err == nil {
+		return nil
+	}
 	hosts := map[string][]string{} // By container.
 	for _, key := range slices.Sorted(maps.Keys(booted.Targets)) {
 		_, host, _ := strings.Cut(key, "@")
@@ -53,7 +56,7 @@ func stillRun(err error, booted state.BootOutputs) error {
 			}
 		}
 	}
-	if err == nil || len(hosts) == 0 {
+	if len(hosts) == 0 {
 		return err
 	}
 	var all []string
