@@ -140,6 +140,9 @@ type BootTarget struct {
 	Waiting bool `json:"waiting,omitempty"`
 	// Old tells that an earlier release has served on the host.
 	Old bool `json:"old,omitempty"`
+	// Sick is why the engine refuses to start a container of the primary role,
+	// where it does: for the barrier the target will never be ready.
+	Sick string `json:"sick,omitempty"`
 }
 
 // BootReplica is one new container.

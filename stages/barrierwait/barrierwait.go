@@ -108,8 +108,10 @@ func (g *gate) wait(ctx context.Context, w *stages.Work) (state.BarrierTarget, e
 	if booted.Waiting {
 		return out, g.follow(ctx)
 	}
-	if err := g.revive(ctx, w, book, booted.IDs()); err != nil {
-		return out, err
+	if booted.Sick == "" {
+		if err := g.revive(ctx, w, book, booted.IDs()); err != nil {
+			return out, err
+		}
 	}
 	how, err := g.judge(ctx, w, booted, &out)
 	if w.Target.Primary {
@@ -124,6 +126,9 @@ func (g *gate) wait(ctx context.Context, w *stages.Work) (state.BarrierTarget, e
 
 // judge finds out whether a target's containers are ready.
 func (g *gate) judge(ctx context.Context, w *stages.Work, booted state.BootTarget, out *state.BarrierTarget) (string, error) {
+	if booted.Sick != "" {
+		return "", exit.Hint(fmt.Errorf("it cannot start: %s", booted.Sick), "correct the cause and run kstep boot again")
+	}
 	if !booted.Whole() {
 		return "", exit.Hint(errors.New("boot failed before it had started all of its containers"), "run kstep boot again")
 	}

@@ -77,12 +77,12 @@ func newGate(ctx context.Context, in stages.Input, boot state.BootOutputs) (*gat
 	} else {
 		g.before = state.BarrierWaitOutputs{} // Of an attempt before this one: its containers were started again.
 	}
-	for _, t := range primary(in.All) {
+	for _, t := range plan.Primary(in.All) {
 		if _, known := boot.Targets[t.Key()]; !known && !g.own(t) {
 			g.unknown = append(g.unknown, t.Key())
 		}
 	}
-	g.count = barrier.NewCount(in.Config.Barrier.QuorumOf(g.first()), len(primary(in.All)))
+	g.count = barrier.NewCount(in.Config.Barrier.QuorumOf(g.first()), len(plan.Primary(in.All)))
 	return g, nil
 }
 
@@ -108,7 +108,7 @@ func (g *gate) own(t plan.Target) bool {
 // primary ones of other shards.
 func (g *gate) watched() []plan.Target {
 	targets := slices.Clone(g.in.Targets)
-	for _, t := range primary(g.in.All) {
+	for _, t := range plan.Primary(g.in.All) {
 		if !g.own(t) && !slices.Contains(g.unknown, t.Key()) {
 			targets = append(targets, t)
 		}
@@ -231,10 +231,6 @@ func (g *gate) undecided(timeout time.Duration) error {
 	return exit.With(exit.MissingState,
 		fmt.Errorf("no job made a verdict within %s, and state of boot misses %s", timeout, strings.Join(g.unknown, ", ")),
 		"nothing was stopped: fetch the state files of the jobs that booted them, or run kstep barrier-wait there, and then here again")
-}
-
-func primary(all []plan.Target) []plan.Target {
-	return slices.DeleteFunc(slices.Clone(all), func(t plan.Target) bool { return !t.Primary })
 }
 
 // own leaves what concerns the stage's own targets: other shards report theirs.

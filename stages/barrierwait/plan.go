@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
 )
@@ -36,7 +37,7 @@ func (Stage) Plan(ctx context.Context, in stages.Input, ahead *stages.Outlook) (
 }
 
 func areReady(in stages.Input) string {
-	all, counted := primary(in.All), "container"
+	all, counted := plan.Primary(in.All), "container"
 	if all[0].Role.Replicas > 1 {
 		counted = "host"
 	}

@@ -16,11 +16,10 @@ type attempt struct {
 	in  stages.Input
 	old bool // Whether a release has served on one of the hosts before.
 
-	mu    sync.Mutex
-	begun bool
-	now   barrier.Attempt
-	// reasons are why engines refuse to start containers, by target.
-	reasons map[string]string
+	mu      sync.Mutex
+	begun   bool
+	now     barrier.Attempt
+	reasons []string // Why engines refuse to start containers of the primary role.
 }
 
 // open is called before a container starts. A barrier that closed before the

@@ -80,12 +80,16 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 	at := &attempt{in: in, old: stages.HasOldVersion(slices.Collect(maps.Values(books))...)}
 	records, results, err := stages.Waves(ctx, in, in.Config.Boot.Limit, in.Config.Boot.Wait.D(),
 		func(ctx context.Context, w *stages.Work) (state.BootTarget, error) {
-			return target(ctx, in, w, from, at)
+			out, err := target(ctx, in, w, from, at)
+			return at.bear(w, out, err)
 		})
+	if err == nil {
+		err = at.judge(ctx, results)
+	}
 	return stages.Result{
 		Targets: stages.Merge(hosts, stages.Merge(tasked, records)),
 		Outputs: state.BootOutputs{Switch: in.Config.Proxy.Switch, Targets: results},
-	}, at.judge(ctx, results, err)
+	}, err
 }
 
 // admissible refuses a host that a newer release has been on, or where another
@@ -207,7 +211,7 @@ func start(ctx context.Context, w *stages.Work, at *attempt, book ledger.Ledger,
 		return err
 	}
 	if err := stages.StartAgain(ctx, w, book, c); err != nil {
-		return at.sick(w.Target, err)
+		return refused(err)
 	}
 	w.Made(starting(c.Name))
 	return nil
@@ -235,7 +239,7 @@ func create(ctx context.Context, w *stages.Work, want plan.Wanted, env state.Env
 		err = exit.Hint(err, fmt.Sprintf("the image is not on %s any more: run kstep assets again", w.Target.Host))
 	}
 	if err != nil {
-		return at.sick(w.Target, err)
+		return refused(err)
 	}
 	out.Container = id
 	w.Made(creating(want.Spec.Name))

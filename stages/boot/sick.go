@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,59 +16,79 @@ import (
 	"github.com/kstep/kstep/stages"
 )
 
-// sick notes that an engine refuses to start a container: its program is not in
-// the image, a device is not on the host. Another failure says nothing about the
-// release.
-func (a *attempt) sick(t plan.Target, err error) error {
-	if errors.Is(err, engine.ErrUnreachable) || errors.Is(err, engine.ErrNotFound) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return err
+// refusal is an engine's answer that a container cannot start: its program is not
+// in the image, a device is not on the host.
+type refusal struct{ error }
+
+func (r refusal) Unwrap() error { return r.error }
+
+// refused marks an engine's refusal to make or start a container. Another failure
+// says nothing about the release.
+func refused(err error) error {
+	for _, other := range []error{
+		engine.ErrUnreachable, engine.ErrNotFound, engine.ErrConflict, engine.ErrUnauthorized, engine.ErrRegistry,
+		context.Canceled, context.DeadlineExceeded,
+	} {
+		if errors.Is(err, other) {
+			return err
+		}
 	}
+	return refusal{err}
+}
+
+// bear hands the refusal of an engine to start a container of the primary role to
+// the barrier: it decides by its quorum whether the release goes on without this
+// host. A role that does not count there has no quorum, so its failure is the
+// stage's.
+func (a *attempt) bear(w *stages.Work, out state.BootTarget, err error) (state.BootTarget, error) {
+	why, is := errors.AsType[refusal](err)
+	switch {
+	case !is:
+		return out, err
+	case !w.Target.Primary:
+		return out, exit.Hint(err, "correct the cause and run the same command again, or take down what was started: kstep abort")
+	}
+	out.Sick = why.Error()
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.reasons == nil {
-		a.reasons = map[string]string{}
-	}
-	a.reasons[t.Key()] = err.Error()
-	return err
+	a.reasons = append(a.reasons, w.Target.Key()+": "+out.Sick)
+	a.mu.Unlock()
+	a.in.Warn("%s cannot start, and the barrier decides whether the others are enough: %s", w.Target.Key(), out.Sick)
+	return out, nil
 }
 
 // judge closes the barrier where so many containers of the primary role cannot
 // start that the quorum is out of reach: nobody has to wait for that. Then all
 // that the release has started is stopped.
-func (a *attempt) judge(ctx context.Context, results map[string]state.BootTarget, err error) error {
+func (a *attempt) judge(ctx context.Context, results map[string]state.BootTarget) error {
 	if len(a.reasons) == 0 || ctx.Err() != nil {
+		return nil
+	}
+	count := a.count()
+	if _, decided := count.Decided(); !decided {
+		return nil
+	}
+	slices.Sort(a.reasons)
+	verdict, err := a.now.Settle(ctx, state.Verdict{
+		Release: a.in.Release, Total: count.Total, Needed: count.Needed,
+		Reason: strings.Join(a.reasons, "; "), At: time.Now().UTC(),
+	})
+	if err != nil || verdict.Open {
 		return err
 	}
-	total := 0
-	var reasons []string
-	for _, t := range a.in.All {
-		if !t.Primary {
-			continue
-		}
-		total++
-		if why, is := a.reasons[t.Key()]; is {
-			reasons = append(reasons, t.Key()+": "+why)
-		}
-	}
-	first := !a.old && len(a.in.Targets) == len(a.in.All) // A shard does not know.
-	count := barrier.NewCount(a.in.Config.Barrier.QuorumOf(first), total)
-	count.Sick = len(reasons)
-	if _, decided := count.Decided(); !decided {
-		return exit.Hint(err, "correct the cause and run the same command again, or take down what was started: kstep abort")
-	}
-	verdict, settleErr := a.now.Settle(ctx, state.Verdict{
-		Release: a.in.Release, Total: count.Total, Needed: count.Needed,
-		Reason: strings.Join(reasons, "; "), At: time.Now().UTC(),
-	})
-	if settleErr != nil || verdict.Open {
-		return errors.Join(err, settleErr)
-	}
-	_, _, stopErr := stages.Each(ctx, a.in, a.in.All, func(ctx context.Context, w *stages.Work) (struct{}, error) {
+	_, _, err = stages.Each(ctx, a.in, a.in.All, func(ctx context.Context, w *stages.Work) (struct{}, error) {
 		if booted, own := results[w.Target.Key()]; own {
 			return struct{}{}, stages.StopNew(ctx, a.in, w, booted.IDs())
 		}
 		return struct{}{}, stages.StopBooted(ctx, a.in, w)
 	})
-	return exit.With(exit.BarrierClosed, errors.Join(fmt.Errorf("barrier closed: %s", verdict.Reason), stopErr),
-		append(exit.Hints(err), stages.OldServes(a.old)+"; correct the cause, and run the same command again")...)
+	return exit.With(exit.BarrierClosed, errors.Join(fmt.Errorf("barrier closed: %s", verdict.Reason), err),
+		stages.OldServes(a.old)+"; correct the cause, and run the same command again")
+}
+
+// count is the barrier's, with the containers that cannot start.
+func (a *attempt) count() barrier.Count {
+	first := !a.old && len(a.in.Targets) == len(a.in.All) // A shard does not know.
+	count := barrier.NewCount(a.in.Config.Barrier.QuorumOf(first), len(plan.Primary(a.in.All)))
+	count.Sick = len(a.reasons)
+	return count
 }

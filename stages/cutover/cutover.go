@@ -60,11 +60,11 @@ func (from inputs) booted(key string, on ledger.Ledger) (ids []string, err error
 	if !ok {
 		return nil, exit.With(exit.MissingState, errors.New("boot has not started it"), "run kstep boot for it")
 	}
-	if !booted.Whole() {
-		return nil, exit.Hint(errors.New("boot failed before it had started all of its containers"), "run kstep boot again")
-	}
 	if !booted.Waiting && !from.waited.Targets[key].Ready {
 		return nil, errors.New("was not ready at the barrier: " + stages.OldVersion(on))
+	}
+	if !booted.Whole() {
+		return nil, exit.Hint(errors.New("boot failed before it had started all of its containers"), "run kstep boot again")
 	}
 	return booted.IDs(), nil
 }

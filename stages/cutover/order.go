@@ -38,15 +38,11 @@ type order struct {
 
 func newOrder(in stages.Input, waited state.BarrierWaitOutputs) *order {
 	o := &order{in: in, needed: waited.Verdict.Needed, pending: map[string]bool{}, decided: make(chan struct{})}
-	for _, t := range primary(in.Targets) {
+	for _, t := range plan.Primary(in.Targets) {
 		o.pending[t.Key()] = true
 	}
 	o.close()
 	return o
-}
-
-func primary(all []plan.Target) []plan.Target {
-	return slices.DeleteFunc(slices.Clone(all), func(t plan.Target) bool { return !t.Primary })
 }
 
 func others(all []plan.Target) []plan.Target {
@@ -97,7 +93,7 @@ func (o *order) wait(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	elsewhere := slices.DeleteFunc(primary(o.in.All), func(t plan.Target) bool {
+	elsewhere := slices.DeleteFunc(plan.Primary(o.in.All), func(t plan.Target) bool {
 		return slices.ContainsFunc(o.in.Targets, func(own plan.Target) bool { return own.Key() == t.Key() })
 	})
 	switch {
@@ -133,7 +129,7 @@ func (o *order) follow(ctx context.Context, elsewhere []plan.Target) error {
 			return context.Cause(ctx)
 		case <-waiting.Done():
 			return exit.With(exit.Deadline, errors.Join(fmt.Errorf("role %s has moved on %d of %d hosts after %s, %d are needed: the other roles wait for it",
-				o.in.Config.PrimaryRole, o.moved+moved, len(primary(o.in.All)), limit, o.needed), err),
+				o.in.Config.PrimaryRole, o.moved+moved, len(plan.Primary(o.in.All)), limit, o.needed), err),
 				"run kstep cutover for "+o.in.Config.PrimaryRole+" first, then this one again")
 		case <-time.After(ledgerPause):
 		}
@@ -184,7 +180,7 @@ func (o *order) noted(ctx context.Context, t plan.Target) (bool, error) {
 func (c *cutover) inOrder(ctx context.Context, from inputs) (records []state.Target, results map[string]state.CutoverTarget, err error) {
 	o := newOrder(c.in, from.waited)
 	first, second := c.in, c.in
-	first.Targets, second.Targets = primary(c.in.Targets), others(c.in.Targets)
+	first.Targets, second.Targets = plan.Primary(c.in.Targets), others(c.in.Targets)
 	results = map[string]state.CutoverTarget{}
 
 	var late []state.Target

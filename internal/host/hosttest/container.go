@@ -116,6 +116,7 @@ type hostConfig struct {
 	Mounts       []mountConfig
 	Binds        []string // The older form, which makes a missing folder.
 	PortBindings map[string][]struct{ HostPort string }
+	Devices      []struct{ PathOnHost string }
 }
 
 type restartPolicy struct {

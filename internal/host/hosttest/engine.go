@@ -37,6 +37,7 @@ type Engine struct {
 	forgotten  int
 	changed    chan struct{} // Closed and replaced at every event.
 	ports      map[int]bool  // Host ports that something else has.
+	devices    map[string]bool
 	requests   []string
 	pids       int // The last process.
 }
@@ -55,6 +56,7 @@ func newEngine(f *Fake) *Engine {
 		behaviours: map[string]Behaviour{},
 		changed:    make(chan struct{}),
 		ports:      map[int]bool{},
+		devices:    map[string]bool{},
 		pids:       40_000, // Beside those of programs that commands run.
 	}
 	e.server = &http.Server{Handler: http.HandlerFunc(e.serve)}
@@ -126,6 +128,13 @@ func (e *Engine) TakePort(port int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.ports[port] = true
+}
+
+// AddDevice makes a device file be on the host, such as "/dev/kvm".
+func (e *Engine) AddDevice(path string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.devices[path] = true
 }
 
 // Requests are those that the engine got so far, such as `GET /containers/json`.

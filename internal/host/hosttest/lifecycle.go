@@ -31,6 +31,11 @@ func (c *container) start() error {
 			return fmt.Errorf("network %s not found", name)
 		}
 	}
+	for _, d := range c.HostConfig.Devices {
+		if !e.devices[d.PathOnHost] {
+			return fmt.Errorf("error gathering device information while adding custom device %q: no such file or directory", d.PathOnHost)
+		}
+	}
 	address := e.freeAddress()
 	e.pids++
 	table, err := newSockets(e.fake, e.pids, address)

@@ -38,6 +38,7 @@ func suiteEngine(t *testing.T, h host.Host, img string, restart func(context.Con
 		"a mount follows a folder that is moved":            suite.moves,
 		"a container lives from created to gone":            suite.lifecycle,
 		"names are taken once":                              suite.names,
+		"a device that is not there keeps it from starting": suite.devices,
 		"a list selects by label, name, id and state":       suite.lists,
 		"environment values arrive byte for byte":           suite.environment,
 		"a container that ends tells status and last lines": suite.ends,
@@ -211,6 +212,19 @@ func (s suite) ports() {
 		s.Errorf("got %v, want ErrPortTaken with port and host", err)
 	}
 	s.get("127.0.0.1:38173")
+}
+
+func (s suite) devices() {
+	spec := s.spec()
+	spec.Options.Device = []string{"/dev/kstep-is-not-here"}
+	id := s.create(spec)
+	err := s.e.Start(s.Context(), id)
+	if err == nil || errors.Is(err, engine.ErrNotFound) || errors.Is(err, engine.ErrConflict) || !strings.Contains(err.Error(), "/dev/kstep-is-not-here") {
+		s.Errorf("got %v, want an error that names the device", err)
+	}
+	if c := s.inspect(id); c.Running() {
+		s.Errorf("got %+v", c)
+	}
 }
 
 func (s suite) dials() {
