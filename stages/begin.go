@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/lease"
 	"github.com/kstep/kstep/internal/ledger"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/short"
@@ -56,6 +58,14 @@ func (s *Session) own(stage, release string) *state.File {
 	return f
 }
 
+// HasBeenOnHosts tells whether a stage of the release that touches hosts has left
+// its file in the folder.
+func (s *Session) HasBeenOnHosts(release string) bool {
+	return slices.ContainsFunc(s.Pipeline, func(stage Stage) bool {
+		return stage.Info().Hosts && s.own(stage.Info().Name, release) != nil
+	})
+}
+
 // isOver reports whether a release in the folder came to its end, or was given up.
 func (s *Session) isOver(release string) bool {
 	return slices.ContainsFunc([]string{LastStage, "abort"}, func(stage string) bool {
@@ -70,6 +80,7 @@ func (s *Session) Unfinished(ctx context.Context) (version string, out state.Pus
 	if err := s.lookAhead(ctx); err != nil {
 		return "", out, false // It is told when the lease is asked for.
 	}
+	s.takeUp(ctx)
 	newest := s.Dir.Newest(s.expected())
 	if newest == nil || newest.Release < s.hostsNewest || s.isOver(newest.Release) {
 		return "", out, false
@@ -78,7 +89,59 @@ func (s *Session) Unfinished(ctx context.Context) (version string, out state.Pus
 	return newest.Version, out, known && out.GoesBack
 }
 
-// lookAhead finds out the newest release that the hosts know, once.
+// takeUp brings the state of a release that is this CI run's, or this person's,
+// into the folder, where that knows only older ones: its process was killed, and
+// this one runs elsewhere. What is not on the hosts is not missed: the release
+// begins again from the start.
+func (s *Session) takeUp(ctx context.Context) {
+	if newest := s.Dir.Newest(s.expected()); s.taken || !s.oursUnderway() || newest != nil && newest.Release >= s.underway.Release {
+		return
+	}
+	s.taken = true
+	from, err := s.Mirror(ctx)
+	if err != nil {
+		return
+	}
+	expect := s.expected()
+	expect.Release = s.underway.Release
+	if _, err := from.Fetch(ctx, s.Dir, expect); err != nil {
+		s.base().Warn("the state of release %s, which is under way, was not taken from the hosts: %s", expect.Release, err)
+	}
+}
+
+// beganElsewhere tells whether a pipeline that begins now for a version is the
+// rest of the one that has the lease, of which the folder knows nothing: it was
+// killed before it left any state on the hosts.
+func (s *Session) beganElsewhere(version string) bool {
+	if !s.KeepLease || !s.oursUnderway() || s.underway.Version != version {
+		return false
+	}
+	_, known := s.pushed(s.underway.Release)
+	return !known
+}
+
+// oursUnderway tells whether the release that has the lease is this CI run's, or
+// this person's, and may go on.
+func (s *Session) oursUnderway() bool {
+	h := s.underway
+	return h.Release != "" && h.Release >= s.hostsNewest && s.Owns(h) && !s.Options.NewRelease
+}
+
+// Owns tells a pipeline's lease of the same CI run or, outside of CI, of the same
+// person.
+func (s *Session) Owns(h lease.Holder) bool {
+	switch {
+	case h.Released || h.Ended || h.Message != "":
+		return false
+	case s.Actor.Run != "" || h.Run != "":
+		return s.Actor.Run == h.Run
+	default:
+		return s.By == h.By && s.Actor.RunURL == h.RunURL
+	}
+}
+
+// lookAhead finds out what the lease's host knows of releases, once: the newest in
+// its ledger, and the one that is under way.
 func (s *Session) lookAhead(ctx context.Context) error {
 	if s.asked {
 		return nil
@@ -94,8 +157,18 @@ func (s *Session) lookAhead(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var holder lease.Lease
+	var inUse bool
+	var wg sync.WaitGroup
+	wg.Go(func() { // Who cannot be read is told of when the lease is asked for.
+		holder, inUse, _ = lease.Store{Host: h.Name(), Files: h.Files(), Dir: names.Lease()}.Peek(ctx)
+	})
 	book, err := ledger.Read(ctx, h.Files(), names.Ledger())
+	wg.Wait()
 	s.hostsNewest, s.asked = book.Newest(), err == nil
+	if inUse {
+		s.underway = holder.Holder
+	}
 	return err
 }
 

@@ -216,14 +216,24 @@ func (r *run) identify(ctx context.Context, upstream state.Set, expect state.Exp
 		return err
 	}
 	r.Version, r.Source = version, source
+	if r.KeepLease {
+		r.takeUp(ctx)
+	}
 	own, err := r.Dir.Own(r.info.Name, r.shard(), expect)
 	if err != nil {
 		return err
 	}
-	if r.continues(own, version) {
+	switch {
+	case r.continues(own, version):
 		r.Release = own.Release
-	} else {
+	case r.beganElsewhere(version):
+		r.Release = r.underway.Release
+	default:
 		r.Release = r.newRelease()
+	}
+	if r.Release == r.underway.Release {
+		r.Report.Emit(report.Event{Time: time.Now().UTC(), Kind: report.Notice, Stage: r.info.Name,
+			Message: "going on with " + r.underway.String()})
 	}
 	if r.KeepLease {
 		return r.unheld(ctx)

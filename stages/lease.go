@@ -163,7 +163,7 @@ func (s *Session) LeaseWait() time.Duration {
 func (r *run) queue(ctx context.Context, store lease.Store) (*lease.Hold, lease.Acquired, error) {
 	began := time.Now()
 	got, err := store.Wait(ctx, lease.Holder{
-		Release: r.Release, Version: r.Version, By: r.By, RunURL: r.Actor.RunURL,
+		Release: r.Release, Version: r.Version, By: r.By, RunURL: r.Actor.RunURL, Run: r.Actor.Run,
 		Stage: r.info.Name, TTL: r.Config.Lease.TTL.D(), Ended: r.info.Ends,
 	}, r.LeaseWait(), func(reason error) {
 		r.Report.Emit(report.Event{Time: time.Now().UTC(), Kind: report.Notice, Stage: r.info.Name, Message: "waiting: " + reason.Error()})

@@ -62,8 +62,10 @@ type Session struct {
 	// Done are the files of the stages that ran, in order.
 	Done []*state.File
 
-	hostsNewest string // The newest release that the lease's host knows,
-	asked       bool   // once it was asked.
+	asked       bool         // The lease's host was asked for
+	hostsNewest string       // the newest release in its ledger, and
+	underway    lease.Holder // who has the lease; empty if nobody has.
+	taken       bool         // The state of that release was looked for on the hosts.
 
 	lease      *lease.Hold // Once a stage that touches hosts has run.
 	planned    *state.Plan // To be compared with the hosts.

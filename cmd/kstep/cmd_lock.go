@@ -28,7 +28,7 @@ func configureLock(p *program, app *kingpin.Application, actions map[string]acti
 			return exit.Errorf(exit.Usage, "--for %s: must be at least %s", *hold, lease.MinTTL)
 		}
 		_, err := store.Wait(ctx, lease.Holder{
-			Release: state.NewRelease(time.Now()), By: s.By, RunURL: s.Actor.RunURL, Message: *message, TTL: *hold,
+			Release: state.NewRelease(time.Now()), By: s.By, RunURL: s.Actor.RunURL, Run: s.Actor.Run, Message: *message, TTL: *hold,
 		}, s.LeaseWait(), func(reason error) {
 			s.Report.Emit(report.Event{Time: time.Now().UTC(), Kind: report.Notice, Message: "waiting: " + reason.Error()})
 		})

@@ -36,6 +36,7 @@ func Detect(env func(string) string, person func() string) state.Actor {
 		return state.Actor{
 			CI:     GitLab,
 			RunURL: plainURL(cmp.Or(env("CI_JOB_URL"), env("CI_PIPELINE_URL"))),
+			Run:    plainURL(cmp.Or(env("CI_PIPELINE_URL"), env("CI_JOB_URL"))),
 			User:   cmp.Or(env("GITLAB_USER_LOGIN"), env("GITLAB_USER_EMAIL")),
 		}
 	}
@@ -45,6 +46,7 @@ func Detect(env func(string) string, person func() string) state.Actor {
 			break
 		}
 	}
+	a.Run = a.RunURL
 	if person != nil {
 		a.User = person()
 	}
@@ -72,6 +74,7 @@ func github(env func(string) string) state.Actor {
 		return a
 	}
 	address := strings.TrimRight(server, "/") + "/" + repo + "/actions/runs/" + run
+	a.Run = plainURL(address)
 	if a.Attempt > 1 {
 		address += "/attempts/" + strconv.Itoa(a.Attempt)
 	}

@@ -27,7 +27,9 @@ type Holder struct {
 	Version string `json:"version,omitempty"`
 	By      string `json:"by,omitempty"`
 	RunURL  string `json:"runUrl,omitempty"`
-	Stage   string `json:"stage,omitempty"`
+	// Run is the same for all jobs and attempts of one CI run.
+	Run   string `json:"run,omitempty"`
+	Stage string `json:"stage,omitempty"`
 	// Message is set by people who hold the lease by hand.
 	Message string `json:"message,omitempty"`
 	// TTL is how long the lease lives after its last renewal.

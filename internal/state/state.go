@@ -90,8 +90,10 @@ type Tool struct {
 // Actor is the person or CI job that ran a stage.
 type Actor struct {
 	// CI is `github`, `gitlab` or empty.
-	CI      string `json:"ci,omitempty"`
-	RunURL  string `json:"runUrl,omitempty"`
+	CI     string `json:"ci,omitempty"`
+	RunURL string `json:"runUrl,omitempty"`
+	// Run is the same for all jobs and attempts of one CI run.
+	Run     string `json:"run,omitempty"`
 	Attempt int    `json:"attempt,omitempty"`
 	User    string `json:"user,omitempty"`
 }

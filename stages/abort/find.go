@@ -17,17 +17,19 @@ import (
 // Release is the release to abort.
 type Release struct{ ID, Version string }
 
-// Find tells which release to abort, or none. The state folder names it. On a
-// runner without state it is the one that holds the lease, if that is this CI
-// run's or has expired, or else the newest that has containers at work.
+// Find tells which release to abort, or none. The state folder names it, unless
+// its newest release has not been on the hosts: another one may have been killed
+// there before. Then, and on a runner without state, it is the one that holds the
+// lease, if that is this CI run's or has expired, or else the newest that has
+// containers at work.
 func Find(ctx context.Context, s *stages.Session, in stages.Input, holder lease.Lease) (Release, error) {
 	here := s.Dir.Newest(expect(s))
-	if here != nil && s.StateFrom != stages.FromHosts {
-		return Release{here.Release, here.Version}, nil
-	}
 	h := holder.Holder
 	pipeline := holder.Token > 0 && !h.Released && h.Message == ""
-	if pipeline && !holder.Free() && !mine(s, h) {
+	if here != nil && s.StateFrom != stages.FromHosts && (s.HasBeenOnHosts(here.Release) || pipeline && !holder.Free() && !s.Owns(h)) {
+		return Release{here.Release, here.Version}, nil
+	}
+	if pipeline && !holder.Free() && !s.Owns(h) {
 		return Release{}, exit.With(exit.LeaseHeld,
 			fmt.Errorf("no state tells which release to abort, and the lease is held by %s; it expires in %s", h, holder.Left.Round(1e9)),
 			"fetch the state files of the job that failed, or name the release: kstep abort --release "+h.Release)
@@ -36,7 +38,7 @@ func Find(ctx context.Context, s *stages.Session, in stages.Input, holder lease.
 		return Release{h.Release, h.Version}, nil
 	}
 	found, err := unnoted(ctx, in)
-	if err == nil && here != nil && here.Release > found.ID { // Aborted before: the hosts show only the older one.
+	if err == nil && here != nil && (found.ID == "" || s.StateFrom == stages.FromHosts && here.Release > found.ID) { // Aborted before: the hosts show only the older one.
 		return Release{here.Release, here.Version}, nil
 	}
 	return found, err
@@ -44,14 +46,6 @@ func Find(ctx context.Context, s *stages.Session, in stages.Input, holder lease.
 
 func expect(s *stages.Session) state.Expect {
 	return state.Expect{Service: s.Config.Service, Destination: s.Config.Destination}
-}
-
-// mine tells a lease of the same CI run or, outside of CI, of the same person.
-func mine(s *stages.Session, h lease.Holder) bool {
-	if s.Actor.RunURL != "" || h.RunURL != "" {
-		return s.Actor.RunURL == h.RunURL
-	}
-	return s.By == h.By
 }
 
 // unnoted is the newest release with a container at work, unless a newer one
