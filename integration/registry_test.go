@@ -3,6 +3,10 @@
 package integration
 
 import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -56,14 +60,19 @@ func (w *world) with(env []string, args ...string) string {
 func TestProxy_WhosePortIsTakenNamesIt(t *testing.T) {
 	t.Parallel()
 	w := begin(t, settings{})
-	for _, stage := range []string{"build", "push", "assets", "env-push"} {
-		w.must(stage)
-	}
 	squatter := []string{"docker", "run", "-d", "--name", "squatter", "-p", "80:80", rig.TraefikImage}
 	if _, err := w.rig.Host("vm2").Exec(t.Context(), squatter...); err != nil {
 		t.Fatal(err)
 	}
-	r := w.exits(10, "boot")
+	r := w.exits(10, "deploy")
+	_, err := os.Stat(filepath.Join(w.app.Dir, "kstep-state", "push.json"))
+	if !strings.Contains(r.Stderr, "port 80 on vm2") || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a deploy does not find it before it pushes:\n%s", r.Stderr)
+	}
+	for _, stage := range []string{"build", "push", "assets", "env-push"} {
+		w.must(stage)
+	}
+	r = w.exits(10, "boot")
 	t.Logf("kstep boot\n%s", r.Stderr)
 	for _, want := range []string{"vm2", "port 80", "proxy.publish"} {
 		if !strings.Contains(r.Stderr, want) {

@@ -146,11 +146,7 @@ func (s *Session) lookAhead(ctx context.Context) error {
 	if s.asked {
 		return nil
 	}
-	targets, err := plan.Filter(plan.Targets(s.Config), s.Roles, s.HostGlobs)
-	if err != nil {
-		return err
-	}
-	if err := s.connect(ctx, targets); err != nil {
+	if err := s.Connect(ctx); err != nil {
 		return err
 	}
 	h, names, err := s.on(ctx, plan.LeaseHost(plan.Targets(s.Config)))

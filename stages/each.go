@@ -228,6 +228,15 @@ func Waves[T any](ctx context.Context, in Input, limit string, pause time.Durati
 // Guarded reads the host's ledger and refuses to go on when a newer release has
 // been on the host, or another service owns the folder.
 func (w *Work) Guarded(ctx context.Context) (ledger.Ledger, error) {
+	l, err := w.owned(ctx)
+	if err != nil {
+		return l, err
+	}
+	return l, l.Guard(w.Target.Host, w.in.Release)
+}
+
+// owned is Guarded for any release.
+func (w *Work) owned(ctx context.Context) (ledger.Ledger, error) {
 	l, err := ledger.Read(ctx, w.Host.Files(), w.Names.Ledger())
 	if err != nil {
 		return l, err
@@ -235,10 +244,7 @@ func (w *Work) Guarded(ctx context.Context) (ledger.Ledger, error) {
 	if err := l.Owned(w.Target.Host, w.Names.Folder(), w.Names.Service, w.Names.Destination); err != nil {
 		return l, err
 	}
-	if err := w.settled(ctx, l); err != nil {
-		return l, err
-	}
-	return l, l.Guard(w.Target.Host, w.in.Release)
+	return l, w.settled(ctx, l)
 }
 
 // Note changes the host's ledger, beside whatever other shards change there at

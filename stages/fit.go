@@ -20,11 +20,11 @@ func (w *Work) Fit(ctx context.Context, in Input, platforms []string) (engine st
 		return "", err
 	}
 	if len(platforms) > 0 {
-		if err := w.RunsOneOf(ctx, slices.Clone(platforms)); err != nil {
+		if err := w.runsOneOf(ctx, info, slices.Clone(platforms)); err != nil {
 			return "", err
 		}
 	}
-	if _, err := w.Guarded(ctx); exit.CodeOf(err) != exit.BadState && err != nil { // Any release goes.
+	if _, err := w.owned(ctx); err != nil {
 		return "", err
 	}
 	if err := w.Claims(ctx, in); err != nil {

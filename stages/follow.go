@@ -45,7 +45,7 @@ func (s *Session) Unmoved(ctx context.Context) error {
 		Config: s.Config, Release: s.Release, Version: s.Version, Targets: targets, All: plan.Targets(s.Config),
 		Hosts: s.Hosts, Report: s.Report, survey: s.looks(),
 	}}
-	if err := s.connect(ctx, targets); err != nil {
+	if err := s.Connect(ctx); err != nil {
 		return err
 	}
 	return r.unmoved(ctx)

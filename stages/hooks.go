@@ -24,8 +24,13 @@ func (r *run) connect(ctx context.Context) error {
 	return r.hooks(ctx, hook.Details{}, "pre-connect")
 }
 
-// connect is run's for what is no stage, but asks hosts.
-func (s *Session) connect(ctx context.Context, targets []plan.Target) error {
+// Connect runs the hook that comes before the first connection, once, for what is
+// no stage but asks hosts.
+func (s *Session) Connect(ctx context.Context) error {
+	targets, err := plan.Filter(plan.Targets(s.Config), s.Roles, s.HostGlobs)
+	if err != nil {
+		return err
+	}
 	return (&run{Session: s, info: Info{Hosts: true}, in: Input{Targets: targets}}).connect(ctx)
 }
 

@@ -24,7 +24,7 @@ func (s *Session) Plan(ctx context.Context, chain []Stage, given bool) (state.Pl
 	if err != nil {
 		return state.Plan{}, err
 	}
-	if err := s.connect(ctx, targets); err != nil {
+	if err := s.Connect(ctx); err != nil {
 		return state.Plan{}, err
 	}
 	if err := s.surveyFor(ctx, s.touched(targets, true), routedHosts(targets), true); err != nil {

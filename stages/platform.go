@@ -21,6 +21,10 @@ func (w *Work) RunsOneOf(ctx context.Context, platforms []string) error {
 	if err != nil {
 		return err
 	}
+	return w.runsOneOf(ctx, info, platforms)
+}
+
+func (w *Work) runsOneOf(ctx context.Context, info engine.Info, platforms []string) error {
 	for _, platform := range platforms {
 		if info.RunsImage(platform) || w.emulates(ctx, platform) {
 			return nil

@@ -79,13 +79,20 @@ func runChain(ctx context.Context, s *stages.Session) (err error) {
 	}
 	began := time.Now()
 	chain := chainFor(s.Options)
+	ahead, err := lookAhead(ctx, s, chain)
+	if err != nil {
+		return err
+	}
 	s.KeepLease = true
 	defer func() { err = errors.Join(err, s.FreeLease(ctx)) }()
 	for i, stage := range chain {
 		if chain[min(i+1, len(chain)-1)].Info().Hosts {
 			s.Warm(ctx) // The connections are there when the next stage begins.
 		}
-		file, failed := stages.Execute(ctx, stage, s)
+		file, failed := stages.Execute(ahead.during(ctx, i), stage, s)
+		if unfit := ahead.end(ctx, failed); unfit != nil {
+			return unfit
+		}
 		if failed == nil {
 			continue
 		}

@@ -24,9 +24,11 @@ func TestKilled_InAnotherFolderGoesOnWithTheReleaseThatHasTheLease(t *testing.T)
 		killed func(host.Op) bool
 		want   string
 	}{
-		"a deploy":                    {func(w *world) []string { return w.deployArgs("v3") }, newContainerStarts, "v3"},
-		"a deploy, before it began":   {func(w *world) []string { return w.deployArgs("v3") }, firstFolderIsMade, "v3"},
-		"a redeploy":                  {func(w *world) []string { return []string{"redeploy", "--force", "--image", w.image("v2"), "--version", "v2"} }, newContainerStarts, "v2"},
+		"a deploy":                  {func(w *world) []string { return w.deployArgs("v3") }, newContainerStarts, "v3"},
+		"a deploy, before it began": {func(w *world) []string { return w.deployArgs("v3") }, firstFolderIsMade, "v3"},
+		"a redeploy": {func(w *world) []string {
+			return []string{"redeploy", "--force", "--image", w.image("v2"), "--version", "v2"}
+		}, newContainerStarts, "v2"},
 		"a rollback":                  {func(*world) []string { return []string{"rollback"} }, newContainerStarts, "v1"},
 		"a rollback with new ones":    {func(*world) []string { return []string{"rollback", "--fresh", "v1"} }, newContainerStarts, "v1"},
 		"a rollback, before it began": {func(*world) []string { return []string{"rollback"} }, firstFolderIsMade, "v1"},
