@@ -12,6 +12,7 @@ import (
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/ledger"
 	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/short"
 	"github.com/kstep/kstep/internal/state"
 )
 
@@ -31,6 +32,9 @@ type Past struct {
 	// image; Missing says of the others why not.
 	Ready   []string
 	Missing map[string]string
+	// Rotated are the secrets, by name, that some of its retained containers were
+	// made with other values of than now.
+	Rotated []string
 	// Targets are where the version serves if it comes back: the roles that it
 	// had.
 	Targets []plan.Target
@@ -48,6 +52,8 @@ type trace struct {
 	live  bool
 	// missing says why it cannot serve again.
 	missing string
+	// rotated are the secrets that have another value now.
+	rotated []string
 }
 
 // Sight is what one target is like.
@@ -84,7 +90,7 @@ func Look(ctx context.Context, in Input) ([]state.Target, map[string]Sight, erro
 			}
 		}
 		s.past = traces(in, w, s.Seen, own)
-		return s, nil
+		return s, s.rotate(ctx, w)
 	})
 }
 
@@ -152,6 +158,11 @@ func (p *Past) add(host, key string, one trace) {
 		return
 	}
 	p.Ready = append(p.Ready, key)
+	for _, name := range one.rotated {
+		if !slices.Contains(p.Rotated, name) {
+			p.Rotated = append(p.Rotated, name)
+		}
+	}
 	p.image, p.host = one.entry.Image, host
 }
 
@@ -193,6 +204,15 @@ func missing(in Input, w *Work, seen Seen, images []engine.Image, entry ledger.R
 		return "its image was removed"
 	}
 	return ""
+}
+
+// Stale says that the version would come back with secrets that have changed, and
+// what brings it back with those of now; empty if none has.
+func (p Past) Stale() string {
+	if len(p.Rotated) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("made with another %s than now: kstep rollback --fresh %s takes those of now", strings.Join(p.Rotated, ", "), short.Of(p.Version))
 }
 
 // Why tells in a few words where it is not ready.

@@ -39,6 +39,9 @@ type releaseStatus struct {
 	Live    []string          `json:"live"`
 	Ready   []string          `json:"ready"`
 	Missing map[string]string `json:"missing,omitempty"`
+	// Rotated are the secrets of which retained containers have other values than
+	// the hosts have now.
+	Rotated []string `json:"rotated,omitempty"`
 	// RolledBack is true if a rollback left the version or went past it: only a
 	// rollback that names it goes there.
 	RolledBack bool `json:"rolledBack,omitempty"`
@@ -56,7 +59,7 @@ func (p *program) releases(ctx context.Context, s *stages.Session) error {
 			sum.Releases = append(sum.Releases, releaseStatus{
 				Version: one.Version, Release: one.Release, At: one.At, By: one.By,
 				Live: slices.Concat([]string{}, one.Live), Ready: slices.Concat([]string{}, one.Ready), Missing: one.Missing,
-				RolledBack: one.RolledBack,
+				Rotated: one.Rotated, RolledBack: one.RolledBack,
 			})
 		}
 		return p.encode(sum)
@@ -84,6 +87,8 @@ func readiness(p stages.Past, next string) string {
 	switch {
 	case len(p.Live) == all:
 		return "-"
+	case p.Everywhere() && p.Stale() != "":
+		text = "ready, but " + p.Stale()
 	case p.Everywhere():
 		text = "ready"
 	case len(p.Ready) == 0:
@@ -108,6 +113,9 @@ func wayBack(ctx context.Context, s *stages.Session) string {
 	var parts []string
 	if ok {
 		parts = append(parts, fmt.Sprintf("a rollback to %s is ready on %s", short.Of(to.Version), targetsReady(to)))
+		if to.Stale() != "" {
+			parts[0] += ", but " + to.Stale()
+		}
 	}
 	if len(passed) > 0 {
 		parts = append(parts, fmt.Sprintf("%s, which served later, is ready on %s (%s)", short.Of(passed[0].Version), targetsReady(passed[0]), passed[0].Why()))

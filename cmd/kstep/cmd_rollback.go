@@ -56,6 +56,9 @@ func choose(ctx context.Context, s *stages.Session, version string, fresh bool) 
 		s.Options.Image = s.Config.Repository() + ":" + to.Version
 		return nil
 	}
+	if to.Stale() != "" {
+		in.Warn("version %s was %s", to.Version, to.Stale())
+	}
 	if then := to.Config(s.Config); then != s.Config {
 		s.Report.Emit(report.Event{Time: time.Now().UTC(), Kind: report.Notice, Message: fmt.Sprintf(
 			"version %s had other roles than kstep.yml has now: it comes back as %s", to.Version, strings.Join(plan.Keys(to.Targets), ", "))})

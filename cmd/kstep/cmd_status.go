@@ -137,7 +137,7 @@ func (p *program) status(ctx context.Context, s *stages.Session) error {
 		err = leaseErr
 	}
 	if sum.Unserved = unserved(found); sum.Unserved != nil {
-		sum.Unserved.UnderWay = sum.Lease.Held && sum.Lease.Release == sum.Unserved.Release
+		err = errors.Join(err, sum.Unserved.look(ctx, s, sum.Lease))
 	}
 	if printErr := p.printStatus(sum); printErr != nil {
 		return printErr

@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -226,4 +228,54 @@ func TestRollback_TakesTheBeginningOfAVersion(t *testing.T) {
 	w.forget()
 	w.exits(exit.OK, "rollback", "--fresh", "abd")
 	w.serves("abd2")
+}
+
+func TestRollback_ToContainersWithASecretThatHasChangedSinceIsTold(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		now  map[string]string // What the variables are when v2 is deployed.
+		want []string
+	}{
+		"one of two":    {map[string]string{"PASSWORD": "second-password", "TOKEN": "first-token"}, []string{"PASSWORD"}},
+		"both":          {map[string]string{"PASSWORD": "second-password", "TOKEN": "second-token"}, []string{"PASSWORD", "TOKEN"}},
+		"none":          {map[string]string{"PASSWORD": "first-password", "TOKEN": "first-token"}, nil},
+		"the other one": {map[string]string{"PASSWORD": "first-password", "TOKEN": "second-token"}, []string{"TOKEN"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.configure("env: {clear: {LEVEL: old}, secret: [PASSWORD, TOKEN]}\n")
+			w.env["PASSWORD"], w.env["TOKEN"] = "first-password", "first-token"
+			w.deploy("v1")
+			w.configure("env: {clear: {LEVEL: new}, secret: [PASSWORD, TOKEN]}\n")
+			maps.Copy(w.env, c.now)
+			said := ""
+			tell := func(args ...string) string {
+				stdout, stderr := w.exits(exit.OK, args...)
+				said += stdout + stderr
+				return stdout + stderr
+			}
+			texts := map[string]string{"the end of a deploy": tell(w.deployArgs("v2")...), "releases": tell("releases")}
+			var sum releasesReport
+			if err := json.Unmarshal([]byte(tell("releases", "--output", "json")), &sum); err != nil {
+				t.Fatal(err)
+			}
+			if got := sum.Releases[1].Rotated; !slices.Equal(got, c.want) {
+				t.Errorf("got %q in JSON, want %q", got, c.want)
+			}
+			texts["rollback"] = tell("rollback")
+			told := "made with another " + strings.Join(c.want, ", ") + " than now: kstep rollback --fresh v1"
+			for where, text := range texts {
+				if c.want == nil && strings.Contains(text, "made with another") || c.want != nil && !strings.Contains(text, told) {
+					t.Errorf("%s, where %q changed:\n%s", where, c.want, text)
+				}
+			}
+			for _, secret := range []string{"first-", "second-"} {
+				if strings.Contains(said, secret) {
+					t.Errorf("a secret was shown:\n%s", said)
+				}
+			}
+			w.serves("v1")
+		})
+	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/short"
+	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
 )
 
@@ -53,9 +54,27 @@ type unservedStatus struct {
 	Release string    `json:"release"`
 	At      time.Time `json:"at"`
 	By      string    `json:"by,omitempty"`
-	// UnderWay tells that it holds the lease. Else it has failed, was aborted, or
-	// waits for its next stage.
+	// UnderWay tells that it holds the lease.
 	UnderWay bool `json:"underWay,omitempty"`
+	// Stage is the last of its stages that ended, Status how, and Reason why it
+	// failed, by the copies of its state files on the hosts.
+	Stage  string `json:"stage,omitempty"`
+	Status string `json:"status,omitempty"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// look finds out how far the release came.
+func (u *unservedStatus) look(ctx context.Context, s *stages.Session, lease leaseStatus) error {
+	u.UnderWay = lease.Held && lease.Release == u.Release
+	from, err := s.Mirror(ctx)
+	if err != nil {
+		return err
+	}
+	last, err := from.Last(ctx, u.Release)
+	if last != nil {
+		u.Stage, u.Status, u.Reason = last.Stage, string(last.Status), last.Reason
+	}
+	return err
 }
 
 // unserved finds the newest release in the ledgers, unless it has served.
@@ -84,11 +103,26 @@ func (u *unservedStatus) String() string {
 	if u.By != "" {
 		by = " by " + u.By
 	}
-	why := "it failed, was aborted, or waits for its next stage"
-	if u.UnderWay {
-		why = "it is under way"
+	return fmt.Sprintf("version %s (%s UTC%s) has not served: %s", short.Of(u.Version), dated(u.At), by, u.why())
+}
+
+func (u *unservedStatus) why() string {
+	status := state.Status(u.Status)
+	switch done := status.Done(); {
+	case u.UnderWay:
+		return "it is under way"
+	case u.Stage == "":
+		return "it failed, was aborted, or waits for its next stage"
+	case u.Stage == "abort" && done:
+		return "it was aborted"
+	case done:
+		return u.Stage + " is done, and no stage has come after it"
+	case status == state.Interrupted:
+		return u.Stage + " was interrupted"
+	case status == state.Partial:
+		return u.Stage + " failed in part: " + short.In(u.Reason)
 	}
-	return fmt.Sprintf("version %s (%s UTC%s) has not served: %s", short.Of(u.Version), dated(u.At), by, why)
+	return u.Stage + " failed: " + short.In(u.Reason)
 }
 
 // printProxiesBriefly has a line for all proxies that are alike.

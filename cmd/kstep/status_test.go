@@ -239,14 +239,22 @@ func TestStatus_TellsOfRestartsProxiesAndReleasesThatNeverServed(t *testing.T) {
 	w.stages("v3", "assets", "env-push", "boot")
 	says("version v3 (", "has not served: it is under way\n")
 	w.exits(exit.OK, "abort")
-	says("version v3 (", "has not served: it failed, was aborted, or waits for its next stage\n")
+	says("version v3 (", "has not served: it was aborted\n")
 	report := w.statusReport()
-	if u := report.Unserved; u == nil || u.Version != "v3" || u.UnderWay || len(report.Proxies) != 2 {
+	if u := report.Unserved; u == nil || u.Version != "v3" || u.UnderWay || u.Stage != "abort" || len(report.Proxies) != 2 {
 		t.Errorf("got unserved %+v and %d proxies, want v3 and 2", u, len(report.Proxies))
 	}
 	w.forget()
 	w.deploy("v4")
 	says("proxy on vm1, vm2: running\n")
+
+	w.stages("v5", "assets", "env-push", "boot")
+	w.exits(exit.OK, "lock", "release", "--force")
+	says("version v5 (", "has not served: boot is done, and no stage has come after it\n")
+	w.forget()
+	w.needsDevice("web")
+	w.exits(exit.BarrierClosed, w.deployArgs("v6")...)
+	says("version v6 (", "has not served: boot failed", "barrier closed: web@vm1: ", device)
 }
 
 // restarts is how often an engine has started a container again.

@@ -17,24 +17,24 @@ func TestDetect_KnowsTheRunAndTheUser(t *testing.T) {
 		"GitHub, first attempt": {
 			map[string]string{"GITHUB_ACTIONS": "true", "GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "acme/shop",
 				"GITHUB_RUN_ID": "42", "GITHUB_RUN_ATTEMPT": "1", "GITHUB_ACTOR": "ann", "USER": "runner"},
-			state.Actor{CI: "github", RunURL: "https://github.com/acme/shop/actions/runs/42", Attempt: 1, User: "ann"},
+			state.Actor{CI: "github", RunURL: "https://github.com/acme/shop/actions/runs/42", Run: "https://github.com/acme/shop/actions/runs/42", Attempt: 1, User: "ann"},
 		},
 		"GitHub, rerun by another": {
 			map[string]string{"GITHUB_ACTIONS": "true", "GITHUB_SERVER_URL": "https://ghe.example/", "GITHUB_REPOSITORY": "acme/shop",
 				"GITHUB_RUN_ID": "42", "GITHUB_RUN_ATTEMPT": "3", "GITHUB_ACTOR": "ann", "GITHUB_TRIGGERING_ACTOR": "bob"},
-			state.Actor{CI: "github", RunURL: "https://ghe.example/acme/shop/actions/runs/42/attempts/3", Attempt: 3, User: "bob"},
+			state.Actor{CI: "github", RunURL: "https://ghe.example/acme/shop/actions/runs/42/attempts/3", Run: "https://ghe.example/acme/shop/actions/runs/42", Attempt: 3, User: "bob"},
 		},
 		"GitHub without a run": {
 			map[string]string{"GITHUB_ACTIONS": "true"},
 			state.Actor{CI: "github"},
 		},
 		"GitLab": {
-			map[string]string{"GITLAB_CI": "true", "CI_JOB_URL": "https://gitlab.example/-/jobs/7", "GITLAB_USER_LOGIN": "ann"},
-			state.Actor{CI: "gitlab", RunURL: "https://gitlab.example/-/jobs/7", User: "ann"},
+			map[string]string{"GITLAB_CI": "true", "CI_JOB_URL": "https://gitlab.example/-/jobs/7", "CI_PIPELINE_URL": "https://gitlab.example/-/pipelines/3", "GITLAB_USER_LOGIN": "ann"},
+			state.Actor{CI: "gitlab", RunURL: "https://gitlab.example/-/jobs/7", Run: "https://gitlab.example/-/pipelines/3", User: "ann"},
 		},
 		"another CI, with credentials in its address": {
 			map[string]string{"BUILD_URL": "https://u:pw@ci.example/job/3", "USER": "jenkins"},
-			state.Actor{RunURL: "https://ci.example/job/3", User: "ann@example.com"},
+			state.Actor{RunURL: "https://ci.example/job/3", Run: "https://ci.example/job/3", User: "ann@example.com"},
 		},
 		"a laptop": {
 			map[string]string{"USER": "ann", "BUILD_URL": "not an address"},

@@ -150,22 +150,11 @@ func (s Store) Hosts(ctx context.Context) ([]string, error) {
 	}
 	var hosts []string
 	for _, release := range releases[:min(len(releases), hostReleases)] {
-		entries, err := s.Files.List(ctx, path.Join(s.Dir, release))
+		files, err := s.readable(ctx, release, "boot", "cutover")
 		if err != nil {
-			return nil, fmt.Errorf("list mirrored state: %w", err)
+			return nil, err
 		}
-		for _, e := range entries {
-			if e.IsDir || e.Size > state.MaxSize || !strings.HasPrefix(e.Name, "boot") && !strings.HasPrefix(e.Name, "cutover") {
-				continue
-			}
-			data, err := s.read(ctx, release, e.Name)
-			if err != nil {
-				return nil, err
-			}
-			f, err := state.Decode(e.Name, data)
-			if err != nil {
-				continue
-			}
+		for _, f := range files {
 			for _, t := range f.Targets {
 				hosts = append(hosts, t.Host)
 			}
@@ -173,6 +162,41 @@ func (s Store) Hosts(ctx context.Context) ([]string, error) {
 	}
 	slices.Sort(hosts)
 	return slices.Compact(hosts), nil
+}
+
+// Last is the file of the release's stage that ended last, or nil where none is
+// mirrored.
+func (s Store) Last(ctx context.Context, release string) (last *state.File, err error) {
+	files, err := s.readable(ctx, release, "")
+	for _, f := range files {
+		if last == nil || f.Finished.After(last.Finished) {
+			last = f
+		}
+	}
+	return last, err
+}
+
+// readable are the mirrored files of a release whose names begin with one of the
+// prefixes, as far as they can be read.
+func (s Store) readable(ctx context.Context, release string, prefixes ...string) (files []*state.File, err error) {
+	entries, err := s.Files.List(ctx, path.Join(s.Dir, release))
+	if err != nil {
+		return nil, fmt.Errorf("list mirrored state: %w", err)
+	}
+	for _, e := range entries {
+		wanted := slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(e.Name, prefix) })
+		if e.IsDir || e.Size > state.MaxSize || !wanted {
+			continue
+		}
+		data, err := s.read(ctx, release, e.Name)
+		if err != nil {
+			return nil, err
+		}
+		if f, err := state.Decode(e.Name, data); err == nil {
+			files = append(files, f)
+		}
+	}
+	return files, nil
 }
 
 // Keep removes the folders of releases for which keep says no, and returns
