@@ -39,6 +39,7 @@ func TestAbort_NeverTakesAwayWhatServes(t *testing.T) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
 			s := newSequence(t, seed)
+			s.replay = fmt.Sprintf("-abort-seed %d -abort-steps %d", seed, *abortSteps)
 			for range *abortSteps {
 				s.step()
 			}
@@ -51,6 +52,7 @@ func TestAbort_NeverTakesAwayWhatServes(t *testing.T) {
 type sequence struct {
 	*world
 	seed     int
+	replay   string // The flags that run it again.
 	random   *rand.Rand
 	commands []string
 	versions int
@@ -100,8 +102,7 @@ func (s *sequence) serving() map[string]string {
 // fail prints the sequence.
 func (s *sequence) fail(format string, args ...any) {
 	s.t.Helper()
-	s.t.Fatalf("%s\nafter these commands (-abort-seed %d -abort-steps %d):\n%s",
-		fmt.Sprintf(format, args...), s.seed, *abortSteps, strings.Join(s.commands, "\n"))
+	s.t.Fatalf("%s\nafter these commands (%s):\n%s", fmt.Sprintf(format, args...), s.replay, strings.Join(s.commands, "\n"))
 }
 
 // does runs a command to its end.
