@@ -61,7 +61,7 @@ func (s *Session) own(stage, release string) *state.File {
 // HasBeenOnHosts tells whether a stage of the release that touches hosts has left
 // its file in the folder.
 func (s *Session) HasBeenOnHosts(release string) bool {
-	return slices.ContainsFunc(s.Pipeline, func(stage Stage) bool {
+	return s.own("abort", release) != nil || slices.ContainsFunc(s.Pipeline, func(stage Stage) bool {
 		return stage.Info().Hosts && s.own(stage.Info().Name, release) != nil
 	})
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/alecthomas/kingpin/v2"
+
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/host/hosttest"
 )
@@ -79,6 +81,45 @@ func (l *life) live() {
 	}
 	l.served(before, args, false)
 	l.took(args, code, back)
+	l.leased(args, code)
+	l.truth()
+	if code != exit.OK && l.random.IntN(2) == 0 {
+		l.follow(text)
+	}
+}
+
+// follow does what one of the hints of a failed command says, if it names a command
+// that needs no more than it says.
+func (l *life) follow(text string) {
+	l.t.Helper()
+	var commands [][]string
+	for line := range strings.Lines(text) {
+		hint, is := strings.CutPrefix(line, "hint: ")
+		if !is {
+			continue
+		}
+		for _, m := range commandLine.FindAllStringSubmatch(hint, -1) {
+			args := runnable(m[1])
+			if len(args) > 0 {
+				commands = append(commands, args)
+			}
+		}
+	}
+	if len(commands) == 0 {
+		return
+	}
+	args := commands[l.random.IntN(len(commands))]
+	before := l.serving()
+	code, said := l.does(args...)
+	switch {
+	case code == exit.Internal, code == exit.Usage && !strings.Contains(said, "--yes"):
+		l.fail("a hint names a command that ends with %d\n%s", code, said)
+	case code == exit.BadState && said == text:
+		l.fail("hints lead in a circle:\n%s", said)
+	case code == exit.OK && args[0] == "abort":
+		l.killed = nil
+	}
+	l.served(before, args, false)
 	l.leased(args, code)
 	l.truth()
 }
@@ -224,11 +265,43 @@ func (l *life) took(args []string, code exit.Code, back string) {
 	}
 }
 
+// runnable is a command of a hint up to where its sentence goes on; empty if it
+// needs a value that the reader has to think of.
+func runnable(text string) []string {
+	app, _ := application(&program{})
+	group := app.Model().CmdGroupModel
+	var args []string
+	for _, word := range strings.Fields(text) {
+		if group != nil {
+			at := slices.IndexFunc(group.Commands, func(c *kingpin.CmdModel) bool { return c.Name == word })
+			if at < 0 {
+				return nil
+			}
+			args, group = append(args, word), group.Commands[at].CmdGroupModel
+			if len(group.Commands) == 0 {
+				group = nil
+			}
+			continue
+		}
+		if !strings.HasPrefix(word, "-") {
+			if word == strings.ToUpper(word) || strings.Contains(word, "%") {
+				return nil
+			}
+			break
+		}
+		args = append(args, word)
+	}
+	if group != nil || args[len(args)-1] == "--release" || slices.Contains([]string{"deploy", "push", "build"}, args[0]) {
+		return nil // These want an image here.
+	}
+	return args
+}
+
 // leased expects nobody to have the lease but people, and a release that was
 // killed.
 func (l *life) leased(args []string, code exit.Code) {
 	l.t.Helper()
-	if args[0] == "lock" && code == exit.OK {
+	if args[0] == "lock" && args[1] != "status" && code == exit.OK {
 		l.locked = args[1] == "acquire"
 	}
 	_, stdout, _ := l.kstep("lock", "status")
