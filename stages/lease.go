@@ -267,8 +267,8 @@ func (r *run) forgetDone(ctx context.Context) error {
 		return err
 	}
 	return errors.Join(
-		store.Files.RemoveTree(ctx, path.Join(store.Dir, "done", r.Release)),
-		store.Files.RemoveTree(ctx, path.Join(machines(store), r.Release)),
+		store.Files.RemoveTree(ctx, host.Under(store.Dir, "done", r.Release)),
+		store.Files.RemoveTree(ctx, host.Under(machines(store), r.Release)),
 	)
 }
 

@@ -73,7 +73,7 @@ func (r *run) forgetMachines(ctx context.Context, store lease.Store) {
 	}
 	for _, e := range all {
 		if e.Name < r.Release {
-			_ = store.Files.RemoveTree(ctx, path.Join(machines(store), e.Name)) // Tried again by the next.
+			_ = store.Files.RemoveTree(ctx, host.Under(machines(store), e.Name)) // Tried again by the next.
 		}
 	}
 }

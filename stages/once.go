@@ -21,7 +21,7 @@ const hookLook = 500 * time.Millisecond
 // runs a hook that is run once for each release.
 type marks struct {
 	files   host.Files
-	running string // Made exclusively, by who runs it: its shard is in it.
+	running host.Below // Made exclusively, by who runs it: its shard is in it.
 	done    string
 }
 
@@ -60,13 +60,13 @@ func (r *run) marks(ctx context.Context, name string) (marks, error) {
 	}
 	for _, e := range releases {
 		if e.Name < r.Release {
-			if err := store.Files.RemoveTree(ctx, path.Join(all, e.Name)); err != nil {
+			if err := store.Files.RemoveTree(ctx, host.Under(all, e.Name)); err != nil {
 				return marks{}, err
 			}
 		}
 	}
 	file := path.Join(all, r.Release, name)
-	return marks{files: store.Files, running: file + ".running", done: file + ".done"}, nil
+	return marks{files: store.Files, running: host.Inside(store.Dir, file+".running"), done: file + ".done"}, nil
 }
 
 // claim tells whether this job is to run the hook. If another one does, it waits
@@ -79,14 +79,14 @@ func (r *run) claim(ctx context.Context, m marks, name string) (mine bool, err e
 		if _, err := m.files.Stat(ctx, m.done); err == nil || !errors.Is(err, fs.ErrNotExist) {
 			return false, err
 		}
-		err := m.files.Create(ctx, m.running, []byte(r.shard()), 0o644)
+		err := m.files.Create(ctx, m.running.String(), []byte(r.shard()), 0o644)
 		if err == nil {
 			return r.still(ctx, m)
 		}
 		if !errors.Is(err, fs.ErrExist) {
 			return false, err
 		}
-		owner, err := m.files.Read(ctx, m.running)
+		owner, err := m.files.Read(ctx, m.running.String())
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			continue

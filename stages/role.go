@@ -7,6 +7,7 @@ import (
 
 	"github.com/kstep/kstep/internal/config"
 	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/host"
 	"github.com/kstep/kstep/internal/ledger"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/proxy"
@@ -92,7 +93,7 @@ func Word(w *Work, c engine.Container, runs bool) traffic.Word {
 // waits for the proxy to confirm that. Where no proxy runs nothing has to.
 func Unroute(ctx context.Context, w *Work, role string, word traffic.Word) error {
 	if word == nil {
-		return w.Host.Files().Remove(ctx, w.Names.RouteFile(role))
+		return w.Host.Files().Remove(ctx, host.Inside(w.Names.ProxyDir(), w.Names.RouteFile(role)))
 	}
 	return traffic.Role{Host: w.Host, Names: w.Names, Name: role, Word: word}.RemoveRoute(ctx)
 }

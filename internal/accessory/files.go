@@ -16,6 +16,7 @@ import (
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/envfile"
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/host"
 )
 
 // Uploads are the contents of an accessory's files, in the order of the config.
@@ -123,7 +124,7 @@ func (p Place) own(ctx context.Context, m config.Mounted, file string) error {
 	if m.Owner == "" {
 		return nil
 	}
-	_, err := p.Host.Run(ctx, []string{"chown", m.Owner, "--", file}, nil)
+	_, err := p.Host.Run(ctx, []string{"chown", "-h", m.Owner, "--", file}, nil)
 	return err
 }
 
@@ -148,7 +149,7 @@ func (p Place) sweep(ctx context.Context, spec engine.Spec) error {
 		if !strings.HasPrefix(folder, p.Names.AccessoryFilesPrefix(p.Accessory.Name)) || folder == keep {
 			continue
 		}
-		if err := p.Host.Files().RemoveTree(ctx, folder); err != nil {
+		if err := p.Host.Files().RemoveTree(ctx, host.Under(dir, e.Name)); err != nil {
 			return err
 		}
 		p.Did("removed files that were uploaded before")

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/host"
 	"github.com/kstep/kstep/internal/plan"
 )
 
@@ -42,11 +43,11 @@ func (p Place) Remove(ctx context.Context, data bool) (Kept, error) {
 		}
 		p.Did("removed %s", c.Name)
 	}
-	if err := p.removeAll(ctx, p.Names.EnvFile(plan.AccessoryRole(p.Accessory.Name)), "the env file"); err != nil {
+	if err := p.removeAll(ctx, host.Inside(p.Names.Folder(), p.Names.EnvFile(plan.AccessoryRole(p.Accessory.Name))), "the env file"); err != nil {
 		return kept, err
 	}
 	if data {
-		return kept, p.removeAll(ctx, p.Names.AccessoryDir(p.Accessory.Name), "its folders")
+		return kept, p.removeAll(ctx, host.Inside(p.Names.Accessories(), p.Names.AccessoryDir(p.Accessory.Name)), "its folders")
 	}
 	return kept, p.sweep(ctx, engine.Spec{})
 }
@@ -76,8 +77,8 @@ func (p Place) Data(ctx context.Context, seen Seen, removed bool) (Kept, error) 
 }
 
 // removeAll removes a file, or a folder with all it holds.
-func (p Place) removeAll(ctx context.Context, file, what string) error {
-	there, err := p.there(ctx, file)
+func (p Place) removeAll(ctx context.Context, file host.Below, what string) error {
+	there, err := p.there(ctx, file.String())
 	if err != nil || !there {
 		return err
 	}

@@ -115,7 +115,7 @@ func (a Attempt) forget(ctx context.Context) error {
 	}
 	older = slices.DeleteFunc(older, func(e host.Entry) bool { return e.Name >= path.Base(a.dir) })
 	for _, e := range older[:max(0, len(older)-keep)] {
-		if err := a.files.RemoveTree(ctx, path.Join(path.Dir(a.dir), e.Name)); err != nil {
+		if err := a.files.RemoveTree(ctx, host.Under(path.Dir(a.dir), e.Name)); err != nil {
 			return fmt.Errorf("forget old verdicts: %w", err)
 		}
 	}

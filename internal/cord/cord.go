@@ -38,7 +38,7 @@ func Tie(ctx context.Context, files host.Files, dir string) error {
 // Cut makes the container's health check fail. A cord that is cut already is
 // fine.
 func Cut(ctx context.Context, files host.Files, dir string) error {
-	if err := files.Remove(ctx, path.Join(dir, file)); err != nil {
+	if err := files.Remove(ctx, host.Under(dir, file)); err != nil {
 		return fmt.Errorf("cut cord: %w", err)
 	}
 	return nil

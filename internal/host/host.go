@@ -62,14 +62,14 @@ type Files interface {
 	// folder must be there), and tells how long the file is then. Of several at
 	// once each adds a whole; data is a few kilobytes at most.
 	Append(ctx context.Context, path string, data []byte, perm fs.FileMode) (size int64, err error)
-	// Remove removes a file, and never anything below a folder. A missing one
-	// is not an error.
-	Remove(ctx context.Context, path string) error
-	// RemoveTree removes a folder with all it holds, or a file. A missing one
-	// is not an error. The path has to be a clean one of at least three
-	// names, without control characters: whoever made it up from what a host
-	// told cannot reach a folder of the system.
-	RemoveTree(ctx context.Context, path string) error
+	// Remove removes one file, or a link itself. It refuses a folder, so it
+	// never removes anything else. A missing file is not an error. No part of
+	// the path from its root on may be a link.
+	Remove(ctx context.Context, file Below) error
+	// RemoveTree removes a folder with all it holds, or a file. Otherwise it is
+	// as Remove. It must not be called for a folder that a running container
+	// can write.
+	RemoveTree(ctx context.Context, folder Below) error
 	// List returns a folder's entries sorted by name; a missing folder has
 	// none. What an interrupted Write left behind is not listed.
 	List(ctx context.Context, path string) ([]Entry, error)

@@ -119,21 +119,27 @@ func (f localFiles) Append(ctx context.Context, path string, data []byte, perm f
 	return size, err
 }
 
-func (f localFiles) Remove(ctx context.Context, path string) error {
-	return f.do(ctx, "remove", path, true, func(abs string) error {
-		if err := os.Remove(abs); !errors.Is(err, fs.ErrNotExist) {
+func (f localFiles) Remove(ctx context.Context, file Below) error {
+	return f.remove(ctx, file, aFile, os.Remove)
+}
+
+func (f localFiles) RemoveTree(ctx context.Context, folder Below) error {
+	return f.remove(ctx, folder, aTree, os.RemoveAll)
+}
+
+func (f localFiles) remove(ctx context.Context, what Below, tree bool, remove func(string) error) error {
+	if err := what.Err(); err != nil {
+		return err
+	}
+	return f.do(ctx, "remove", what.String(), true, func(abs string) error {
+		there, err := what.expect(tree, os.Lstat)
+		if err != nil || !there {
+			return err
+		}
+		if err := remove(abs); !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		return nil
-	})
-}
-
-func (f localFiles) RemoveTree(ctx context.Context, path string) error {
-	return f.do(ctx, "remove", path, true, func(abs string) error {
-		if err := isTree(abs); err != nil {
-			return err
-		}
-		return os.RemoveAll(abs)
 	})
 }
 

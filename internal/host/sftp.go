@@ -9,7 +9,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/pkg/sftp"
 
@@ -196,23 +195,27 @@ func (f remoteFiles) Append(ctx context.Context, file string, data []byte, perm 
 	return *result, nil
 }
 
-func (f remoteFiles) Remove(ctx context.Context, file string) error {
-	return f.do(ctx, "remove", file, true, func(_ context.Context, c *sftp.Client) error {
-		if err := c.Remove(file); !missing(err) {
-			return err
-		}
-		return nil
-	})
+func (f remoteFiles) Remove(ctx context.Context, file Below) error {
+	return f.remove(ctx, file, aFile)
 }
 
-// RemoveTree goes by one command for a folder with anything in it, because SFTP
+func (f remoteFiles) RemoveTree(ctx context.Context, folder Below) error {
+	return f.remove(ctx, folder, aTree)
+}
+
+// remove goes by one command for a folder with anything in it, because SFTP
 // needs a question and a request for each entry.
-func (f remoteFiles) RemoveTree(ctx context.Context, file string) error {
-	if err := isTree(file); err != nil {
+func (f remoteFiles) remove(ctx context.Context, what Below, tree bool) error {
+	if err := what.Err(); err != nil {
 		return err
 	}
+	file := what.String()
 	return f.do(ctx, "remove", file, true, func(ctx context.Context, c *sftp.Client) error {
-		err := c.Remove(file)
+		there, err := what.expect(tree, c.Lstat)
+		if err != nil || !there {
+			return err
+		}
+		err = c.Remove(file)
 		if err == nil || missing(err) {
 			return nil
 		}
@@ -220,7 +223,7 @@ func (f remoteFiles) RemoveTree(ctx context.Context, file string) error {
 		if missing(look) {
 			return nil
 		}
-		if look != nil || !info.IsDir() {
+		if !tree || look != nil || !info.IsDir() {
 			return err
 		}
 		conn, err := f.r.conn(ctx)
@@ -230,16 +233,6 @@ func (f remoteFiles) RemoveTree(ctx context.Context, file string) error {
 		_, err = conn.run(ctx, []string{"rm", "-rf", "--", file}, nil)
 		return err
 	})
-}
-
-// isTree refuses a path that nobody can have meant to be removed with all that is
-// below it.
-func isTree(folder string) error {
-	if path.Clean(folder) != folder || !path.IsAbs(folder) || strings.Count(folder, "/") < 3 ||
-		strings.ContainsFunc(folder, unicode.IsControl) {
-		return fmt.Errorf("%q is not removed with all that is below it: it is no clean path of three names", folder)
-	}
-	return nil
 }
 
 func (f remoteFiles) List(ctx context.Context, folder string) ([]Entry, error) {

@@ -57,7 +57,7 @@ func (f Fence) raise(ctx context.Context, l Lease, have []mark) error {
 	}
 	for _, m := range have {
 		if m.token < l.Token {
-			if err := f.Files.Remove(ctx, path.Join(f.Dir, m.name)); err != nil {
+			if err := f.Files.Remove(ctx, host.Under(f.Dir, m.name)); err != nil {
 				return fmt.Errorf("raise fence: %w", err)
 			}
 		}

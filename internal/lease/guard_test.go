@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -37,7 +38,7 @@ func (s *scene) process(release string) *process {
 	options := hosttest.Options(s.t, s.fakes...)
 	options.Intercept = p.guard.Around(nil)
 	p.pool = hosttest.NewPool(s.t, options)
-	store := Store{Host: "vm1", Files: p.files("vm1"), Dir: "run/lease"}
+	store := Store{Host: "vm1", Files: p.files("vm1"), Dir: p.dir("vm1")}
 	got, err := store.Acquire(s.t.Context(), Holder{Release: release, TTL: time.Minute})
 	if err != nil {
 		s.t.Fatal(err)
@@ -58,7 +59,13 @@ func (p *process) files(name string) host.Files {
 }
 
 func (p *process) fence(name string) Fence {
-	return Fence{Files: p.files(name), Dir: "run/lease/fence"}
+	return Fence{Files: p.files(name), Dir: p.dir(name) + "/fence"}
+}
+
+// dir is a host's lease folder.
+func (s *scene) dir(name string) string {
+	at := slices.IndexFunc(s.fakes, func(f *hosttest.Fake) bool { return f.Name == name })
+	return filepath.Join(s.fakes[at].Home, "run/lease")
 }
 
 func (p *process) write(hostName string) error {

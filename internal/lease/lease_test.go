@@ -17,7 +17,8 @@ import (
 func store(t *testing.T) (lease.Store, string) {
 	t.Helper()
 	fake := hosttest.NewFake(t, "vm1")
-	return lease.Store{Files: fake.Connect(t).Files(), Dir: "lease"}, filepath.Join(fake.Home, "lease")
+	dir := filepath.Join(fake.Home, "lease")
+	return lease.Store{Files: fake.Connect(t).Files(), Dir: dir}, dir
 }
 
 func acquire(t *testing.T, s lease.Store, release string, ttl time.Duration) lease.Acquired {

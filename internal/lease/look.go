@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/host"
 )
 
 // entry is a numbered file: a lease, or a ticket of the queue.
@@ -69,7 +70,7 @@ func (s Store) unlisted(ctx context.Context, err error) error {
 func (s Store) Repair(ctx context.Context, by string) error {
 	seen, err := s.look(ctx)
 	if errors.Is(err, errNoFolder) {
-		return s.Files.Remove(ctx, s.Dir)
+		return s.Files.Remove(ctx, host.Inside(path.Dir(s.Dir), s.Dir))
 	}
 	if err != nil || len(seen.leases) == 0 {
 		return err
@@ -99,7 +100,7 @@ func (s Store) forget(ctx context.Context, seen []entry, token int) error {
 	}
 	for _, e := range seen {
 		if e.token <= token-keep {
-			if err := s.Files.Remove(ctx, s.file(e.token)); err != nil {
+			if err := s.Files.Remove(ctx, host.Inside(s.Dir, s.file(e.token))); err != nil {
 				return fmt.Errorf("forget old lease: %w", err)
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/host"
 	"github.com/kstep/kstep/internal/linger"
 )
 
@@ -42,7 +43,7 @@ func (s Store) Wait(ctx context.Context, h Holder, limit time.Duration, told fun
 	defer func() {
 		ctx, cancel := linger.Context(ctx, leaving)
 		defer cancel()
-		_ = s.Files.Remove(ctx, s.ticket(ticket)) // It dies by itself otherwise.
+		_ = s.Files.Remove(ctx, host.Inside(s.Dir, s.ticket(ticket))) // It dies by itself otherwise.
 	}()
 	last := ""
 	for {
@@ -163,7 +164,7 @@ func (s Store) yield(ctx context.Context, tickets []entry, c claim) error {
 			live++
 			continue
 		}
-		if err := s.Files.Remove(ctx, s.ticket(e.token)); err != nil {
+		if err := s.Files.Remove(ctx, host.Inside(s.Dir, s.ticket(e.token))); err != nil {
 			return err
 		}
 	}

@@ -113,7 +113,7 @@ func publish(ctx context.Context, files host.Files, file string, l Ledger) (last
 		if n > l.Generation-keep {
 			continue
 		}
-		if err := files.Remove(ctx, generation(file, n)); err != nil {
+		if err := files.Remove(ctx, host.Inside(path.Dir(file), generation(file, n))); err != nil {
 			return 0, fmt.Errorf("forget old ledger: %w", err)
 		}
 	}

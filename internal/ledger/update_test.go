@@ -1,6 +1,7 @@
 package ledger_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,11 +13,18 @@ import (
 	"github.com/kstep/kstep/internal/ledger"
 )
 
-const file = "shop/ledger.json"
+// file is the ledger's path on a fake host.
+func file(files host.Files) string {
+	home, err := files.Home(context.Background())
+	if err != nil {
+		panic(err)
+	}
+	return filepath.Join(home, "shop/ledger.json")
+}
 
 func note(t *testing.T, files host.Files, role string) {
 	t.Helper()
-	_, err := ledger.Update(t.Context(), files, file, func(l *ledger.Ledger) bool {
+	_, err := ledger.Update(t.Context(), files, file(files), func(l *ledger.Ledger) bool {
 		return l.Note(ledger.Release{ID: "R1", Live: map[string][]string{role: {role}}})
 	})
 	if err != nil {
@@ -26,7 +34,7 @@ func note(t *testing.T, files host.Files, role string) {
 
 func live(t *testing.T, files host.Files) map[string][]string {
 	t.Helper()
-	l, err := ledger.Read(t.Context(), files, file)
+	l, err := ledger.Read(t.Context(), files, file(files))
 	if err != nil || len(l.Releases) != 1 {
 		t.Fatalf("got %+v, %v, want one release", l, err)
 	}
@@ -58,7 +66,7 @@ func TestUpdate_GoesOnFromAWriterThatDiedInTheMiddle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(fake.Home, file), first, 0o600); err != nil {
+	if err := os.WriteFile(file(files), first, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	note(t, files, "job") // Run again.
@@ -77,7 +85,7 @@ func TestUpdate_WritesNothingWhenNothingChanges(t *testing.T) {
 	files := fake.Connect(t).Files()
 	note(t, files, "web")
 	note(t, files, "web")
-	l, err := ledger.Read(t.Context(), files, file)
+	l, err := ledger.Read(t.Context(), files, file(files))
 	if err != nil || l.Generation != 1 {
 		t.Errorf("got generation %d, %v, want 1", l.Generation, err)
 	}

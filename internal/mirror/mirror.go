@@ -211,7 +211,7 @@ func (s Store) Keep(ctx context.Context, keep func(release string) bool) ([]stri
 		if keep(release) {
 			continue
 		}
-		if err := s.Files.RemoveTree(ctx, path.Join(s.Dir, release)); err != nil {
+		if err := s.Files.RemoveTree(ctx, host.Under(s.Dir, release)); err != nil {
 			return gone, fmt.Errorf("remove mirrored state: %w", err)
 		}
 		gone = append(gone, release)

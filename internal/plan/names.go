@@ -76,8 +76,11 @@ func (n Names) Accessory(a config.Accessory) string {
 // AccessoryDir holds what accessories have on a host. It is beside the services'
 // folders, whose every file may be looked at: a database's belong to others.
 func (n Names) AccessoryDir(accessory string) string {
-	return path.Join(n.Run, "@accessories", n.Base(), accessory)
+	return path.Join(n.Accessories(), accessory)
 }
+
+// Accessories holds the folders of all the service's accessories.
+func (n Names) Accessories() string { return path.Join(n.Run, "@accessories", n.Base()) }
 
 // AccessoryFiles is the folder of uploaded files with this fingerprint.
 func (n Names) AccessoryFiles(accessory, fingerprint string) string {

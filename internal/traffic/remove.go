@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+
+	"github.com/kstep/kstep/internal/host"
 )
 
 // RouteBytes returns the role's file in the folder that the proxy watches, or
@@ -20,7 +22,7 @@ func (r Role) RouteBytes(ctx context.Context) ([]byte, error) {
 // RemoveRoute removes the role's route and returns when the proxy no longer
 // has it, or ctx ended.
 func (r Role) RemoveRoute(ctx context.Context) error {
-	if err := r.Host.Files().Remove(ctx, r.Names.RouteFile(r.Name)); err != nil {
+	if err := r.Host.Files().Remove(ctx, host.Inside(r.Names.ProxyDir(), r.Names.RouteFile(r.Name))); err != nil {
 		return fmt.Errorf("remove the route of role %s: %w", r.Name, err)
 	}
 	return r.confirmRoute(ctx, "drop", func(service string) bool { return service == "" })

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/host"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
@@ -89,7 +90,7 @@ func list(ctx context.Context, w *stages.Work) (roles, foreign []string, err err
 
 func remove(ctx context.Context, w *stages.Work, roles []string) error {
 	for _, role := range roles {
-		if err := w.Host.Files().Remove(ctx, w.Names.EnvFile(role)); err != nil {
+		if err := w.Host.Files().Remove(ctx, host.Inside(w.Names.Folder(), w.Names.EnvFile(role))); err != nil {
 			return err
 		}
 		w.Made(removing(role))

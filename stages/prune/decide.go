@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/kstep/kstep/internal/engine"
+	hosts "github.com/kstep/kstep/internal/host"
 	"github.com/kstep/kstep/internal/ledger"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/stages"
@@ -46,7 +47,9 @@ func look(ctx context.Context, in stages.Input, w *stages.Work) (seen, error) {
 			return s, err
 		}
 		for _, e := range entries {
-			s.folders = append(s.folders, path.Join(dir, e.Name))
+			if hosts.IsName(e.Name) { // Else kstep did not make it.
+				s.folders = append(s.folders, path.Join(dir, e.Name))
+			}
 		}
 	}
 	if in.Config.RetainSize > 0 {
@@ -93,7 +96,7 @@ func decide(in stages.Input, s seen) todo {
 	}
 	slices.Sort(t.images) // A version may have several releases.
 	t.images = slices.Compact(t.images)
-	t.folders = unmounted(s.folders, kept)
+	t.folders = unmounted(s.folders, rest)
 	return t
 }
 
@@ -132,9 +135,9 @@ func unneeded(r ledger.Release, book ledger.Ledger, kept []string, all []engine.
 }
 
 // unmounted are the folders that no container mounts.
-func unmounted(folders []string, kept []engine.Container) []string {
+func unmounted(folders []string, all []engine.Container) []string {
 	return slices.DeleteFunc(slices.Clone(folders), func(folder string) bool {
-		return slices.ContainsFunc(kept, func(c engine.Container) bool {
+		return slices.ContainsFunc(all, func(c engine.Container) bool {
 			return slices.ContainsFunc(c.Mounts, func(m engine.Mount) bool {
 				return m.Source == folder || strings.HasPrefix(m.Source, folder+"/")
 			})

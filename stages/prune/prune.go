@@ -14,6 +14,7 @@ import (
 
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
+	hosts "github.com/kstep/kstep/internal/host"
 	"github.com/kstep/kstep/internal/ledger"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/report"
@@ -200,7 +201,7 @@ func forget(l *ledger.Ledger, gone []ledger.Release) bool {
 // folders removes asset folders and cords that no container of ours mounts.
 func folders(ctx context.Context, w *stages.Work, unused []string, out *state.Pruned) error {
 	for _, folder := range unused {
-		if err := w.Host.Files().RemoveTree(ctx, folder); err != nil {
+		if err := w.Host.Files().RemoveTree(ctx, hosts.Inside(w.Names.Folder(), folder)); err != nil {
 			return err
 		}
 		out.Folders = append(out.Folders, folder)

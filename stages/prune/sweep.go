@@ -8,7 +8,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"unicode"
 
 	hosts "github.com/kstep/kstep/internal/host"
 	"github.com/kstep/kstep/internal/plan"
@@ -65,12 +64,12 @@ func watched(in stages.Input, w *stages.Work) []string {
 // halfWritten are hidden from all who list folders, so one command looks for
 // them; it changes nothing. It enters no folder that a container has mounted, and
 // what it prints is taken for a name only if kstep can have made it.
-func halfWritten(ctx context.Context, w *stages.Work, dirs []string) ([]string, error) {
+func halfWritten(ctx context.Context, w *stages.Work, dirs []string) ([]hosts.Below, error) {
 	if len(dirs) == 0 {
 		return nil, nil
 	}
 	argv := append([]string{"find"}, dirs...)
-	argv = append(argv, "(", "-path", w.Names.Assets(), "-o", "-path", w.Names.Cords(), ")", "-prune", "-o",
+	argv = append(argv, "(", "-path", literally(w.Names.Assets()), "-o", "-path", literally(w.Names.Cords()), ")", "-prune", "-o",
 		"-name", hosts.TemporaryPattern, "-type", "f", "-mmin", abandoned, "-print0")
 	found, err := w.Host.Run(ctx, argv, nil)
 	for range findTries - 1 {
@@ -85,7 +84,7 @@ func halfWritten(ctx context.Context, w *stages.Work, dirs []string) ([]string, 
 	if err != nil {
 		return nil, fmt.Errorf("look for half written files: %w", err)
 	}
-	return slices.DeleteFunc(strings.Split(string(found), "\x00"), func(file string) bool { return !isTemporary(file, dirs) }), nil
+	return temporary(string(found), dirs), nil
 }
 
 // incomplete reports whether find has failed at some of the files.
@@ -109,12 +108,27 @@ func vanished(err error) bool {
 	return true
 }
 
-// isTemporary reports whether a path is one of a half written file below one of
-// the folders.
-func isTemporary(file string, dirs []string) bool {
-	named, err := path.Match(hosts.TemporaryPattern, path.Base(file))
-	return named && err == nil && path.Clean(file) == file && !strings.ContainsFunc(file, unicode.IsControl) &&
-		slices.ContainsFunc(dirs, func(dir string) bool { return strings.HasPrefix(file, dir+"/") })
+// literally is a path as a pattern of find that matches only it.
+func literally(folder string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(folder)
 }
 
-func sweeping(file string) stages.Act { return removing("half written", path.Base(file)) }
+// temporary are those of the found files that kstep can have written below one of
+// the folders. The rest of what find printed is passed over.
+func temporary(found string, dirs []string) []hosts.Below {
+	var files []hosts.Below
+	for text := range strings.SplitSeq(found, "\x00") {
+		if named, err := path.Match(hosts.TemporaryPattern, path.Base(text)); !named || err != nil {
+			continue
+		}
+		for _, dir := range dirs {
+			if file := hosts.Inside(dir, text); file.Err() == nil {
+				files = append(files, file)
+				break
+			}
+		}
+	}
+	return files
+}
+
+func sweeping(file hosts.Below) stages.Act { return removing("half written", path.Base(file.String())) }

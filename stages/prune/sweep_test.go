@@ -2,6 +2,8 @@ package prune
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 
 	hosts "github.com/kstep/kstep/internal/host"
@@ -24,6 +26,28 @@ func TestVanished_IsOnlyAFileThatWentAway(t *testing.T) {
 	} {
 		if got := vanished(c.err); got != c.want {
 			t.Errorf("%s: got %t, want %t", name, got, c.want)
+		}
+	}
+}
+
+func TestTemporary_TakesOnlyPathsThatKstepCanHaveMade(t *testing.T) {
+	t.Parallel()
+	dirs := []string{"/root/.kstep/shop", "/root/.kstep/proxy"}
+	name := ".ledger.json.kstep-abcdefghij.tmp"
+	good := []string{dirs[0] + "/" + name, dirs[0] + "/env/" + name, dirs[1] + "/routes/" + name}
+	for _, bad := range []string{
+		"", "/", name, "/" + name, "/etc/" + name, "/root/.kstep/" + name, "/root/.kstep/shop-other/" + name,
+		dirs[0], dirs[0] + "/ledger.json", dirs[0] + "/" + name + "/x", dirs[0] + "/../" + name, dirs[0] + "/env/../../../" + name,
+		dirs[0] + "//" + name, dirs[0] + "/./" + name, dirs[0] + "/a\n/etc/" + name, dirs[0] + "/\x1b[2K" + name, dirs[0] + "/\xff/" + name,
+		"\n" + dirs[0] + "/" + name,
+	} {
+		found := temporary(strings.Join([]string{good[0], bad, good[1], good[2], ""}, "\x00"), dirs)
+		var got []string
+		for _, f := range found {
+			got = append(got, f.String())
+		}
+		if !slices.Equal(got, good) {
+			t.Errorf("with %q: got %q", bad, got)
 		}
 	}
 }

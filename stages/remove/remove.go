@@ -17,6 +17,7 @@ import (
 
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
+	hosts "github.com/kstep/kstep/internal/host"
 	"github.com/kstep/kstep/internal/ledger"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/internal/traffic"
@@ -172,7 +173,7 @@ func files(ctx context.Context, w *stages.Work) error {
 
 // file removes a file or folder that is there.
 func file(ctx context.Context, w *stages.Work, at string) error {
-	if err := w.Host.Files().RemoveTree(ctx, at); err != nil {
+	if err := w.Host.Files().RemoveTree(ctx, hosts.Inside(w.Names.Folder(), at)); err != nil {
 		return err
 	}
 	w.Made(removing(strings.TrimPrefix(at, w.Names.Run+"/")))

@@ -36,12 +36,12 @@ func suiteDir(t *testing.T, h host.Host) string {
 	if !path.IsAbs(home) {
 		t.Fatalf("home %q is not absolute", home)
 	}
-	own := path.Join(home, suiteName())
-	dir := path.Join(own, "files") // A home folder may be /root: RemoveTree wants more names.
+	above, name := path.Join(home, "kstep-suite"), suiteName() // A home folder may be /root: a removal wants a root of two names.
+	dir := path.Join(above, name)
 	must(t, h.Files().Mkdir(t.Context(), dir, 0o755))
 	t.Cleanup(func() {
 		ctx := context.WithoutCancel(t.Context())
-		if err := errors.Join(h.Files().RemoveTree(ctx, dir), h.Files().Remove(ctx, own)); err != nil {
+		if err := h.Files().RemoveTree(ctx, host.Under(above, name)); err != nil {
 			t.Errorf("clean up: %v", err)
 		}
 	})

@@ -17,7 +17,7 @@ import (
 )
 
 func suiteFiles(t *testing.T, h host.Host) {
-	for _, table := range []map[string]filesTest{writing(h.Files()), folders(h.Files()), limits(h)} {
+	for _, table := range []map[string]filesTest{writing(h.Files()), folders(h.Files()), removals(h), limits(h)} {
 		for name, test := range table {
 			t.Run(name, func(t *testing.T) { test(t, suiteDir(t, h)) })
 		}
@@ -155,38 +155,6 @@ func folders(files host.Files) map[string]filesTest {
 				t.Errorf("the file is not the winner's")
 			}
 			wantList(t, files, path.Join(dir, "sub"), "once")
-		},
-		"Remove takes a file and what is not there, and nothing below a folder": func(t *testing.T, dir string) {
-			must(t, files.Write(t.Context(), path.Join(dir, "tree/a"), []byte("x"), 0o644))
-			must(t, files.Write(t.Context(), path.Join(dir, "tree/b"), []byte("x"), 0o644))
-			for range 2 {
-				must(t, files.Remove(t.Context(), path.Join(dir, "tree/b")))
-			}
-			if err := files.Remove(t.Context(), path.Join(dir, "tree")); err == nil {
-				t.Error("a folder with a file in it was removed")
-			}
-			wantList(t, files, path.Join(dir, "tree"), "a")
-		},
-		"RemoveTree takes a folder with all in it, a file, and what is not there": func(t *testing.T, dir string) {
-			must(t, files.Write(t.Context(), path.Join(dir, "tree/a/it's here"), []byte("x"), 0o644))
-			must(t, files.Write(t.Context(), path.Join(dir, "tree/b/c/d"), []byte("x"), 0o644))
-			must(t, files.RemoveTree(t.Context(), path.Join(dir, "tree/b/c/d")))
-			for range 2 {
-				must(t, files.RemoveTree(t.Context(), path.Join(dir, "tree")))
-			}
-			wantList(t, files, dir)
-		},
-		"RemoveTree takes no path that leads elsewhere": func(t *testing.T, dir string) {
-			must(t, files.Write(t.Context(), path.Join(dir, "tree/a"), []byte("x"), 0o644))
-			must(t, files.Mkdir(t.Context(), path.Join(dir, "other"), 0o755))
-			for _, wrong := range []string{
-				"/", "/etc", "/etc/", "/var/lib", dir + "/other/../tree", dir + "//tree", dir + "/tree/", dir + "/other\n" + dir + "/tree", "",
-			} {
-				if err := files.RemoveTree(t.Context(), wrong); err == nil {
-					t.Errorf("%q was removed", wrong)
-				}
-			}
-			wantList(t, files, path.Join(dir, "tree"), "a")
 		},
 		"List sorts, and a missing folder has nothing": func(t *testing.T, dir string) {
 			for _, name := range []string{"c", "a", "b"} {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/host"
 )
 
 func (s suite) environment() {
@@ -248,7 +249,7 @@ func (s suite) health() {
 	if len(list) != 1 || list[0].Health != "healthy" {
 		s.Errorf("got list %+v, want it healthy there too", list)
 	}
-	must(s, s.h.Files().Remove(s.Context(), cord))
+	must(s, s.h.Files().Remove(s.Context(), host.Under(dir, "cord")))
 	wait("cut", func(c engine.Container) bool { return c.Health == "unhealthy" })
 }
 
