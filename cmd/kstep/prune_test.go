@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -263,5 +264,38 @@ func TestPrune_NamesAnImageOnce(t *testing.T) {
 		if count > 1 {
 			t.Errorf("%q comes %d times", line, count)
 		}
+	}
+}
+
+// TestPrune_RemovesNothingThroughALink: in a run directory that others can write,
+// a folder of kstep's may have become a link to another one.
+func TestPrune_RemovesNothingThroughALink(t *testing.T) {
+	t.Parallel()
+	for _, folder := range []string{"cords", "assets"} {
+		t.Run(folder, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.deploy("v1")
+			victim := filepath.Join(w.hosts["vm1"].Root, "victim")
+			for _, file := range []string{"kept/file", "web@v0-12345678/cord", "file"} {
+				putFile(t, filepath.Join(victim, file), "as it was")
+			}
+			at := filepath.Join(w.hosts["vm1"].Home, ".kstep/shop", folder)
+			if err := os.Rename(at, at+"-elsewhere"); err != nil && !errors.Is(err, os.ErrNotExist) {
+				t.Fatal(err)
+			}
+			if err := os.Symlink(victim, at); err != nil {
+				t.Fatal(err)
+			}
+			_, stderr := w.exits(exit.Failed, "prune")
+			if !strings.Contains(stderr, folder+" is a link, not a folder") {
+				t.Errorf("prune does not say why it removes nothing:\n%s", stderr)
+			}
+			for _, file := range []string{"kept/file", "web@v0-12345678/cord", "file"} {
+				if got := w.read(filepath.Join(victim, file)); got != "as it was" {
+					t.Errorf("%s is %q", file, got)
+				}
+			}
+		})
 	}
 }

@@ -96,7 +96,7 @@ func TestImports_BringEachOutsideModuleInAtOnePackage(t *testing.T) {
 
 // A caller that asked the engine itself would have to pick the login, too.
 func TestPull_GoesThroughTheRegistryPackage(t *testing.T) {
-	eachFile(t, parser.SkipObjectResolution, func(pkg string, file *ast.File) {
+	eachFile(t, parser.SkipObjectResolution, func(_, pkg string, file *ast.File) {
 		if pkg == "internal/registry" || pkg == "internal/engine" || tool(pkg) {
 			return
 		}
@@ -119,7 +119,7 @@ func tool(pkg string) bool {
 func product(t *testing.T) map[string][]string {
 	t.Helper()
 	found := map[string][]string{}
-	eachFile(t, parser.ImportsOnly, func(pkg string, file *ast.File) {
+	eachFile(t, parser.ImportsOnly, func(_, pkg string, file *ast.File) {
 		for _, spec := range file.Imports {
 			imported, err := strconv.Unquote(spec.Path.Value)
 			if err != nil {
@@ -138,7 +138,7 @@ func product(t *testing.T) map[string][]string {
 }
 
 // eachFile visits every Go file that is not a test.
-func eachFile(t *testing.T, mode parser.Mode, visit func(pkg string, file *ast.File)) {
+func eachFile(t *testing.T, mode parser.Mode, visit func(name, pkg string, file *ast.File)) {
 	t.Helper()
 	root := filepath.Join("..", "..")
 	err := filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
@@ -155,9 +155,9 @@ func eachFile(t *testing.T, mode parser.Mode, visit func(pkg string, file *ast.F
 		if err != nil {
 			return err
 		}
-		dir, err := filepath.Rel(root, filepath.Dir(file))
-		if err == nil {
-			visit(filepath.ToSlash(dir), parsed)
+		name, err := filepath.Rel(root, file)
+		if name = filepath.ToSlash(name); err == nil {
+			visit(name, path.Dir(name), parsed)
 		}
 		return err
 	})

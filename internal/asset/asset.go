@@ -24,7 +24,8 @@ import (
 
 // Bridge is the asset folders of one image for one role on one host. Each
 // asset path has two folders in Dir: `own`, the image's files as they are, and
-// `all`, which is mounted and also holds the other generation's files.
+// the merged one, which containers mount and which also holds the other
+// generation's files.
 type Bridge struct {
 	Host  host.Host
 	Sudo  bool
@@ -34,9 +35,11 @@ type Bridge struct {
 	// Rules tell, by path, whose version counts of a file that both generations
 	// have: RuleNew, RuleOld, or none for each its own.
 	Rules map[string]string
-	// Writable are the paths that containers may write into. There nothing is
-	// lent to a container that runs: it could lead the copy elsewhere.
+	// Writable are the paths that containers may write into.
 	Writable map[string]bool
+	// Containers are all that there are on the host, in whatever state: they
+	// decide which folders commands stay out of.
+	Containers []engine.Container
 	// Root is where all asset folders of the service are, for no other user of
 	// the host: an image may hold a program that runs as its owner. Dir is this
 	// image's.
@@ -44,6 +47,8 @@ type Bridge struct {
 	// Helper names the container that is created to copy from the image.
 	Helper string
 	Labels map[string]string
+	// Warn reports a container that did not get what it was to get.
+	Warn func(text string)
 }
 
 // The rules for files of a stable name.
@@ -52,12 +57,15 @@ const (
 	RuleOld = "old"
 )
 
-const marker = "complete.json"
+// marker is not the name that a kstep before read-only mounts wrote: the files
+// that it extracted are linked into folders that containers can write.
+const marker = "bridge.json"
 
 // complete is written last, so that its presence vouches for the rest.
 type complete struct {
 	Image   string   `json:"image"`
 	Paths   []string `json:"paths"`
+	Merged  []string `json:"merged"`  // The merged folders that were made.
 	Bridged []string `json:"bridged"` // The other generations' folders.
 	// Rules are those that it was bridged by.
 	Rules map[string]string `json:"rules,omitempty"`
@@ -66,6 +74,7 @@ type complete struct {
 // Todo is what Build has to do.
 type Todo struct {
 	extract  bool
+	merge    []string // Paths whose merged folder is made.
 	exchange []other
 	have     complete
 }
@@ -79,8 +88,13 @@ func (t Todo) Steps() []Step {
 	if t.extract {
 		steps = append(steps, Step{"extract", strings.Join(t.have.Paths, ", ")})
 	}
+	for _, p := range t.merge {
+		if !t.extract {
+			steps = append(steps, Step{"make", "the folder of " + p})
+		}
+	}
 	for _, o := range t.exchange {
-		steps = append(steps, Step{"bridge", o.path + " with " + path.Base(path.Dir(path.Dir(o.all)))})
+		steps = append(steps, Step{"bridge", o.path + " with " + o.folder.image})
 	}
 	return steps
 }
@@ -93,7 +107,7 @@ func (t Todo) Extracts() bool { return t.extract }
 func (b Bridge) Volumes() []state.AssetVolume {
 	var volumes []state.AssetVolume
 	for _, p := range b.Paths {
-		volumes = append(volumes, state.AssetVolume{Path: p, HostDir: b.folder(p, "all")})
+		volumes = append(volumes, state.AssetVolume{Path: p, HostDir: b.merged(p).path()})
 	}
 	return volumes
 }
@@ -107,12 +121,23 @@ func (b Bridge) Look(ctx context.Context, running []engine.Container) (Todo, err
 	}
 	others := b.others(running)
 	if have == nil || have.Image != b.Image || !slices.Equal(have.Paths, b.Paths) {
-		return Todo{extract: true, exchange: others, have: complete{Image: b.Image, Paths: b.Paths}}, nil
+		return Todo{extract: true, merge: b.Paths, exchange: others, have: complete{Image: b.Image, Paths: b.Paths}}, nil
 	}
-	if maps.Equal(have.Rules, b.Rules) && !slices.ContainsFunc(others, func(o other) bool { return !slices.Contains(have.Bridged, o.all) }) {
-		others = nil
+	todo := Todo{have: *have}
+	done := maps.Equal(have.Rules, b.Rules) && !slices.ContainsFunc(others, func(o other) bool { return !slices.Contains(have.Bridged, o.folder.path()) })
+	for _, p := range b.Paths {
+		f := b.merged(p)
+		made := slices.Contains(have.Merged, f.path())
+		// What a container has written there may lead anywhere: it is made again.
+		again := !done && f.kind == writable && !b.isMounted(f)
+		if !made || again {
+			todo.merge = append(todo.merge, p)
+		}
 	}
-	return Todo{exchange: others, have: *have}, nil
+	if !done || len(todo.merge) > 0 {
+		todo.exchange = others
+	}
+	return todo, nil
 }
 
 // Build does what Look found, and tells each step once it is done.
@@ -121,35 +146,38 @@ func (b Bridge) Build(ctx context.Context, todo Todo, done func(Step)) error {
 	if len(steps) == 0 {
 		return nil
 	}
+	next := func() { done(steps[0]); steps = steps[1:] }
+	have := todo.have
+	have.Rules = b.Rules
 	if todo.extract {
 		if err := b.extract(ctx); err != nil {
 			return err
 		}
-		done(steps[0])
-		steps = steps[1:]
 	}
-	have := todo.have
-	have.Rules = b.Rules
-	for i, o := range todo.exchange {
+	for _, p := range todo.merge {
+		if err := b.merge(ctx, p); err != nil {
+			return err
+		}
+		have.Merged = append(have.Merged, b.merged(p).path())
+		if !todo.extract {
+			next()
+		}
+	}
+	if todo.extract {
+		next()
+	}
+	for _, o := range todo.exchange {
 		if err := b.exchange(ctx, o); err != nil {
 			return err
 		}
-		done(steps[i])
-		have.Bridged = append(have.Bridged, o.all)
+		next()
+		have.Bridged = append(have.Bridged, o.folder.path())
 	}
-	slices.Sort(have.Bridged)
-	have.Bridged = slices.Compact(have.Bridged)
+	for _, list := range []*[]string{&have.Merged, &have.Bridged} {
+		slices.Sort(*list)
+		*list = slices.Compact(*list)
+	}
 	return b.write(ctx, b.Dir, have)
-}
-
-// folder is where an asset path lives below Dir.
-func (b Bridge) folder(assetPath, kind string) string {
-	flat := func(p string) string { return strings.ReplaceAll(strings.Trim(p, "/"), "/", "_") }
-	name := flat(assetPath)
-	if at := slices.Index(b.Paths, assetPath); slices.ContainsFunc(b.Paths[:max(0, at)], func(p string) bool { return flat(p) == name }) {
-		name = fmt.Sprintf("%s_%d", name, at) // /a_b beside /a/b.
-	}
-	return path.Join(b.Dir, name, kind)
 }
 
 func (b Bridge) read(ctx context.Context, dir string) (*complete, error) {
@@ -175,17 +203,21 @@ func (b Bridge) write(ctx context.Context, dir string, c complete) error {
 	return b.Host.Files().Write(ctx, path.Join(dir, marker), data, 0o644)
 }
 
-// other is another generation's folder, mounted in a running container.
-type other struct{ path, all string }
+// other is another generation's folder, mounted in a container.
+type other struct {
+	path      string
+	folder    folder
+	container engine.Container
+}
 
 func (b Bridge) others(running []engine.Container) []other {
 	var found []other
 	for _, c := range running {
 		for _, m := range c.Mounts {
-			o := other{m.Target, m.Source}
-			if strings.HasPrefix(o.all, b.Root+"/") && !strings.HasPrefix(o.all, b.Dir+"/") &&
-				slices.Contains(b.Paths, o.path) && !slices.Contains(found, o) {
-				found = append(found, o)
+			f, ok := folderAt(b.Root, m.Source)
+			if ok && f.image != path.Base(b.Dir) && slices.Contains(b.Paths, m.Target) &&
+				!slices.ContainsFunc(found, func(o other) bool { return o.folder == f && o.path == m.Target }) {
+				found = append(found, other{m.Target, f, c})
 			}
 		}
 	}
@@ -198,17 +230,19 @@ func (b Bridge) extract(ctx context.Context) error {
 	if err := b.Host.Files().Mkdir(ctx, b.Root, 0o700); err != nil {
 		return err
 	}
-	if err := b.run(ctx, "clear asset folder", `chmod 0700 -- "$2" && rm -rf -- "$1"`, b.Dir, b.Root); err != nil {
+	var trees []tree
+	for _, p := range b.Paths {
+		trees = append(trees, b.own(p))
+	}
+	if err := b.clear(ctx, trees...); err != nil {
 		return err
 	}
 	volumes := map[string]string{}
-	for _, p := range b.Paths {
-		for _, kind := range []string{"own", "all"} {
-			if err := b.Host.Files().Mkdir(ctx, b.folder(p, kind), 0o755); err != nil {
-				return err
-			}
+	for i, p := range b.Paths {
+		if err := b.Host.Files().Mkdir(ctx, trees[i].path, 0o755); err != nil {
+			return err
 		}
-		volumes[p] = b.folder(p, "own")
+		volumes[p] = trees[i].path
 	}
 	err := b.Host.Engine().Extract(ctx, engine.Extract{
 		Image: b.Image, Name: b.Helper, Labels: b.Labels, Folders: volumes,
@@ -218,68 +252,114 @@ func (b Bridge) extract(ctx context.Context) error {
 		if errors.Is(err, engine.ErrNotFound) {
 			err = exit.Hint(err, "check asset_path: it must be a folder in the image")
 		}
-		return err
 	}
-	for _, p := range b.Paths {
-		if err := b.run(ctx, "copy assets", addMissing, b.folder(p, "own"), b.folder(p, "all")); err != nil {
+	return err
+}
+
+// merge fills the folder that containers mount with the image's own files. One
+// that a container has already is complete; files that it may have removed there
+// do not come back.
+func (b Bridge) merge(ctx context.Context, p string) error {
+	f := b.merged(p)
+	to, ok := b.tree(f)
+	if !ok {
+		return nil
+	}
+	if !b.isMounted(f) {
+		if err := b.clear(ctx, to); err != nil {
+			return err
+		}
+		if err := b.Host.Files().Mkdir(ctx, f.path(), 0o755); err != nil {
 			return err
 		}
 	}
-	return nil
+	return b.copy(ctx, "copy assets", addMissing, b.own(p), to, f.kind == writable)
 }
 
 // exchange gives each generation the files of the other that it lacks. A file
 // that both have stays as each version made it (a manifest with a stable name
 // must match its own version).
 func (b Bridge) exchange(ctx context.Context, o other) error {
-	if !b.Writable[o.path] {
-		if err := b.run(ctx, "lend new assets to the old version", addMissing, b.folder(o.path, "own"), o.all); err != nil {
+	ours, theirs := b.own(o.path), b.ownOf(o.folder)
+	if to, ok := b.tree(o.folder); ok {
+		if err := b.copy(ctx, "lend new assets to the old version", addMissing, ours, to, o.folder.kind == writable); err != nil {
 			return err
 		}
-	}
-	theirs := path.Join(path.Dir(o.all), "own")
-	if err := b.run(ctx, "lend old assets to the new version", addMissing, theirs, b.folder(o.path, "all")); err != nil {
+	} else if err := b.give(ctx, o.container, o.path, b.Image, ours, theirs); err != nil {
 		return err
+	}
+	for _, f := range b.all(o.path) {
+		if to, ok := b.tree(f); ok {
+			if err := b.copy(ctx, "lend old assets to the new version", addMissing, theirs, to, f.kind == writable || o.folder.kind == earlier); err != nil {
+				return err
+			}
+		} else if err := b.give(ctx, b.writers(f)[0], o.path, o.container.ImageID, theirs, ours); err != nil {
+			return err
+		}
 	}
 	return b.settle(ctx, o)
 }
 
+// give lends files of an image to a container that can write its folder. The
+// engine unpacks them in the container, as copies: no command of the host works
+// in that folder, and no file there is one that another version has. A container
+// can keep files out of its own folder, and does not stop a deploy by that.
+func (b Bridge) give(ctx context.Context, to engine.Container, folder, image string, from, have tree) error {
+	names, err := b.names(ctx, from)
+	if err != nil {
+		return err
+	}
+	there, err := b.names(ctx, have)
+	if err != nil {
+		return err
+	}
+	maps.DeleteFunc(names, func(name string, _ bool) bool { return there[name] })
+	if len(names) == 0 {
+		return nil
+	}
+	left, err := b.Host.Engine().Give(ctx, engine.Gift{
+		Extract: engine.Extract{Image: image, Name: b.Helper, Labels: b.Labels}, Folder: folder,
+		Container: to.ID, Path: folder, Wanted: func(name string) bool { return names[name] },
+	})
+	switch {
+	case errors.Is(err, engine.ErrDiskFull), errors.Is(err, engine.ErrUnreachable), ctx.Err() != nil, exit.CodeOf(err) == exit.Unreachable:
+		return fmt.Errorf("lend assets to container %s: %w", to.Name, err)
+	case err != nil:
+		b.Warn(fmt.Sprintf("%s lacks assets of the other version in %s, which it can write: %v", to.Name, folder, err))
+	case len(left) > 0:
+		b.Warn(fmt.Sprintf("%s lacks %d assets of the other version in %s, hard links in the image such as %q", to.Name, len(left), folder, left[0]))
+	}
+	return nil
+}
+
 // settle makes one version count of the files that both have, where a rule says
-// so.
+// so. A container that can write its folder keeps its own.
 func (b Bridge) settle(ctx context.Context, o other) error {
 	rule := b.Rules[o.path]
 	if rule == "" {
 		return nil
 	}
-	from := b.folder(o.path, "own")
+	from, shared := b.own(o.path), false
 	if rule == RuleOld {
-		from = path.Join(path.Dir(o.all), "own")
+		from, shared = b.ownOf(o.folder), o.folder.kind == earlier
 	}
-	for _, to := range []string{b.folder(o.path, "all"), o.all} {
-		if to == o.all && b.Writable[o.path] {
+	for _, f := range append(b.all(o.path), o.folder) {
+		to, ok := b.tree(f)
+		if !ok {
 			continue
 		}
-		if err := b.run(ctx, "exchange assets that both versions have", overlay, from, to); err != nil {
+		if err := b.copy(ctx, "exchange assets that both versions have", overlay, from, to, shared || f.kind == writable); err != nil {
 			return err
 		}
 	}
 	// Who goes back to the other one has to exchange them again.
-	dir := path.Dir(path.Dir(o.all))
+	dir := path.Join(b.Root, o.folder.image)
 	theirs, err := b.read(ctx, dir)
 	if err != nil || theirs == nil {
 		return err
 	}
-	theirs.Bridged = slices.DeleteFunc(theirs.Bridged, func(all string) bool { return all == b.folder(o.path, "all") })
+	theirs.Bridged = slices.DeleteFunc(theirs.Bridged, func(other string) bool {
+		return slices.ContainsFunc(b.all(o.path), func(f folder) bool { return f.path() == other })
+	})
 	return b.write(ctx, dir, *theirs)
-}
-
-func (b Bridge) run(ctx context.Context, what, script, from, to string) error {
-	argv := []string{"sh", "-c", script, "kstep", from, to}
-	if b.Sudo {
-		argv = append([]string{"sudo", "-n"}, argv...)
-	}
-	if _, err := b.Host.Run(ctx, argv, nil); err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	return nil
 }

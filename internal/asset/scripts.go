@@ -1,14 +1,21 @@
 package asset
 
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
 // A generation's files are in other folders by hard links: no bytes are copied,
 // and each is there whole or not at all, also when the run is killed. A user who
 // is not root may not link files of root's (fs.protected_hardlinks); there a
-// copy is linked, which is theirs.
+// copy is linked, which is theirs. Where $copies is set, a copy is linked in any
+// case: a file that a container can write into is in no other folder.
 
 // overlay puts all that "$1" has over what "$2" has. A link and a rename exchange
 // each file, so that one that is being served is never half there. BusyBox calls
 // it an error if a file is linked already.
-const overlay = `cp -a -l -f -- "$1/." "$2/" 2>/dev/null && exit
+const overlay = `[ -n "$copies" ] || { cp -a -l -f -- "$1/." "$2/" 2>/dev/null && exit; }
 stage=$2.overlay
 rm -rf -- "$stage" && cp -a -- "$1" "$stage" && cp -a -l -f -- "$stage/." "$2/" && rm -rf -- "$stage"`
 
@@ -22,10 +29,61 @@ const addMissing = `lacks() {
 }
 keep=-n
 case $(cp --help 2>&1) in *BusyBox*) keep= ;; esac
-cp -a -l $keep -- "$1/." "$2/" 2>/dev/null && exit
+[ -n "$copies" ] || { cp -a -l $keep -- "$1/." "$2/" 2>/dev/null && exit; }
 [ -n "$(lacks "$1" "$2")" ] || exit 0
 stage=$2.lent
 rm -rf -- "$stage" && cp -a -- "$1" "$stage" && cp -a -l $keep -- "$stage/." "$2/" 2>/dev/null
 missing=$(lacks "$1" "$2")
 rm -rf -- "$stage"
 [ -z "$missing" ] || { echo "not copied: $missing" >&2; df -k "$2" >&2; exit 1; }`
+
+// copy runs one of the scripts above. The files come as copies or as links.
+func (b Bridge) copy(ctx context.Context, what, script string, from, to tree, copies bool) error {
+	_, err := b.command(ctx, what, copying(copies)+script, from, to)
+	return err
+}
+
+func copying(copies bool) string {
+	if copies {
+		return "copies=yes\n"
+	}
+	return "copies=\n"
+}
+
+// clear removes folders, and closes the folder of all assets to other users. A
+// kstep before made that one with another mode.
+func (b Bridge) clear(ctx context.Context, trees ...tree) error {
+	_, err := b.command(ctx, "clear asset folder", `chmod 0700 -- "$0" && rm -rf -- "$@"`, trees...)
+	return err
+}
+
+// names are all paths below a folder.
+func (b Bridge) names(ctx context.Context, of tree) (map[string]bool, error) {
+	found, err := b.command(ctx, "list assets", `find "$1" -mindepth 1 -print0`, of)
+	names := map[string]bool{}
+	for text := range strings.SplitSeq(string(found), "\x00") {
+		if name, below := strings.CutPrefix(text, of.path+"/"); below {
+			names[name] = true
+		}
+	}
+	return names, err
+}
+
+// command is the only way to a command of the host here, and takes only trees.
+func (b Bridge) command(ctx context.Context, what, script string, trees ...tree) ([]byte, error) {
+	argv := []string{"sh", "-c", script, b.Root} // As $0.
+	if b.Sudo {
+		argv = append([]string{"sudo", "-n"}, argv...)
+	}
+	for _, t := range trees {
+		if t == (tree{}) {
+			return nil, fmt.Errorf("%s: a container can write in the folder", what)
+		}
+		argv = append(argv, t.path)
+	}
+	out, err := b.Host.Run(ctx, argv, nil)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	return out, nil
+}

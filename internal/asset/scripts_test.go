@@ -108,7 +108,7 @@ func TestAddMissing_LendsWhatIsMissingWhateverTheHostsTools(t *testing.T) {
 	for name, cp := range tools(t) {
 		t.Run(name, func(t *testing.T) {
 			own, all := trees(t)
-			run(t, cp, addMissing, own, all)
+			run(t, cp, copying(false)+addMissing, own, all)
 			holds(t, all, map[string]string{
 				"app-1.css": "one", "app.css": "one", ".keys/a b": "hidden", "app-2.css": "two", "manifest": "theirs",
 			})
@@ -118,7 +118,7 @@ func TestAddMissing_LendsWhatIsMissingWhateverTheHostsTools(t *testing.T) {
 
 func TestAddMissing_CopiesNoBytes(t *testing.T) {
 	own, all := trees(t)
-	run(t, tools(t)["coreutils"], addMissing, own, all)
+	run(t, tools(t)["coreutils"], copying(false)+addMissing, own, all)
 	one, err := os.Stat(filepath.Join(own, "app-1.css"))
 	if err != nil {
 		t.Fatal(err)
@@ -141,7 +141,7 @@ func TestOverlay_ExchangesWhatBothHaveWhateverTheHostsTools(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer served.Close()
-			run(t, cp, overlay, own, all)
+			run(t, cp, copying(false)+overlay, own, all)
 			holds(t, all, map[string]string{
 				"app-1.css": "one", "app.css": "one", ".keys/a b": "hidden", "app-2.css": "two", "manifest": "mine",
 			})
@@ -150,5 +150,34 @@ func TestOverlay_ExchangesWhatBothHaveWhateverTheHostsTools(t *testing.T) {
 				t.Errorf("who reads it meanwhile got %q (%v), want it whole", text, err)
 			}
 		})
+	}
+}
+
+// A container that can write into a file of its folder must not write into that
+// of another version.
+func TestScripts_ShareNoFileWhereTheyCopy(t *testing.T) {
+	for name, cp := range tools(t) {
+		for script, want := range map[string]string{addMissing: "theirs", overlay: "mine"} {
+			t.Run(name, func(t *testing.T) {
+				own, all := trees(t)
+				run(t, cp, copying(true)+script, own, all)
+				holds(t, all, map[string]string{
+					"app-1.css": "one", "app.css": "one", ".keys/a b": "hidden", "app-2.css": "two", "manifest": want,
+				})
+				for _, file := range []string{"app-1.css", ".keys/a b", "manifest"} {
+					one, err := os.Stat(filepath.Join(own, file))
+					if err != nil {
+						t.Fatal(err)
+					}
+					two, err := os.Stat(filepath.Join(all, file))
+					if err != nil {
+						t.Fatal(err)
+					}
+					if os.SameFile(one, two) {
+						t.Errorf("%s is one file in both folders", file)
+					}
+				}
+			})
+		}
 	}
 }

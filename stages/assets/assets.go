@@ -13,6 +13,7 @@ import (
 	"github.com/kstep/kstep/internal/asset"
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/ledger"
+	"github.com/kstep/kstep/internal/report"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
 )
@@ -127,29 +128,29 @@ func pull(ctx context.Context, in stages.Input, w *stages.Work, push state.PushO
 
 // bridge fills the new version's asset folders and lends their files to the
 // versions that run now.
-func bridge(ctx context.Context, in stages.Input, w *stages.Work, push state.PushOutputs) (state.AssetsTarget, error) {
+func bridge(ctx context.Context, in stages.Input, w *stages.Work, push state.PushOutputs) (_ state.AssetsTarget, err error) {
 	b, ok := bridgeOf(in, w, push)
 	if !ok {
 		return state.AssetsTarget{}, nil
 	}
-	running, err := w.Host.Engine().Containers(ctx, engine.Filter{Labels: stages.RoleLabels(in.Config, "")})
+	b.Containers, err = w.Host.Engine().Containers(ctx, engine.Filter{All: true})
 	if err != nil {
 		return state.AssetsTarget{}, err
 	}
-	todo, err := b.Look(ctx, servedBefore(in, w, running))
+	todo, err := b.Look(ctx, servedBefore(in, w, b.Containers))
 	if err != nil {
 		return state.AssetsTarget{}, err
 	}
 	return state.AssetsTarget{Volumes: b.Volumes()}, b.Build(ctx, todo, func(s asset.Step) { w.Made(act(s)) })
 }
 
-// servedBefore leaves those of the service's containers whose assets pages may
+// servedBefore leaves those of the service's running containers whose assets pages may
 // ask the new ones for, and the other way round: the role's own, and if it gets
 // traffic those of roles that are no longer configured on the host.
 func servedBefore(in stages.Input, w *stages.Work, all []engine.Container) []engine.Container {
-	return slices.DeleteFunc(slices.Clone(all), func(c engine.Container) bool {
+	return slices.DeleteFunc(engine.With(all, stages.RoleLabels(in.Config, "")), func(c engine.Container) bool {
 		role := c.Labels[engine.LabelRole]
-		return role != w.Target.Role.Name && (!w.Target.Proxied || !w.IsLeft(in, role))
+		return !c.Up() || role != w.Target.Role.Name && (!w.Target.Proxied || !w.IsLeft(in, role))
 	})
 }
 
@@ -163,6 +164,9 @@ func bridgeOf(in stages.Input, w *stages.Work, push state.PushOutputs) (asset.Br
 		Dir:    w.Names.AssetDir(w.Target.Role.Name, in.Version, push.ConfigDigest),
 		Helper: w.Names.Container(w.Target.Role.Name, in.Version) + "_assets",
 		Labels: stages.RoleLabels(in.Config, ""),
+		Warn: func(text string) {
+			in.Report.Emit(report.Event{Kind: report.Notice, Host: w.Target.Host, Message: text})
+		},
 	}, len(paths) > 0
 }
 

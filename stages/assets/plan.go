@@ -3,9 +3,7 @@ package assets
 import (
 	"context"
 	"errors"
-	"slices"
 
-	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
 )
@@ -58,9 +56,8 @@ func foreseeBridge(ctx context.Context, in stages.Input, w *stages.Work, push st
 	if !ok {
 		return state.AssetsTarget{}, nil
 	}
-	running := slices.DeleteFunc(ahead.Containers(w.Target.Host, stages.RoleLabels(in.Config, "")),
-		func(c engine.Container) bool { return !c.Up() })
-	todo, err := b.Look(ctx, servedBefore(in, w, running))
+	b.Containers = ahead.Containers(w.Target.Host, nil)
+	todo, err := b.Look(ctx, servedBefore(in, w, b.Containers))
 	if todo.Extracts() {
 		for _, c := range ahead.Containers(w.Target.Host, b.Labels) {
 			if c.Name == b.Helper {

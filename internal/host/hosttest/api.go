@@ -2,6 +2,7 @@ package hosttest
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"regexp"
 	"slices"
@@ -19,6 +20,14 @@ func (e *Engine) serveContainers(w http.ResponseWriter, r *http.Request, parts [
 	if len(parts) == 2 && parts[1] == "logs" && r.URL.Query().Get("follow") == "1" {
 		e.followLogs(w, r, parts[0])
 		return
+	}
+	var archive []byte // Read before: where it comes from may need the engine.
+	if len(parts) == 2 && parts[1] == "archive" && r.Method == http.MethodPut {
+		var err error
+		if archive, err = io.ReadAll(r.Body); err != nil {
+			refuse(w, 500, err.Error())
+			return
+		}
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -48,6 +57,8 @@ func (e *Engine) serveContainers(w http.ResponseWriter, r *http.Request, parts [
 		c.writeLogs(w, r)
 	case parts[1] == "exec":
 		e.serveExecCreate(w, r, c)
+	case parts[1] == "archive" && r.Method == http.MethodPut:
+		c.unpack(w, r.URL.Query().Get("path"), archive)
 	case parts[1] == "archive":
 		c.archive(w, r)
 	default:

@@ -274,3 +274,22 @@ func (e *Engine) machine() string {
 	}
 	return e.arch
 }
+
+// Remount makes a container have another folder of the host at a path, so that it
+// can write there, as a container of an earlier kstep.
+func (e *Engine) Remount(name, target, source string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	c := e.find(name)
+	if c == nil {
+		return fmt.Errorf("hosttest: no container %s", name)
+	}
+	for i := range c.HostConfig.Mounts {
+		if m := &c.HostConfig.Mounts[i]; m.Target == target {
+			m.Source, m.ReadOnly = source, false
+			c.Config.Labels["kstep.spec"] = "sha256:earlier"
+			return nil
+		}
+	}
+	return fmt.Errorf("hosttest: %s has nothing at %s", name, target)
+}

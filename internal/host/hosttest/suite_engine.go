@@ -58,6 +58,7 @@ func suiteEngine(t *testing.T, h host.Host, img string, restart func(context.Con
 		"connections to a container are seen":               suite.sockets,
 		"images have names that come and go":                suite.images,
 		"files come out of an image that never ran":         suite.extracts,
+		"files of an image come into a container":           suite.gives,
 		"programs are found in an image that never ran":     suite.lacks,
 		"a network is made once by many":                    suite.networks,
 		"what is missing is ErrNotFound":                    suite.missing,

@@ -98,6 +98,41 @@ func (s suite) extracts() {
 	}
 }
 
+// gives puts files of an image into a container that runs. A link that the
+// container has in the place of a file leads to no path of the host.
+func (s suite) gives() {
+	above := suiteDir(s.T, s.h)
+	dir, outside := path.Join(above, "own"), path.Join(above, "outside")
+	must(s, s.h.Files().Mkdir(s.Context(), dir, 0o755))
+	must(s, s.h.Files().Write(s.Context(), outside, []byte("as it was"), 0o644))
+	s.Cleanup(func() { s.clear(above) })
+	if _, err := s.h.Run(s.Context(), []string{"ln", "-s", outside, path.Join(dir, "index.html")}, nil); err != nil {
+		s.Fatal(err)
+	}
+	spec := s.spec()
+	spec.Mounts = []engine.Mount{{Source: dir, Target: "/gift"}, {Source: dir, Target: "/read", ReadOnly: true}}
+	x := engine.Gift{
+		Extract: engine.Extract{Image: s.image, Name: suiteName()}, Folder: "/www",
+		Container: s.run(spec), Path: "/gift", Wanted: func(name string) bool { return name == "index.html" },
+	}
+	if left, err := s.e.Give(s.Context(), x); err != nil || len(left) > 0 {
+		s.Errorf("got %q, %v", left, err)
+	}
+	if e, err := s.h.Files().Stat(s.Context(), path.Join(dir, "index.html")); err != nil || e.Size == 0 {
+		s.Errorf("the file is %+v, %v", e, err)
+	}
+	if data, err := s.h.Files().Read(s.Context(), outside); err != nil || string(data) != "as it was" {
+		s.Errorf("the file that a link named is %q, %v", data, err)
+	}
+	x.Path = "/read"
+	if _, err := s.e.Give(s.Context(), x); err == nil {
+		s.Error("a folder that the container can only read took files")
+	}
+	if _, err := s.e.Inspect(s.Context(), x.Name); !errors.Is(err, engine.ErrNotFound) {
+		s.Errorf("the helper container: got %v, want it gone", err)
+	}
+}
+
 // lacks looks for programs in an image that is never run.
 func (s suite) lacks() {
 	x := engine.Extract{Image: s.image, Name: suiteName()}
