@@ -141,8 +141,8 @@ type AssetRule struct {
 	// each sees its own.
 	OnConflict string `json:"on_conflict,omitempty" jsonschema:"enum=new,enum=old"`
 	// Writable lets the containers write into the asset path, which they can
-	// only read otherwise. The other version's containers then do not get the
-	// files of the new one.
+	// only read otherwise. They then get copies of the other version's files,
+	// through the machine that runs kstep: see docs/assets.md.
 	Writable bool `json:"writable,omitempty"`
 }
 
