@@ -56,7 +56,7 @@ func TestCommandsOnHosts_StayOutOfWhatContainersWrite(t *testing.T) {
 // Only a method that looks at who can write a folder makes a tree of it.
 func TestTrees_AreMadeInOnePlace(t *testing.T) {
 	made := map[string]int{}
-	eachFile(t, parser.SkipObjectResolution, func(name, pkg string, file *ast.File) {
+	eachFile(t, parser.SkipObjectResolution, func(_, pkg string, file *ast.File) {
 		if pkg != "internal/asset" {
 			return
 		}
