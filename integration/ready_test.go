@@ -81,6 +81,9 @@ func TestReadiness_FitsTheApplication(t *testing.T) {
 	}
 }
 
+// The usual end is 12: the web role has moved, the worker keeps its old version.
+// 13 is for a primary role that is not ready; 11 where the worker outlives its
+// settling time and dies before the end of the cutover.
 func TestReadiness_AWorkerThatDiesAfterThreeSecondsIsNeverLive(t *testing.T) {
 	t.Parallel()
 	s := settings{extra: patient}
@@ -92,8 +95,8 @@ func TestReadiness_AWorkerThatDiesAfterThreeSecondsIsNeverLive(t *testing.T) {
 	next.Files["kstep.yml"] = strings.Replace(s.yaml(), "    healthcheck: {settle: 1s}\n", "    env: {APP_FLAGS: crash=3s}\n", 1)
 	w.commit(next)
 	r := w.kstep("deploy")
-	if !slices.Contains([]int{11, 12, 13}, r.Exit) || strings.Contains(r.Stderr, "is live") {
-		t.Errorf("exit code %d, want 11, 12 or 13\n%s", r.Exit, r.Stderr)
+	if !slices.Contains([]int{11, 12}, r.Exit) || strings.Contains(r.Stderr, "is live") {
+		t.Errorf("exit code %d, want 12 or 11\n%s", r.Exit, r.Stderr)
 	}
 	if !strings.Contains(r.Stderr, "exit status 4") {
 		t.Errorf("the output does not say how it ended:\n%s", r.Stderr)

@@ -82,6 +82,52 @@ func TestCutover_StartsTheOldWorkerAgainWhereTheNewOneDies(t *testing.T) {
 	}
 }
 
+// A worker that dies while it settles ends a deploy with 12, not with 13: the
+// barrier counts the hosts of the primary role only, and that role has moved.
+// 13 would mean that users still have the old version. With a primary role that
+// dies in the same way, 13 is right, and nothing moves.
+func TestDeploy_ADeathWhileItSettlesClosesTheBarrierForThePrimaryRoleOnly(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		primary string
+		code    exit.Code
+		web     string
+	}{
+		"a worker beside a web role":  {"", exit.Partial, "shop-web-v2"},
+		"a worker that is everything": {"primary_role: job\n", exit.BarrierClosed, "shop-web-v1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.append(c.primary)
+			if c.primary != "" {
+				w.replace("  web: [vm1, vm2]", "  web: {hosts: [vm1, vm2], proxy: true}")
+				w.replace("    hosts: [vm3]", "    hosts: [vm3]\n    proxy: false")
+			}
+			w.replace("    healthcheck: {cmd: \"true\"}\n", "    healthcheck: {settle: 3s}\n")
+			w.deploy("v1")
+			var dies sync.Once
+			w.on = func(op host.Op) {
+				if op.Host == "vm3" && strings.HasSuffix(op.Name, "/start") {
+					dies.Do(func() {
+						time.AfterFunc(500*time.Millisecond, func() { w.hosts["vm3"].Engine.Crash("shop-job-v2", 4) })
+					})
+				}
+			}
+			_, stderr := w.exits(c.code, w.deployArgs("v2")...)
+			if strings.Contains(stderr, "is live") || !strings.Contains(stderr, "shop-job-v2") {
+				t.Errorf("it does not name what died:\n%s", stderr)
+			}
+			if got := w.runsOn("vm3"); !slices.Equal(got, []string{"shop-job-v1"}) {
+				t.Errorf("got %q running, want the old worker alone", got)
+			}
+			if got := w.runsOn("vm1"); !slices.Contains(got, c.web) || len(got) != 2 {
+				t.Errorf("got %q running, want %s and the proxy", got, c.web)
+			}
+		})
+	}
+}
+
 func TestCutover_MovesBackFromAContainerThatDiesUnderTraffic(t *testing.T) {
 	t.Parallel()
 	for name, extra := range map[string]string{"routes": "", "cord": "proxy: {switch: cord}\n"} {
