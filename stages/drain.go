@@ -28,7 +28,7 @@ func Drain(ctx context.Context, in Input, w *Work, front engine.Container, old [
 		w.Say("waiting for requests in flight on %s, at most %s", engine.NamesOf(old), limit)
 	})
 	defer told.Stop()
-	result, err := drain.Wait(ctx, w.Host, front, old, limit)
+	result, err := drain.Wait(ctx, w.Host, front, old, drain.Bounds{Limit: limit, Keeps: w.keepsIdle(in)})
 	if err != nil {
 		return nil, err
 	}
@@ -54,4 +54,16 @@ func (w *Work) notice(format string, args ...any) {
 		Time: time.Now().UTC(), Kind: report.Notice, Host: w.Target.Host, Role: w.Target.Role.Name,
 		Message: fmt.Sprintf(format, args...),
 	})
+}
+
+// keepsIdle finds the containers whose connections from the proxy stay open
+// without a request: Traefik closes idle ones of HTTP/1 and of HTTP/2 with TLS,
+// and has no such time for HTTP/2 without TLS. The label says how a container
+// was made; a configuration that says otherwise now may have had it asked in
+// another way.
+func (w *Work) keepsIdle(in Input) func(engine.Container) bool {
+	if in.Config.EffectiveHealthcheck(w.Target.Role).Scheme != "h2c" {
+		return nil
+	}
+	return func(c engine.Container) bool { return c.Labels[engine.LabelScheme] == "h2c" }
 }

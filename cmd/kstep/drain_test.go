@@ -332,3 +332,58 @@ func TestDrain_IsDoneByRemove(t *testing.T) {
 		t.Errorf("lost %v", failed)
 	}
 }
+
+// Traefik keeps its HTTP/2 connection without TLS open when it has no request.
+func TestDrain_OfHTTP2WithoutTLSEndsWhenNothingIsSent(t *testing.T) {
+	t.Parallel()
+	for name, extra := range switches() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.draining("5m", extra)
+			w.replace("retries: 3", "scheme: h2c, cmd: grpc_health_probe, retries: 3")
+			var inside atomic.Int32
+			w.behave("v", hosttest.Behaviour{H2C: true, Abrupt: true, Handler: func(p hosttest.Process) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if r.URL.Path == "/calls" { // A call of 8 s that reports how far it is.
+						inside.Add(1)
+						for range 16 {
+							fmt.Fprintln(w, p.Env["KSTEP_VERSION"])
+							http.NewResponseController(w).Flush() // The client notices.
+							time.Sleep(500 * time.Millisecond)
+						}
+						fmt.Fprint(w, "done")
+						return
+					}
+					fmt.Fprintln(w, p.Env["KSTEP_VERSION"])
+				})
+			}})
+			w.deploy("v1")
+			w.serves("v1")
+			w.deploy("v2")
+			if waited, cut, unobserved := w.drained(); waited > 30*time.Second || waited < 5*time.Second || cut != 0 || unobserved {
+				t.Errorf("waited %s, cut %d: want the end after some seconds in which nothing is sent", waited, cut)
+			}
+			answer := make(chan string)
+			client := w.visitor(false).client
+			go func() {
+				resp, err := client.Get("http://vm1/calls")
+				if err != nil {
+					answer <- err.Error()
+					return
+				}
+				defer resp.Body.Close()
+				body, err := io.ReadAll(resp.Body)
+				answer <- fmt.Sprint(string(body), err)
+			}()
+			w.until("a call is under way", func() bool { return inside.Load() > 0 })
+			w.deploy("v3")
+			if body := <-answer; !strings.HasSuffix(body, "done<nil>") {
+				t.Errorf("the call was cut: %q", body)
+			}
+			if waited, cut, _ := w.drained(); waited > time.Minute || cut != 0 {
+				t.Errorf("waited %s, cut %d: want the call's end and some seconds", waited, cut)
+			}
+		})
+	}
+}

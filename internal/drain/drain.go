@@ -4,6 +4,7 @@
 package drain
 
 import (
+	"cmp"
 	"context"
 	_ "embed" // For the script.
 	"errors"
@@ -21,6 +22,24 @@ import (
 // settle is the time between the proxy's confirmation and the first look. A
 // request that the proxy took just before may still be about to connect.
 const settle = 100 * time.Millisecond
+
+// silence is how long nothing may leave a container before connections that the
+// proxy keeps without requests count as idle. A request is lost by it only if no
+// byte of it moves for that long and the application does not finish what it has
+// when it is asked to stop.
+const silence = 5 * time.Second
+
+// Bounds are how long a drain waits.
+type Bounds struct {
+	// Limit is the longest wait; zero does not wait and looks at nothing.
+	Limit time.Duration
+	// Keeps reports that the proxy keeps connections to a container that have no
+	// request, so that open ones say little. They count as idle once the
+	// container has sent nothing for a while. Nil: it keeps none.
+	Keeps func(engine.Container) bool
+	// Silence is how long; zero is 5 s.
+	Silence time.Duration
+}
 
 // Result is how a drain ended.
 type Result struct {
@@ -42,16 +61,19 @@ func (r Result) Total() (n int) {
 	return n
 }
 
-// Wait returns when none of the containers has a connection from the proxy, at
-// the latest after limit; a limit of zero does not wait and looks at nothing.
+// Wait returns when none of the containers has a connection from the proxy, or
+// none but idle ones, at the latest after the limit.
 // The proxy must have confirmed that it sends them no new requests. proxy may
 // be the zero Container: then connections from every other address count. The
 // error is that of ctx, or of a host that cannot be reached.
-func Wait(ctx context.Context, h host.Host, proxy engine.Container, containers []engine.Container, limit time.Duration) (Result, error) {
-	if limit <= 0 || len(containers) == 0 {
+func Wait(ctx context.Context, h host.Host, proxy engine.Container, containers []engine.Container, bounds Bounds) (Result, error) {
+	if bounds.Limit <= 0 || len(containers) == 0 {
 		return Result{}, nil
 	}
-	w := &waiting{host: h, peers: peers(proxy.IPs), began: time.Now(), limit: limit}
+	w := &waiting{
+		host: h, peers: peers(proxy.IPs), began: time.Now(), limit: bounds.Limit,
+		keeps: bounds.Keeps, silence: cmp.Or(bounds.Silence, silence),
+	}
 	if err := w.find(ctx, containers); err != nil {
 		return Result{}, err
 	}
@@ -68,9 +90,15 @@ type waiting struct {
 	began      time.Time
 	limit      time.Duration
 	containers []engine.Container
+	keeps      func(engine.Container) bool
+	silence    time.Duration
 	open       map[string]int
 	unseen     error
 }
+
+// keepsIdle reports that the proxy keeps connections to the container that have
+// no request.
+func (w *waiting) keepsIdle(c engine.Container) bool { return w.keeps != nil && w.keeps(c) }
 
 func (w *waiting) left() time.Duration { return max(0, w.limit-time.Since(w.began)) }
 
@@ -129,6 +157,7 @@ func (w *waiting) conclude(ctx context.Context, words []string) error {
 	var doubtful []engine.Container
 	for i, c := range w.containers {
 		switch n, err := strconv.Atoi(words[i]); {
+		case words[i] == idle:
 		case err != nil:
 			c.Pid = 0 // To be inspected again.
 			doubtful = append(doubtful, c)
@@ -161,6 +190,7 @@ func (w *waiting) sameProcess(c engine.Container) bool {
 // What a look says of a container whose connections it does not count.
 const (
 	gone   = "gone"   // Its process has ended.
+	idle   = "idle"   // Its connections carry nothing.
 	hidden = "hidden" // Its sockets cannot be read.
 )
 
@@ -177,10 +207,15 @@ func (w *waiting) command(ctx context.Context) ([]string, error) {
 	argv := []string{
 		"sh", "-s", "/proc/uptime", fmt.Sprintf("%.2f", min(settle, w.limit).Seconds()),
 		strconv.FormatInt(w.left().Milliseconds()/10, 10), w.peers,
+		strconv.FormatInt(w.silence.Milliseconds()/10, 10),
 	}
 	for _, c := range w.containers {
 		file, pattern := ownAddress(c.IPs[0])
-		argv = append(argv, proc(c)+"="+file+"="+pattern)
+		mark := ""
+		if w.keepsIdle(c) {
+			mark = "~"
+		}
+		argv = append(argv, mark+proc(c)+"="+file+"="+pattern)
 	}
 	out, err := w.host.Run(ctx, argv, script)
 	if err != nil {

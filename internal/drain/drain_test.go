@@ -3,6 +3,7 @@ package drain_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -72,7 +73,7 @@ func (f *fixture) connect(from, to engine.Container) net.Conn {
 // wait drains the application.
 func (f *fixture) wait(limit time.Duration) drain.Result {
 	f.Helper()
-	result, err := drain.Wait(f.Context(), f.h, f.proxy, []engine.Container{f.app}, limit)
+	result, err := drain.Wait(f.Context(), f.h, f.proxy, []engine.Container{f.app}, drain.Bounds{Limit: limit})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -156,7 +157,7 @@ func TestWait_WaitsForSeveralContainersAtOnce(t *testing.T) {
 		f.connect(f.proxy, second)
 		conn := f.connect(f.proxy, f.app)
 		time.AfterFunc(100*time.Millisecond, func() { conn.Close() })
-		got, err := drain.Wait(f.Context(), f.h, f.proxy, []engine.Container{f.app, second}, 500*time.Millisecond)
+		got, err := drain.Wait(f.Context(), f.h, f.proxy, []engine.Container{f.app, second}, drain.Bounds{Limit: 500 * time.Millisecond})
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -185,7 +186,7 @@ func TestWait_WithoutProxyCountsConnectionsOfEveryOther(t *testing.T) {
 	t.Parallel()
 	eachWay(t, func(f *fixture) {
 		f.connect(f.run("another"), f.app)
-		got, err := drain.Wait(f.Context(), f.h, engine.Container{}, []engine.Container{f.app}, 300*time.Millisecond)
+		got, err := drain.Wait(f.Context(), f.h, engine.Container{}, []engine.Container{f.app}, drain.Bounds{Limit: 300 * time.Millisecond})
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -203,7 +204,7 @@ func TestWait_DoesNotWaitForWhatDoesNotRun(t *testing.T) {
 	}
 	stale := f.app // As it was seen while it ran.
 	for name, c := range map[string]engine.Container{"as it is": f.inspect(f.app.ID), "as it was": stale, "removed": {ID: "none", Name: "none"}} {
-		got, err := drain.Wait(t.Context(), f.h, f.proxy, []engine.Container{c}, forever)
+		got, err := drain.Wait(t.Context(), f.h, f.proxy, []engine.Container{c}, drain.Bounds{Limit: forever})
 		if err != nil || got.Total() != 0 || got.Unseen != nil || got.Waited > forever/2 {
 			t.Errorf("%s: got %+v, %v, want no wait", name, got, err)
 		}
@@ -248,7 +249,7 @@ func TestWait_EndsWithItsContext(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(f.Context())
 		time.AfterFunc(200*time.Millisecond, func() { cancel(cause) })
 		began := time.Now()
-		_, err := drain.Wait(ctx, f.h, f.proxy, []engine.Container{f.app}, forever)
+		_, err := drain.Wait(ctx, f.h, f.proxy, []engine.Container{f.app}, drain.Bounds{Limit: forever})
 		if !errors.Is(err, cause) && !errors.Is(err, context.Canceled) || time.Since(began) > forever/2 {
 			f.Errorf("got %v after %s, want the context's end", err, time.Since(began))
 		}
@@ -263,4 +264,91 @@ func TestWait_ZeroDoesNotLook(t *testing.T) {
 	if got := f.wait(0); got.Waited != 0 || got.Total() != 0 || len(f.fake.Engine.Requests()) != before {
 		t.Errorf("got %+v, want nothing done", got)
 	}
+}
+
+// sends has the application's interface count n bytes.
+func (f *fixture) sends(n int) {
+	text := fmt.Sprintf("Inter-| Receive | Transmit\n face |bytes\n    lo: 1 1 0 0 0 0 0 0 %d 1 0 0 0 0 0 0\n"+
+		"  eth0:%8d 1 0 0 0 0 0 0 %d 1 0 0 0 0 0 0\n", time.Now().UnixNano(), 7*n, n)
+	file := filepath.Join(f.fake.Root, "proc", strconv.Itoa(f.app.Pid), "net", "dev")
+	if err := os.WriteFile(file+".own", []byte(text), 0o600); err != nil {
+		f.Error(err)
+	}
+	if err := os.Rename(file+".own", file); err != nil {
+		f.Error(err)
+	}
+}
+
+func keepsAll(engine.Container) bool { return true }
+
+func TestWait_TakesKeptConnectionsForIdleOnlyAfterSilence(t *testing.T) {
+	t.Parallel()
+	const limit, silence = 6 * time.Second, time.Second
+	for name, c := range map[string]struct {
+		keeps  func(engine.Container) bool
+		busy   time.Duration // For how long bytes move.
+		others bool          // Only the loopback's, and what is received.
+		min    time.Duration
+		open   int
+	}{
+		"nothing moves":                    {keepsAll, 0, false, silence, 0},
+		"bytes move for a while":           {keepsAll, 1500 * time.Millisecond, false, 2500 * time.Millisecond, 0},
+		"bytes move until the limit":       {keepsAll, limit + silence, false, limit, 1},
+		"only the loopback's bytes move":   {keepsAll, limit + silence, true, silence, 0},
+		"the proxy closes idle ones":       {nil, 0, false, limit, 1},
+		"the proxy closes this one's idle": {func(engine.Container) bool { return false }, 0, false, limit, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			eachWay(t, func(f *fixture) {
+				f.connect(f.proxy, f.app)
+				f.sends(1)
+				began := time.Now()
+				tick := time.NewTicker(50 * time.Millisecond)
+				done := make(chan struct{})
+				ended := make(chan struct{})
+				go func() {
+					defer close(ended)
+					for n := 2; ; n++ {
+						select {
+						case <-done:
+							return
+						case <-tick.C:
+						}
+						switch {
+						case time.Since(began) > c.busy:
+						case c.others:
+							f.sends(1)
+						default:
+							f.sends(n)
+						}
+					}
+				}()
+				defer func() { tick.Stop(); close(done); <-ended }()
+				got, err := drain.Wait(f.Context(), f.h, f.proxy, []engine.Container{f.app},
+					drain.Bounds{Limit: limit, Keeps: c.keeps, Silence: silence})
+				if err != nil {
+					f.Fatal(err)
+				}
+				if got.Total() != c.open || got.Unseen != nil || got.Waited < c.min || c.min < limit && got.Waited >= limit {
+					f.Errorf("got %+v, want %d open after %s at least", got, c.open, c.min)
+				}
+			})
+		})
+	}
+}
+
+func TestWait_TakesNothingForIdleWhereTheCountersAreMissing(t *testing.T) {
+	t.Parallel()
+	eachWay(t, func(f *fixture) {
+		f.connect(f.proxy, f.app)
+		if err := os.Remove(filepath.Join(f.fake.Root, "proc", strconv.Itoa(f.app.Pid), "net", "dev")); err != nil {
+			f.Fatal(err)
+		}
+		got, err := drain.Wait(f.Context(), f.h, f.proxy, []engine.Container{f.app},
+			drain.Bounds{Limit: 2 * time.Second, Keeps: keepsAll, Silence: 100 * time.Millisecond})
+		if err != nil || got.Total() != 1 || got.Waited < 2*time.Second {
+			f.Errorf("got %+v, %v, want the connection after the whole limit", got, err)
+		}
+	})
 }

@@ -91,18 +91,19 @@ func (w *waiting) poll(ctx context.Context) ([]string, error) {
 	if err := rest(ctx, min(settle, w.left())); err != nil {
 		return nil, err
 	}
+	quiet := make([]quiet, len(w.containers))
 	for first := true; ; first = false {
 		words := make([]string, len(w.containers))
 		errs := make([]error, len(w.containers))
 		var wg sync.WaitGroup
 		for i, c := range w.containers {
-			wg.Go(func() { words[i], errs[i] = w.look(ctx, c, first) })
+			wg.Go(func() { words[i], errs[i] = w.look(ctx, c, first, &quiet[i]) })
 		}
 		wg.Wait()
 		if err := errors.Join(errs...); err != nil {
 			return nil, err
 		}
-		busy := func(word string) bool { return word != "0" && word != gone }
+		busy := func(word string) bool { return word != "0" && word != gone && word != idle }
 		if slices.Contains(words, hidden) || !slices.ContainsFunc(words, busy) || w.left() == 0 {
 			return words, nil
 		}
@@ -112,9 +113,37 @@ func (w *waiting) poll(ctx context.Context) ([]string, error) {
 	}
 }
 
+// quiet is since when a container has sent nothing.
+type quiet struct {
+	sent  string
+	since time.Time
+}
+
+// look takes what the container has sent until now, and returns for how long it
+// has not changed.
+func (q *quiet) look(sent string) time.Duration {
+	if sent == "" || sent != q.sent {
+		q.sent, q.since = sent, time.Now()
+	}
+	return time.Since(q.since)
+}
+
+// sent is what a network has sent, by all interfaces but its own loopback, from
+// the text of /proc/PID/net/dev; empty where there is none.
+func sent(dev string) string {
+	var all strings.Builder
+	for line := range strings.Lines(dev) {
+		name, numbers, ok := strings.Cut(line, ":")
+		if fields := strings.Fields(numbers); ok && strings.TrimSpace(name) != "lo" && len(fields) > 8 {
+			all.WriteString(" " + fields[8])
+		}
+	}
+	return all.String()
+}
+
 // look counts the connections of one container.
-func (w *waiting) look(ctx context.Context, c engine.Container, first bool) (string, error) {
-	files := []string{"tcp", "tcp6"}
+func (w *waiting) look(ctx context.Context, c engine.Container, first bool, q *quiet) (string, error) {
+	files := []string{"tcp", "tcp6", "dev"}
 	own, pattern := ownAddress(c.IPs[0])
 	if first {
 		files = append(files, own)
@@ -133,6 +162,7 @@ func (w *waiting) look(ctx context.Context, c engine.Container, first bool) (str
 	if errors.Is(errs[1], fs.ErrNotExist) { // A kernel without IPv6.
 		errs[1] = nil
 	}
+	errs[2] = nil // Without it, no connection counts as idle.
 	switch err := errors.Join(errs...); {
 	case errors.Is(err, fs.ErrNotExist):
 		return gone, nil
@@ -142,8 +172,12 @@ func (w *waiting) look(ctx context.Context, c engine.Container, first bool) (str
 		return "", err
 	case err != nil: // Such as no permission, or a process that ends.
 		return hidden, nil
-	case first && !regexp.MustCompile("(?m)"+pattern).MatchString(texts[2]):
+	case first && !regexp.MustCompile("(?m)"+pattern).MatchString(texts[3]):
 		return hidden, nil
 	}
-	return strconv.Itoa(count(texts[0]+texts[1], w.peers)), nil
+	n := count(texts[0]+texts[1], w.peers)
+	if n > 0 && w.keepsIdle(c) && q.look(sent(texts[2])) >= w.silence {
+		return idle, nil
+	}
+	return strconv.Itoa(n), nil
 }

@@ -41,6 +41,7 @@ const (
 	LabelRun         = "kstep.run"     // The run directory that it was made from.
 	LabelTask        = "kstep.task"    // On a release's tasks, which have no role.
 	LabelProxy       = "kstep.proxy"   // On the proxy's container only.
+	LabelScheme      = "kstep.scheme"  // How the proxy connects; only on those it connects to by other than http.
 	LabelRestart     = "kstep.restart" // The restart policy that the container was created with.
 )
 

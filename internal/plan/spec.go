@@ -89,6 +89,9 @@ func Container(cfg *config.Config, n Names, t Target, replica int, version, rele
 		engine.LabelSpec:        digest,
 		engine.LabelRestart:     spec.RestartPolicy(),
 	})
+	if scheme := cfg.EffectiveHealthcheck(t.Role).Scheme; t.Proxied && scheme != "" && scheme != "http" {
+		spec.Labels[engine.LabelScheme] = scheme
+	}
 	spec.Env = ownEnv(n, t, spec.Name, version)
 	wanted.Spec = spec
 	return wanted

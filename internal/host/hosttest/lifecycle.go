@@ -42,6 +42,7 @@ func (c *container) start() error {
 	if err != nil {
 		return err
 	}
+	table.counts = c.behaviour.H2C
 	c.pid, c.sockets = e.pids, table
 	c.life, c.end = context.WithCancel(context.Background())
 	c.ended = make(chan struct{})

@@ -55,6 +55,9 @@ func (s suite) sockets() {
 	see(2)
 	must(s, second.Close())
 	see(1)
+	if sent := regexp.MustCompile(`(?m)^ *eth0: *(?:[0-9]+ +){8}[0-9]+ `); !sent.MatchString(s.read(dir + "dev")) {
+		s.Errorf("got %q, want what its interface has sent", s.read(dir+"dev"))
+	}
 	must(s, s.e.Stop(s.Context(), id, engine.Stop{}))
 	if _, err := s.h.Files().Read(s.Context(), dir+"tcp"); !errors.Is(err, fs.ErrNotExist) {
 		s.Errorf("of a process that has ended: got %v, want fs.ErrNotExist", err)

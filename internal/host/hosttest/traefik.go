@@ -197,6 +197,7 @@ func (t *traefik) transportFor(settings upstream) *http.Transport {
 	if settings.h2c {
 		made.Protocols = new(http.Protocols)
 		made.Protocols.SetUnencryptedHTTP2(true)
+		made.IdleConnTimeout = 0 // Traefik 3.6 has none for these.
 	}
 	t.transports[settings] = made
 	return made
