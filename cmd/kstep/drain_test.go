@@ -26,9 +26,11 @@ type visitor struct {
 	inside atomic.Int32 // Requests that have reached an application.
 }
 
-func (w *world) visitor(keep bool) *visitor {
+func (w *world) visitor(keep bool) *visitor { return w.visitorOf("vm1", keep) }
+
+func (w *world) visitorOf(hostName string, keep bool) *visitor {
 	w.t.Helper()
-	h, err := w.pool().Get(w.t.Context(), "vm1")
+	h, err := w.pool().Get(w.t.Context(), hostName)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kstep/kstep/internal/exit"
 )
@@ -71,6 +74,80 @@ func TestOrphans_ARenamedRoleHandsOverItsTrafficAndStops(t *testing.T) {
 				}
 				w.deploy("v3")
 				w.serves("v3")
+			})
+		}
+	}
+}
+
+// answer is what a request was answered with.
+type answer struct {
+	began   time.Time
+	version string
+}
+
+// traces sends one request after the other to a host until stop is called.
+func (w *world) traces(hostName string) (stop func() []answer) {
+	w.t.Helper()
+	client := w.visitorOf(hostName, false).client
+	ctx, cancel := context.WithCancel(w.t.Context())
+	all := make(chan []answer)
+	go func() {
+		var found []answer
+		for ctx.Err() == nil {
+			one := answer{began: time.Now()}
+			if resp, err := client.Get("http://" + hostName + "/"); err != nil {
+				one.version = err.Error()
+			} else {
+				body, _ := io.ReadAll(resp.Body) // A body that breaks off is no version.
+				resp.Body.Close()
+				one.version = strings.TrimSpace(string(body))
+			}
+			found = append(found, one)
+		}
+		all <- found
+	}()
+	return func() []answer { cancel(); return <-all }
+}
+
+// The new role's router outranks the old one from the moment at which the proxy
+// has it, and the old role's route goes in the same step, before the cutover
+// counts the traffic as moved.
+func TestOrphans_ARenamedRoleAnswersNoRequestAfterTheNewOneHas(t *testing.T) {
+	t.Parallel()
+	for kind, extra := range switches() {
+		for _, to := range []string{"zweb", "api"} { // Before and after the old name, in the alphabet.
+			t.Run(to+" by "+kind, func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t)
+				w.draining("1s", extra) // The old containers still run.
+				w.deploy("v1")
+				w.renamed(to)
+				w.image("v2")
+				stop := w.traces("vm1")
+				w.deploy("v2")
+				answers := stop()
+				targets := w.state("cutover")["outputs"].(map[string]any)["targets"].(map[string]any)               //nolint:forcetypeassert // A test fails either way.
+				switched, err := time.Parse(time.RFC3339, targets[to+"@vm1"].(map[string]any)["switched"].(string)) //nolint:forcetypeassert // As above.
+				if err != nil {
+					t.Fatal(err)
+				}
+				moved, after := false, 0
+				for _, a := range answers {
+					switch {
+					case a.version == "version v2":
+						moved = true
+					case a.version != "version v1":
+						t.Errorf("a request was answered with %q", a.version)
+					case moved || a.began.After(switched):
+						t.Errorf("the old role answered a request of %s; traffic was moved at %s", a.began, switched)
+					}
+					if a.began.After(switched) {
+						after++
+					}
+				}
+				if after == 0 || !moved {
+					t.Errorf("%d of %d requests came after the move", after, len(answers))
+				}
 			})
 		}
 	}
