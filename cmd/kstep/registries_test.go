@@ -32,6 +32,19 @@ func otherImage(t *testing.T, s *registrytest.Server, image string) string {
 	return ref.String()
 }
 
+// digestOf is the digest of an image in a registry that wants no login yet.
+func digestOf(image string) (string, error) {
+	ref, err := name.ParseReference(image, name.Insecure)
+	if err != nil {
+		return "", err
+	}
+	found, err := remote.Head(ref)
+	if err != nil {
+		return "", err
+	}
+	return found.Digest.String(), nil
+}
+
 // withLogins gives the registry of the application a login, and a second one
 // with another, which has the images of the proxy and of an accessory.
 func (w *world) withLogins() (second *registrytest.Server, proxy string) {
@@ -110,4 +123,38 @@ func TestRegistries_ALoginThatIsMissingOrWrongIsNamed(t *testing.T) {
 	}
 	w.replace("username: reader, password: [MIRROR_PASSWORD], ", "")
 	w.refuses(exit.Registry, "no login is configured for "+second.Host(), "accessory", "boot", "db")
+}
+
+func TestRegistries_TheProxysImageIsPulledWithTheApplicationsLoginFromTheSameServer(t *testing.T) {
+	t.Parallel()
+	for name, form := range map[string]func(image, digest string) string{
+		"by its tag":    func(image, _ string) string { return image },
+		"by its digest": func(image, digest string) string { return image[:strings.LastIndex(image, ":")] + "@" + digest },
+	} {
+		for _, command := range [][]string{{"proxy", "boot"}, {"proxy", "reboot"}, {"setup"}, {"deploy"}} {
+			t.Run(name+", "+strings.Join(command, " "), func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t)
+				app := w.image("v1")
+				proxy := otherImage(t, w.registry, "acme/traefik:v3.6")
+				ref, err := digestOf(proxy)
+				if err != nil {
+					t.Fatal(err)
+				}
+				w.configure(fmt.Sprintf("proxy: {image: %q}\n", form(proxy, ref)))
+				w.replace("insecure: true}\nservers", "insecure: true, username: deployer, password: [APP_PASSWORD]}\nservers")
+				w.env["APP_PASSWORD"] = "app-secret"
+				w.registry.Protect("deployer", "app-secret")
+				args := command
+				if command[0] != "proxy" {
+					args = append(slices.Clone(command), "--image", app, "--version", "v1")
+				}
+				w.exits(exit.OK, args...)
+				if got := w.containersOf("vm1")["kstep-proxy"]; !got.Running() {
+					t.Errorf("the proxy is %q", got.State)
+				}
+				sawOnly(t, w.registry, "deployer:app-secret")
+			})
+		}
+	}
 }
