@@ -65,6 +65,7 @@ func (c *checker) roles() {
 		c.assets(segs, role.AssetPath, role.AssetPaths)
 		c.labels(below("labels"), role.Labels)
 		c.volumes(below("volumes"), role.Volumes)
+		c.overAssets(role)
 		c.options(below("options"), role)
 		if role.Stop != nil {
 			c.stop(below("stop"), *role.Stop)

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -149,8 +151,19 @@ func (c *checker) healthcheck(segs []string, h Healthcheck) {
 			c.at(c.entry(segs, "status", i), "the range %s is empty; write the lower status first", r)
 		}
 	}
-	for name, value := range h.Headers {
-		switch canonical := http.CanonicalHeaderKey(name); {
+	if path, err := url.ParseRequestURI(h.Path); h.Path != "" && err != nil {
+		c.at(at("path"), "has a %% without two hexadecimal digits after it")
+	} else if h.Path != "" && strings.Contains(path.Path+path.RawQuery, "#") {
+		c.at(at("path"), "must not have #: a request ends before it")
+	}
+	spelt := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(h.Headers)) {
+		value, canonical := h.Headers[name], http.CanonicalHeaderKey(name)
+		if other, twice := spelt[canonical]; twice {
+			c.atKey(at("headers", name), "is the same header as %s", other)
+		}
+		spelt[canonical] = name
+		switch {
 		case canonical == "Host":
 			c.atKey(at("headers", name), "belongs to healthcheck.host")
 		case slices.Contains([]string{"Connection", "Content-Length", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}, canonical):

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/kstep/kstep/schema"
@@ -50,9 +51,15 @@ func (c *checker) lengths() {
 }
 
 // explained says more than the schema can: what is wrong with the name of an
-// image, whose value may come from a variable.
+// image or of a host, whose value may come from a variable.
 func (c *checker) explained(p schema.Problem) string {
 	n := c.tree.find(p.Path)
+	if n != nil && n.kind == scalar && among("proxy.hosts.*", p.Path) {
+		if problem := hostProblem(n.text); problem != "" && strings.HasPrefix(p.Message, "must be a host name") {
+			return problem + ": " + p.Message
+		}
+		return p.Message
+	}
 	if n == nil || n.kind != scalar || !among("image proxy.image accessories.*.image", p.Path) {
 		return p.Message
 	}
@@ -93,6 +100,35 @@ func imageProblem(image string) (message, instead string) {
 		return "has capital letters, and an image's name cannot", lower
 	}
 	return "", ""
+}
+
+var portAtEnd = regexp.MustCompile(`:[0-9]*$`)
+
+// hostProblem names what people write beside the name of a host.
+func hostProblem(name string) string {
+	switch {
+	case strings.Contains(name, "://"):
+		return "must not begin with a scheme such as https://"
+	case strings.ContainsAny(name, "/?#"):
+		return "must not have a path, which belongs to proxy.path_prefix"
+	case strings.ContainsAny(name, " \t\n,;"):
+		return "must be one name, without blanks and commas; several are a list"
+	case name == "*":
+		return "the star stands for one part of a name; for all names, leave proxy.hosts out"
+	case portAtEnd.MatchString(name) && strings.Count(name, ":") == 1:
+		return "must not have a port: requests to every port of the proxy are compared without it"
+	case strings.Contains(name, ":"):
+		return "an IPv6 address cannot be routed by its name"
+	case strings.HasSuffix(name, "."):
+		return "must not end with a dot; requests with one are served too"
+	case strings.ContainsFunc(name, func(r rune) bool { return r > 0x7f }):
+		return "has letters that browsers send in their ASCII form, which begins with xn--; write that one"
+	case strings.Contains(name, "*"):
+		return "the star can only be the whole first part of a name"
+	case strings.Contains(name, "_"):
+		return "has an underscore, which the name of a host cannot have"
+	}
+	return ""
 }
 
 // lowerRepository leaves a tag and a digest as they are.

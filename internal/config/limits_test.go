@@ -69,3 +69,41 @@ func TestNames_AreBounded(t *testing.T) {
 	}
 	mustLoad(t, head+"shop\nservers: [192.0.2.1]\nenv: {BIG: "+long(131_067)+"}\n")
 }
+
+func TestHosts_ThatAreNoneNameWhatIsWrongWithThem(t *testing.T) {
+	t.Parallel()
+	const form = ": must be a host name such as shop.example.com, or *.example.com for all names one level below"
+	for host, want := range map[string]string{
+		"https://shop.example.com":        "must not begin with a scheme such as https://" + form,
+		"shop.example.com/api":            "must not have a path, which belongs to proxy.path_prefix" + form,
+		"shop.example.com:8080":           "must not have a port",
+		"shop.example.com.":               "must not end with a dot; requests with one are served too" + form,
+		"shop.example.com, a.example.com": "must be one name, without blanks and commas; several are a list" + form,
+		"b\u00fccher.example":             "write that one" + form,
+		"*":                               "for all names, leave proxy.hosts out" + form,
+		"*.*.example.com":                 "the star can only be the whole first part of a name" + form,
+		"a*.example.com":                  "the star can only be the whole first part of a name" + form,
+		"my_shop.example.com":             "has an underscore, which the name of a host cannot have" + form,
+		"2001:db8::1":                     "an IPv6 address cannot be routed by its name" + form,
+		"shop..example.com":               "proxy.hosts[0]" + form,
+		strings.Repeat("a.", 130) + "a":   "characters long; at most 253 are allowed",
+	} {
+		got := strings.Join(complaints(t, map[string]string{"kstep.yml": base + "proxy: {hosts: ['" + host + "']}\n"}, LoadOptions{}), "\n")
+		if !strings.Contains(got, "kstep.yml:4:17: proxy.hosts[0]") || !strings.Contains(got, want) {
+			t.Errorf("%s: got %s, want %s", host, got, want)
+		}
+	}
+}
+
+func TestPathPrefix_ThatNoRequestHasIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, prefix := range []string{"/%61pi", "/a%20b", "/a%2fb", "/a%zz", "/a%"} {
+		got := complaints(t, map[string]string{"kstep.yml": base + "proxy: {path_prefix: '" + prefix + "'}\n"}, LoadOptions{})
+		if len(got) != 1 || !strings.HasPrefix(got[0], "kstep.yml:4:22: proxy.path_prefix: has a percent sign that no request has") {
+			t.Errorf("%s: got %q, want a refusal", prefix, got)
+		}
+	}
+	for _, prefix := range []string{"/a%2Fb", "/100%25", "/a/"} {
+		mustLoad(t, base+"proxy: {path_prefix: '"+prefix+"'}\n")
+	}
+}

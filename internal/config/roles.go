@@ -2,6 +2,7 @@ package config
 
 import (
 	"maps"
+	"path"
 	"slices"
 	"strings"
 )
@@ -94,7 +95,7 @@ func volumeTarget(volume string) string {
 	if len(parts) < 2 {
 		return volume
 	}
-	return strings.TrimSuffix(parts[1], "/")
+	return path.Clean(parts[1])
 }
 
 // EffectiveAssetPaths are the role's asset paths, else those of the top level.

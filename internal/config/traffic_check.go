@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -10,7 +11,7 @@ import (
 // traffic checks which requests the service asks for.
 func (c *checker) traffic() {
 	p := c.cfg.Proxy
-	if err := route.CheckPrefix(p.PathPrefix); err != nil {
+	if err := cmp.Or(route.CheckPrefix(p.PathPrefix), route.CheckEncoding(p.PathPrefix)); err != nil {
 		c.at([]string{"proxy", "path_prefix"}, "%s", err)
 	}
 	seen := map[string]bool{}

@@ -65,13 +65,22 @@ func ParseVolume(text string) Volume {
 
 // volumes checks the options of volumes, whose form the schema has checked.
 func (c *checker) volumes(segs []string, volumes []string) {
+	targets := map[string]string{}
 	for i, text := range volumes {
+		at := append(slices.Clip(segs), itoa(i))
+		switch target := volumeTarget(text); {
+		case target == "/":
+			c.at(at, "nothing can be mounted over the container's whole file system; name a folder in it")
+		case targets[target] != "":
+			c.at(at, "%s has %s already", target, targets[target])
+		default:
+			targets[target] = ParseVolume(text).Source
+		}
 		_, rest, _ := strings.Cut(text, ":")
 		_, options, given := strings.Cut(rest, ":")
 		if !given {
 			continue
 		}
-		at := append(slices.Clip(segs), itoa(i))
 		groups, seen := volumeOptions(), map[string]string{}
 		folder := ParseVolume(text).IsFolder()
 		for option := range strings.SplitSeq(options, ",") {
@@ -90,6 +99,23 @@ func (c *checker) volumes(segs []string, volumes []string) {
 			}
 			seen[group] = option
 		}
+	}
+}
+
+// overAssets refuses volumes of a role at the place of its bridged assets, which
+// are a mount too.
+func (c *checker) overAssets(role Role) {
+	paths := c.cfg.EffectiveAssetPaths(role)
+	for _, text := range c.cfg.EffectiveVolumes(role) {
+		target := volumeTarget(text)
+		if !slices.ContainsFunc(paths, func(p string) bool { return path.Clean(p) == target }) {
+			continue
+		}
+		at := []string{"volumes", itoa(slices.Index(c.cfg.Volumes, text))}
+		if i := slices.Index(role.Volumes, text); i >= 0 {
+			at = []string{"servers", role.Name, "volumes", itoa(i)}
+		}
+		c.at(at, "%s is an asset path, whose files kstep keeps on the host itself; leave one of them out", target)
 	}
 }
 

@@ -40,6 +40,8 @@ func TestVolumes_RefuseOptionsThatDoNotGoTogether(t *testing.T) {
 		"data:/x:cached":                     "cached is for folders of the host, not for the volume data",
 		"/srv/x:/x:":                         "must be source:target or source:target:options",
 		"/srv/x:/x:z:ro":                     "must be source:target or source:target:options",
+		"/srv/x:/":                           "nothing can be mounted over the container's whole file system",
+		"data:/x/..:z":                       "nothing can be mounted over the container's whole file system",
 		"/srv/x:/x:cached,private,delegated": "has the options cached and delegated; keep one of them",
 	} {
 		for keys, path := range map[string]string{
@@ -52,4 +54,30 @@ func TestVolumes_RefuseOptionsThatDoNotGoTogether(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestVolumes_OfOnePlaceInAContainerAreRefused(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ text, want string }{
+		"twice in one list":            {"volumes: ['/a:/x', 'data:/x/:z']\n", "kstep.yml:4:20: volumes[1]: /x has /a already"},
+		"spelt in another way":         {"volumes: ['/a:/x', '/b:/y/../x']\n", "kstep.yml:4:20: volumes[1]: /x has /a already"},
+		"of an accessory":              {"accessories: {db: {image: a, role: web, volumes: ['/a:/x', '/b:/x']}}\n", "accessories.db.volumes[1]: /x has /a already"},
+		"an asset path":                {"asset_path: /app/assets\nvolumes: ['/a:/app/assets/']\n", "kstep.yml:5:11: volumes[0]: /app/assets is an asset path"},
+		"one of several asset paths":   {"asset_paths: [/a, /app/packs]\nvolumes: ['/a:/b', 'x:/app/packs:ro']\n", "volumes[1]: /app/packs is an asset path"},
+		"a role's, and the top's path": {"asset_path: /app/assets\nservers: {web: {hosts: [a], volumes: ['/a:/app/assets']}}\n", "servers.web.volumes[0]: /app/assets is an asset path"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			head := base
+			if strings.Contains(c.text, "servers:") {
+				head = "service: s\nimage: a\n"
+			}
+			got := strings.Join(complaints(t, map[string]string{"kstep.yml": head + c.text}, LoadOptions{}), "\n")
+			if !strings.Contains(got, c.want) {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+		})
+	}
+	// A role's volume stands in place of the top level's, and below an asset path there is room.
+	mustLoad(t, "service: s\nimage: a\nasset_path: /app/assets\nvolumes: ['/a:/x']\nservers: {web: {hosts: [a], volumes: ['/b:/x/', '/c:/app/assets/more']}}\n")
 }

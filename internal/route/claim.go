@@ -115,6 +115,19 @@ func CheckPrefix(prefix string) error {
 	return nil
 }
 
+// encoded is an escape in a path that Traefik 3 leaves as it is, because its
+// meaning would change. It decodes all others before it compares, and writes
+// the letters of these in upper case.
+var encoded = regexp.MustCompile(`%(2[1346-9ABCF]|25|3[ABDF]|40|5[BD])`)
+
+// CheckEncoding returns why a path prefix with a percent sign matches no request.
+func CheckEncoding(prefix string) error {
+	if rest := encoded.ReplaceAllString(prefix, ""); strings.Contains(rest, "%") {
+		return fmt.Errorf("has a percent sign that no request has when the proxy compares it: write the character itself, and escapes such as %%2F in capital letters")
+	}
+	return nil
+}
+
 // check refuses what kstep would not have written.
 func (c Claim) check() error {
 	switch {

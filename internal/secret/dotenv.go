@@ -57,9 +57,15 @@ func ParseDotenv(data []byte, where string) (map[string]string, error) {
 		return nil, err
 	}
 	values, err := godotenv.UnmarshalBytes(data)
+	line := 0
 	if err != nil {
+		line = faultyLine(string(data))
+	} else if _, found := values[""]; found {
+		line = namelessLine(string(data))
+	}
+	if line > 0 {
 		// The parser's message quotes the file, and so perhaps a secret.
-		return nil, exit.With(exit.Config, fmt.Errorf("read secrets from %s: line %d is not NAME=value", where, faultyLine(string(data))),
+		return nil, exit.With(exit.Config, fmt.Errorf("read secrets from %s: line %d is not NAME=value", where, line),
 			"put values with spaces, quotes or $ into single quotes: NAME='…'")
 	}
 	if err := readable(where, string(data)); err != nil {
@@ -143,6 +149,19 @@ func unresolved(path, text string, values map[string]string) error {
 			"put the value into single quotes, then $ is taken as it is: "+name+"='…'")
 	}
 	return nil
+}
+
+// namelessLine is the first line without a name, which the parser takes.
+func namelessLine(text string) int {
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		line = strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(line), "export "))
+		if strings.HasPrefix(line, "=") || strings.HasPrefix(line, ":") {
+			break
+		}
+	}
+	return n
 }
 
 // faultyLine is where the statement begins that the parser stumbles over: the

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -84,6 +85,9 @@ func readable(where, text string) error {
 		case command != "":
 			message = "%s has " + command + ", and kstep runs no commands from this file"
 			hint = "to run a command, name it under secrets.commands in kstep.yml; if the value is meant as written, " + fmt.Sprintf(singleQuotes, s.name)
+		case s.quote != '\'' && defaulted(s.raw):
+			message = "%s has a variable with more than its name in the braces, such as ${NAME:-default}, which this file cannot have"
+			hint = "write the value out; if it is meant as written, " + fmt.Sprintf(singleQuotes, s.name)
 		case unknown:
 			message = "%s has " + escape + " in double quotes, which is not an escape"
 			hint = fmt.Sprintf(singleQuotes, s.name) + `; or write \\ for a backslash`
@@ -112,6 +116,14 @@ func substitution(raw string) string {
 		return "a command in backticks"
 	}
 	return ""
+}
+
+var braces = regexp.MustCompile(`(\\?)\$\{[A-Z0-9_]+[^A-Z0-9_}]`)
+
+// defaulted finds a variable with more than its name in the braces. The parser
+// would put the variable's value there and leave the rest.
+func defaulted(raw string) bool {
+	return slices.ContainsFunc(braces.FindAllStringSubmatch(raw, -1), func(found []string) bool { return found[1] == "" })
 }
 
 // unknownEscape finds a backslash that the parser would drop. It is named with
