@@ -32,6 +32,7 @@ func (c *checker) semantics(kstepVersion string) {
 	c.traffic()
 	c.stop([]string{"stop"}, c.cfg.Stop)
 	c.labels([]string{"labels"}, c.cfg.Labels)
+	c.routedByLabels([]string{"labels"}, c.cfg.Labels)
 	c.labels([]string{"proxy", "labels"}, c.cfg.Proxy.Labels)
 	c.proxyArgs()
 	c.trustedProxies()
@@ -64,6 +65,7 @@ func (c *checker) roles() {
 		}
 		c.assets(segs, role.AssetPath, role.AssetPaths)
 		c.labels(below("labels"), role.Labels)
+		c.routedByLabels(below("labels"), role.Labels)
 		c.volumes(below("volumes"), role.Volumes)
 		c.overAssets(role)
 		c.options(below("options"), role)
@@ -191,6 +193,21 @@ func (c *checker) single(segs []string, role Role, what, without, proxied string
 func (c *checker) assets(segs []string, one string, several []string) {
 	if one != "" && several != nil {
 		c.atKey(append(slices.Clip(segs), "asset_path"), "is given beside asset_paths; put all paths there")
+	}
+}
+
+// routedByLabels refuses labels by which a proxy that follows Docker sends
+// requests to a role's containers: to workers too, before they are ready, and
+// whoever the requests belong to. The proxy follows Docker where any service of
+// the host uses the cord; elsewhere the labels have no effect. Middlewares take
+// no requests.
+func (c *checker) routedByLabels(segs []string, labels map[string]string) {
+	for name := range labels {
+		lower := strings.ToLower(name)
+		if !strings.HasPrefix(lower, "traefik.") || strings.HasPrefix(lower, "traefik.http.middlewares.") {
+			continue
+		}
+		c.atKey(append(slices.Clip(segs), name), "has no effect, or, where a service of the host has proxy.switch: cord, routes past kstep and the owners of routes; use proxy.hosts and proxy.path_prefix")
 	}
 }
 

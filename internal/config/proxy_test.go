@@ -90,3 +90,22 @@ func TestLoad_AcceptsProxySettingsThatServe(t *testing.T) {
 		})
 	}
 }
+
+func TestLabels_ThatWouldRouteAreRefused(t *testing.T) {
+	t.Parallel()
+	const why = "has no effect, or, where a service of the host has proxy.switch: cord, routes past kstep"
+	for _, label := range []string{"traefik.enable", "Traefik.HTTP.routers.mine.rule", "traefik.http.services.mine.loadbalancer.server.port", "traefik.tcp.routers.mine.rule"} {
+		for _, way := range []string{"routes", "cord"} {
+			for text, place := range map[string]string{
+				"labels: {" + label + ": x}\nservers: [a]\n":                           `kstep.yml:4:10: labels["` + label + `"]: `,
+				"servers: {web: [a], job: {hosts: [a], labels: {" + label + ": x}}}\n": `kstep.yml:4:48: servers.job.labels["` + label + `"]: `,
+			} {
+				got := complaints(t, map[string]string{"kstep.yml": "service: s\nimage: a\nproxy: {switch: " + way + "}\n" + text}, LoadOptions{})
+				if len(got) != 1 || !strings.HasPrefix(got[0], place+why) {
+					t.Errorf("%s: got %q, want %s%s", text, got, place, why)
+				}
+			}
+		}
+	}
+	mustLoad(t, base+"labels: {traefik.http.middlewares.m.compress: \"true\"}\naccessories: {ui: {image: a, role: web, labels: {traefik.enable: \"true\"}}}\n")
+}
