@@ -3,10 +3,14 @@ package stages
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"sync"
 
 	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/proxy"
+	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/internal/traffic"
 )
 
@@ -14,14 +18,18 @@ import (
 // requests that one of the host's proxied roles claims. It changes nothing. The
 // routes are those that the running proxy watches, wherever they are.
 func (w *Work) Claims(ctx context.Context, in Input) error {
-	var roles []string
+	var roles, others []string
 	for _, t := range in.Targets {
-		if t.Host == w.Target.Host && t.Proxied {
+		switch {
+		case t.Host != w.Target.Host:
+		case t.Proxied:
 			roles = append(roles, t.Role.Name)
+		default:
+			others = append(others, t.Role.Name)
 		}
 	}
-	if len(roles) == 0 {
-		return nil
+	if err := w.lostTraffic(ctx, in, others); err != nil || len(roles) == 0 {
+		return err
 	}
 	tables, err := w.routes(ctx)
 	if err != nil {
@@ -41,6 +49,31 @@ func (w *Work) Claims(ctx context.Context, in Input) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// lostTraffic refuses roles that have a route on the host and get no traffic any
+// more, by `proxy: false` or as another role became the primary one. Their old
+// containers serve until another role has taken over, which the cutover of a role
+// without traffic does not wait for. A role that left is waited for.
+// A rollback is not refused: its way back must not need another configuration.
+func (w *Work) lostTraffic(ctx context.Context, in Input, roles []string) error {
+	push, err := state.Outputs[state.PushOutputs](in.Upstream, "push")
+	if in.Options.GoesBack || err == nil && push.GoesBack {
+		return nil
+	}
+	for _, role := range roles {
+		_, err := w.Host.Files().Stat(ctx, w.Names.RouteFile(role))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			continue
+		case err != nil:
+			return err
+		}
+		return exit.With(exit.Failed, fmt.Errorf("role %s has the traffic on %s, and kstep.yml gives it none any more", role, w.Target.Host),
+			fmt.Sprintf("give the role without traffic a new name, such as %s-worker: the deploy then moves the traffic, and stops role %s when its requests are done", role, role),
+			"or give it the traffic again: primary_role, or proxy: true")
+	}
+	return nil
 }
 
 // routes reads the folder of routes that kstep writes to, and the one that the

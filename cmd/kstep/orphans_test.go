@@ -327,3 +327,43 @@ func TestOrphans_GetTheirTrafficBackWhenTheNewRoleDoesNotAnswer(t *testing.T) {
 		})
 	}
 }
+
+func TestOrphans_ARoleThatKeepsItsNameAndLosesItsTrafficIsRefusedBeforeAnythingStarts(t *testing.T) {
+	t.Parallel()
+	for kind, extra := range switches() {
+		for name, change := range map[string]func(w *world){
+			"it is no longer the primary one": func(w *world) {
+				w.replace("  web: [vm1, vm2]", "  web: {hosts: [vm1, vm2], healthcheck: {settle: 100ms}}\n  api: [vm1, vm2]")
+				w.append("primary_role: api\n")
+			},
+			"another role has the traffic on another host": func(w *world) {
+				w.replace("  web: [vm1, vm2]", "  web: {hosts: [vm1, vm2], proxy: false, healthcheck: {settle: 100ms}}")
+				w.replace("    hosts: [vm3]", "    hosts: [vm3]\n    proxy: true")
+			},
+		} {
+			t.Run(name+" by "+kind, func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t)
+				w.configure(extra)
+				w.deploy("v1")
+				change(w)
+				before := w.names("vm1")
+				for _, args := range [][]string{{"plan", "--image", w.image("v2"), "--version", "v2"}, w.deployArgs("v2")} {
+					w.refuses(exit.Failed, "role web has the traffic on vm1, and kstep.yml gives it none any more", args...)
+				}
+				if after := w.names("vm1"); !slices.Equal(before, after) {
+					t.Errorf("vm1 has %q, want %q as before", after, before)
+				}
+				w.serves("v1")
+				// With a new name, as the hint says, it is the usual change of roles.
+				w.replace("  web: {", "  web-worker: {")
+				if strings.Contains(name, "primary") {
+					w.deploy("v3")
+					w.serves("v3")
+					w.isRouted("vm1", "api")
+					w.works("vm1", "shop-api-v3", "shop-web-worker-v3")
+				}
+			})
+		}
+	}
+}

@@ -236,6 +236,21 @@ func TestCheck_NamesThePortsOfTheImageWhereNothingListens(t *testing.T) {
 	}
 }
 
+func TestCheck_WithoutACheckADeadlineNamesTheSettlingTime(t *testing.T) {
+	t.Parallel()
+	check := started(t, hosttest.Image{}, hosttest.Behaviour{})
+	check.Target.Proxied, check.Health.Settle = false, 60_000*span
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 200*time.Millisecond, exit.Errorf(exit.Deadline, "not ready within 200ms"))
+	defer cancel()
+	_, err := check.Wait(ctx)
+	if err == nil || err.Error() != "not ready within 200ms: it has no health check, so it must stay up for 1m0s" || exit.CodeOf(err) != exit.Deadline {
+		t.Errorf("got %v", err)
+	}
+	if hints := strings.Join(exit.Hints(err), "\n"); !strings.Contains(hints, "healthcheck.settle") || !strings.Contains(hints, "barrier.timeout") {
+		t.Errorf("got the hints %q", hints)
+	}
+}
+
 func TestCheck_WithoutACheckAContainerMustStayUp(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

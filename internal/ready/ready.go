@@ -138,7 +138,12 @@ func (k Check) running(ctx context.Context, c engine.Container) error {
 	return k.whileUp(ctx, c, func(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			err := context.Cause(ctx)
+			if exit.CodeOf(err) != exit.Deadline {
+				return err
+			}
+			return exit.Hint(fmt.Errorf("%w: it has no health check, so it must stay up for %s", err, limit),
+				"make healthcheck.settle shorter, or barrier.timeout longer")
 		case <-time.After(left):
 			return nil
 		}
