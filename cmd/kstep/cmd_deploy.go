@@ -12,6 +12,7 @@ import (
 
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/hook"
+	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/report"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
@@ -102,10 +103,46 @@ func runChain(ctx context.Context, s *stages.Session) (err error) {
 		}
 		s.Resume = true // What is ready goes on; the end tells of the rest.
 	}
-	if err == nil {
-		s.Report.Emit(report.Event{Time: time.Now().UTC(), Kind: report.Notice, Message: fmt.Sprintf(
-			"%s is live on %s after %s; %s", hook.ServiceVersion(s.Config.Service, s.Version),
-			strings.Join(s.Result(nil).Hosts, ", "), time.Since(began).Round(100*time.Millisecond), wayBack(ctx, s))})
+	if err != nil {
+		return err
 	}
-	return err
+	back := wayBack(ctx, s)
+	if err := overtaken(ctx, s); err != nil {
+		return err
+	}
+	s.Report.Emit(report.Event{Time: time.Now().UTC(), Kind: report.Notice, Message: fmt.Sprintf(
+		"%s is live on %s after %s; %s", hook.ServiceVersion(s.Config.Service, s.Version),
+		strings.Join(s.Result(nil).Hosts, ", "), time.Since(began).Round(100*time.Millisecond), back)})
+	return nil
+}
+
+// overtaken is the error of a release that has done all, and then stood still
+// while a newer one deployed. A host that does not answer now changes nothing.
+func overtaken(ctx context.Context, s *stages.Session) error {
+	all := plan.Targets(s.Config)
+	targets, err := plan.Filter(all, s.Roles, s.HostGlobs)
+	if err != nil {
+		return err
+	}
+	in := s.Input(targets, all)
+	in.Report = report.Multi{}
+	_, found, _ := stages.EachHost(ctx, in, targets, func(ctx context.Context, w *stages.Work) (string, error) {
+		book, err := w.Guarded(ctx)
+		if exit.CodeOf(err) != exit.BadState {
+			return "", err
+		}
+		for _, r := range book.Releases {
+			if r.ID > s.Release && len(r.Live) > 0 {
+				return r.Version, nil
+			}
+		}
+		return "", nil
+	})
+	for _, host := range plan.HostNames(targets) {
+		if version := found[host]; version != "" {
+			return exit.With(exit.BadState, fmt.Errorf("%s was live, and version %s has replaced it on %s since",
+				hook.ServiceVersion(s.Config.Service, s.Version), version, host), "kstep status shows what serves now")
+		}
+	}
+	return nil
 }

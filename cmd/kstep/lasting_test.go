@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"maps"
+	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -277,4 +279,33 @@ func TestLasting_WhatANewerReleaseReplacedHasNotFailed(t *testing.T) {
 			w.serves("v3")
 		})
 	}
+}
+
+// A deploy that stands still at its last look, while another one deploys, does
+// not say that its version is live.
+func TestDeploy_ThatWasReplacedAtItsLastLookSaysSo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.configure("lease: {ttl: 3s}\n")
+	w.deploy("v1")
+	older, newer := w.job(), w.job()
+	freezer := newFreezer(func(op host.Op) bool {
+		_, err := os.Stat(filepath.Join(older.state, "prune.json"))
+		return err == nil && op.Kind == host.KindEngine
+	})
+	older.around = freezer.around
+	ended := make(chan exit.Code)
+	var said string
+	go func() {
+		code, out := older.run(w.deployArgs("v2")...)
+		said = out
+		ended <- code
+	}()
+	<-freezer.frozen
+	newer.must(exit.OK, w.deployArgs("v3", "--wait", "1m")...)
+	close(freezer.thaw)
+	if code := <-ended; code != exit.BadState || strings.Contains(said, "is live on") || !strings.Contains(said, "shop@v2 was live, and version v3 has replaced it on vm1 since") {
+		t.Errorf("got exit code %d:\n%s", code, said)
+	}
+	w.serves("v3")
 }
