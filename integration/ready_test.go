@@ -73,6 +73,11 @@ func TestReadiness_FitsTheApplication(t *testing.T) {
 			if status, body := w.askAs("vm1", c.name, c.h2c); status != 200 || !strings.HasPrefix(body, "version v2 ") {
 				t.Errorf("got %d %q, want version v2", status, body)
 			}
+			if c.h2c { // The proxy keeps its connection.
+				if waited, cut := w.drain("web@vm1"); waited > 20_000 || cut > 0 {
+					t.Errorf("without requests, the drain took %v ms and cut %v", waited, cut)
+				}
+			}
 			w.must("rollback")
 			if status, body := w.askAs("vm2", c.name, c.h2c); status != 200 || !strings.HasPrefix(body, "version v1 ") {
 				t.Errorf("got %d %q, want version v1", status, body)
