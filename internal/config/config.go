@@ -56,7 +56,8 @@ type Config struct {
 	Stop Stop `json:"stop"`
 	// Logging is Docker's log driver and its options for every container.
 	Logging Logging `json:"logging,omitzero"`
-	// Labels are extra labels for every container.
+	// Labels are extra labels for every container. Those that begin with `traefik.`
+	// are refused, except middlewares: routes are kstep's.
 	Labels map[string]string `json:"labels,omitempty"`
 	// Volumes are extra mounts for every container, in Docker's short form
 	// `source:target[:options]`. Options, several by comma: `ro`, `rw`; `z`, `Z`
