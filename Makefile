@@ -84,7 +84,7 @@ bench: build ## Measure deploys beside their floor on the rig: five rounds, some
 STEP ?= 1
 .PHONY: faults
 faults: build ## Break every stage at every remote operation, and write docs/faults.md (long; STEP=11 tries one in 11).
-	go run ./integration/faults -step $(STEP) -rig-step $(STEP)
+	go run ./integration/faults -step $(STEP) -behind-step $(STEP) -rig-step $(STEP)
 
 .PHONY: fmt
 fmt: tools ## Format the code.
