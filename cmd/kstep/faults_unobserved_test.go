@@ -97,8 +97,8 @@ func (g *ground) meddle(a attempt) (fired, blameless bool, problem string) {
 	if problem := g.whatServes(a, m, code); problem != "" {
 		return i.Fired(), blameless, problem + " " + said
 	}
-	if a.stage == "prune" && m.users {
-		stages = append(stages, "deploy") // What was stopped by hand after the last look is not prune's to start.
+	if a.stage == "prune" {
+		stages = append(stages, "deploy") // What was stopped or started by hand after the last look is not prune's to start or stop.
 	}
 	if problem := g.goesOn(stages[at:]); problem != "" {
 		return i.Fired(), blameless, problem + " " + said
