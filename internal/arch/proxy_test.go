@@ -13,7 +13,7 @@ import (
 // starts a proxy.
 func TestProxy_EveryStartWaitsUntilItServes(t *testing.T) {
 	var starts []string
-	eachFile(t, parser.SkipObjectResolution, func(pkg string, file *ast.File) {
+	eachFile(t, parser.SkipObjectResolution, func(_, pkg string, file *ast.File) {
 		if pkg != "internal/proxy" {
 			return
 		}
