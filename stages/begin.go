@@ -58,12 +58,15 @@ func (s *Session) own(stage, release string) *state.File {
 	return f
 }
 
-// HasBeenOnHosts tells whether a stage of the release that touches hosts has left
-// its file in the folder.
-func (s *Session) HasBeenOnHosts(release string) bool {
-	return s.own("abort", release) != nil || slices.ContainsFunc(s.Pipeline, func(stage Stage) bool {
-		return stage.Info().Hosts && s.own(stage.Info().Name, release) != nil
-	})
+// OnHosts is what a stage of the release that touches hosts has left in the
+// folder; nil if none has.
+func (s *Session) OnHosts(release string) *state.File {
+	for _, stage := range s.Pipeline {
+		if f := s.own(stage.Info().Name, release); f != nil && stage.Info().Hosts {
+			return f
+		}
+	}
+	return s.own("abort", release)
 }
 
 // isOver reports whether a release in the folder came to its end, or was given up.

@@ -17,16 +17,17 @@ import (
 // Release is the release to abort.
 type Release struct{ ID, Version string }
 
-// Find tells which release to abort, or none. The state folder names it, unless
-// its newest release has not been on the hosts: another one may have been killed
-// there before. Then, and on a runner without state, it is the one that holds the
-// lease, if that is this CI run's or has expired, or else the newest that has
-// containers at work.
+// Find tells which release to abort, or none. The state folder names it. On a
+// runner without state it is the one that holds the lease, if that is this CI
+// run's or has expired, or else the newest that has containers at work.
 func Find(ctx context.Context, s *stages.Session, in stages.Input, holder lease.Lease) (Release, error) {
 	here := s.Dir.Newest(expect(s))
 	h := holder.Holder
 	pipeline := holder.Token > 0 && !h.Released && h.Message == ""
-	if here != nil && s.StateFrom != stages.FromHosts && (s.HasBeenOnHosts(here.Release) || pipeline && !holder.Free() && !s.Owns(h)) {
+	if here != nil && s.StateFrom != stages.FromHosts {
+		if before, ok := overwritten(s, here.Release, h, pipeline); ok {
+			return before, nil
+		}
 		return Release{here.Release, here.Version}, nil
 	}
 	if pipeline && !holder.Free() && !s.Owns(h) {
@@ -38,10 +39,28 @@ func Find(ctx context.Context, s *stages.Session, in stages.Input, holder lease.
 		return Release{h.Release, h.Version}, nil
 	}
 	found, err := unnoted(ctx, in)
-	if err == nil && here != nil && (found.ID == "" || s.StateFrom == stages.FromHosts && here.Release > found.ID) { // Aborted before: the hosts show only the older one.
+	if err == nil && here != nil && here.Release > found.ID { // Aborted before: the hosts show only the older one.
 		return Release{here.Release, here.Version}, nil
 	}
 	return found, err
+}
+
+// overwritten finds the release that was under way before the folder's newest one
+// began there: that one has not been on the hosts, so what was left is of another.
+// It has to be of this folder or this CI run, for another pipeline's may be at work.
+func overwritten(s *stages.Session, newest string, h lease.Holder, pipeline bool) (Release, bool) {
+	if s.OnHosts(newest) != nil {
+		return Release{}, false
+	}
+	own := slices.DeleteFunc(s.Dir.Releases(), func(id string) bool { return id >= newest || s.OnHosts(id) == nil })
+	if pipeline && h.Release != newest && (slices.Contains(own, h.Release) || h.Run != "" && h.Run == s.Actor.Run) {
+		return Release{h.Release, h.Version}, true
+	}
+	if len(own) == 0 {
+		return Release{}, false
+	}
+	last := s.OnHosts(slices.Max(own))
+	return Release{last.Release, last.Version}, true
 }
 
 func expect(s *stages.Session) state.Expect {
