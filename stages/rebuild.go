@@ -10,6 +10,7 @@ import (
 	"github.com/kstep/kstep/internal/ledger"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/report"
+	"github.com/kstep/kstep/internal/short"
 	"github.com/kstep/kstep/internal/state"
 )
 
@@ -57,7 +58,7 @@ func (r *run) rebuild(ctx context.Context) error {
 	}
 	r.Report.Emit(report.Event{
 		Time: time.Now().UTC(), Kind: report.Notice, Stage: r.info.Name,
-		Message: fmt.Sprintf("made the state of release %s (version %s) again from what is on the hosts", in.Release, in.Version),
+		Message: fmt.Sprintf("made the state of release %s (version %s) again from what is on the hosts", in.Release, short.Of(in.Version)),
 	})
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/short"
 	"github.com/kstep/kstep/stages"
 )
 
@@ -239,7 +240,7 @@ func (p *program) printStatus(sum statusReport) error {
 	}
 	p.result("lease: %s", lease)
 	if sum.Rollback != "" {
-		p.result("kstep rollback goes to %s", sum.Rollback)
+		p.result("kstep rollback goes to %s", short.Of(sum.Rollback))
 	}
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/kstep/kstep/internal/short"
 )
 
 // condition is how a container is, in a word or two.
@@ -33,10 +35,15 @@ func (p *program) table(columns ...string) *table {
 
 type table struct{ w *tabwriter.Writer }
 
-// row has a dash where there is nothing to say.
+// row has a dash where there is nothing to say, and short commits: commands take the
+// beginning of a version.
 func (t *table) row(cells ...string) {
 	for i, cell := range cells {
-		cells[i] = cmp.Or(cell, "-")
+		parts := strings.Split(cell, ", ")
+		for at, part := range parts {
+			parts[at] = short.Of(part)
+		}
+		cells[i] = cmp.Or(strings.Join(parts, ", "), "-")
 	}
 	fmt.Fprintln(t.w, strings.Join(cells, "\t")) // The end tells what went wrong.
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/kstep/kstep/internal/ledger"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/report"
+	"github.com/kstep/kstep/internal/short"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
 )
@@ -60,7 +61,7 @@ func (s Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) 
 			err = exit.Hint(fmt.Errorf("every host that answers has the release already; the others could not be asked: %w", err),
 				"abort again once they answer, or go back with kstep rollback VERSION")
 		} else {
-			a.say("nothing to abort: release %s (version %s) is complete", in.Release, in.Version)
+			a.say("nothing to abort: release %s (version %s) is complete", in.Release, short.Of(in.Version))
 		}
 		return stages.Result{Targets: a.own(records), Outputs: state.AbortOutputs{Complete: !broken}}, err
 	}
