@@ -20,6 +20,7 @@ type attempt struct {
 	begun   bool
 	now     barrier.Attempt
 	reasons []string // Why engines refuse to start containers of the primary role.
+	hints   []string // What helps.
 }
 
 // open is called before a container starts. A barrier that closed before the

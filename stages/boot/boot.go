@@ -83,13 +83,10 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 			out, err := target(ctx, in, w, from, at)
 			return at.bear(w, out, err)
 		})
-	if err == nil {
-		err = at.judge(ctx, results)
-	}
 	return stages.Result{
 		Targets: stages.Merge(hosts, stages.Merge(tasked, records)),
 		Outputs: state.BootOutputs{Switch: in.Config.Proxy.Switch, Targets: results},
-	}, err
+	}, at.judge(ctx, results, err)
 }
 
 // admissible refuses a host that a newer release has been on, or where another

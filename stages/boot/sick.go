@@ -51,6 +51,7 @@ func (a *attempt) bear(w *stages.Work, out state.BootTarget, err error) (state.B
 	out.Sick = why.Error()
 	a.mu.Lock()
 	a.reasons = append(a.reasons, w.Target.Key()+": "+out.Sick)
+	a.hints = append(a.hints, exit.Hints(err)...)
 	a.mu.Unlock()
 	a.in.Warn("%s cannot start, and the barrier decides whether the others are enough: %s", w.Target.Key(), out.Sick)
 	return out, nil
@@ -59,30 +60,31 @@ func (a *attempt) bear(w *stages.Work, out state.BootTarget, err error) (state.B
 // judge closes the barrier where so many containers of the primary role cannot
 // start that the quorum is out of reach: nobody has to wait for that. Then all
 // that the release has started is stopped.
-func (a *attempt) judge(ctx context.Context, results map[string]state.BootTarget) error {
+func (a *attempt) judge(ctx context.Context, results map[string]state.BootTarget, err error) error {
 	if len(a.reasons) == 0 || ctx.Err() != nil {
-		return nil
+		return err
 	}
 	count := a.count()
 	if _, decided := count.Decided(); !decided {
-		return nil
+		return err
 	}
 	slices.Sort(a.reasons)
-	verdict, err := a.now.Settle(ctx, state.Verdict{
+	verdict, settleErr := a.now.Settle(ctx, state.Verdict{
 		Release: a.in.Release, Total: count.Total, Needed: count.Needed,
 		Reason: strings.Join(a.reasons, "; "), At: time.Now().UTC(),
 	})
-	if err != nil || verdict.Open {
-		return err
+	if settleErr != nil || verdict.Open {
+		return errors.Join(err, settleErr)
 	}
-	_, _, err = stages.Each(ctx, a.in, a.in.All, func(ctx context.Context, w *stages.Work) (struct{}, error) {
+	_, _, stopErr := stages.Each(ctx, a.in, a.in.All, func(ctx context.Context, w *stages.Work) (struct{}, error) {
 		if booted, own := results[w.Target.Key()]; own {
 			return struct{}{}, stages.StopNew(ctx, a.in, w, booted.IDs())
 		}
 		return struct{}{}, stages.StopBooted(ctx, a.in, w)
 	})
-	return exit.With(exit.BarrierClosed, errors.Join(fmt.Errorf("barrier closed: %s", verdict.Reason), err),
-		stages.OldServes(a.old)+"; correct the cause, and run the same command again")
+	slices.Sort(a.hints)
+	return exit.With(exit.BarrierClosed, errors.Join(fmt.Errorf("barrier closed: %s", verdict.Reason), stopErr),
+		append(slices.Compact(a.hints), stages.OldServes(a.old)+"; correct the cause, and run the same command again")...)
 }
 
 // count is the barrier's, with the containers that cannot start.
