@@ -54,12 +54,12 @@ func (s *Session) entries(command string, records []state.Target) map[string]aud
 			e.Roles = append(e.Roles, t.Role)
 		}
 		for _, what := range t.Changed { // What was done on the host as a whole stands under each of its roles.
-			if !slices.Contains(e.Changed, what) {
+			if what = report.Plain(what); !slices.Contains(e.Changed, what) {
 				e.Changed = append(e.Changed, what)
 			}
 		}
 		if t.Error != nil && e.Error == "" {
-			e.Status, e.Error = string(t.Status), t.Error.Message
+			e.Status, e.Error = string(t.Status), report.Plain(t.Error.Message)
 		}
 		all[t.Host] = e
 	}

@@ -18,11 +18,16 @@ import (
 
 // program is what every command may use of its process. stdin is only for what
 // the user runs in a container; stdout is for results, stderr for people.
+//
+// What programs, hosts and files may have a say in goes to out and errOut, which
+// clean and redact. The report cleans by itself.
 type program struct {
 	env    func(string) (string, bool)
 	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
+	out    *cleanOutput
+	errOut *cleanOutput
 	// around stands around every remote operation; tests count and break them
 	// there. Nil in the real program.
 	around host.Intercept
@@ -54,14 +59,24 @@ type action func(ctx context.Context) error
 
 // run reads the command line, runs the command, and tells the exit code.
 func (p *program) run(ctx context.Context, args []string) exit.Code {
+	p.out, p.errOut = p.cleanOutput(p.stdout, p.isJSON), p.cleanOutput(p.stderr, nil)
+	code := p.runAction(ctx, args)
+	if err := errors.Join(p.out.Close(), p.errOut.Close()); err != nil && code == exit.OK {
+		fmt.Fprintf(p.stderr, "error: %s\n", err)
+		return exit.CodeOf(err)
+	}
+	return code
+}
+
+func (p *program) runAction(ctx context.Context, args []string) exit.Code {
 	var ended bool
 	app, actions := application(p)
-	app.Writer(p.stdout)
+	app.Writer(p.out)
 	// --help and --completion-script-… end the program, in kingpin's eyes. It
 	// must return instead, and then kingpin goes on parsing: in silence.
 	app.Terminate(func(int) { ended = true; app.Writer(io.Discard) })
 	if len(args) == 0 {
-		app.Writer(p.stderr)
+		app.Writer(p.errOut)
 		app.Usage(nil)
 		return exit.Usage
 	}
@@ -187,9 +202,9 @@ func (p *program) conclude(err error) exit.Code {
 		return exit.OK
 	}
 	if _, shown := errors.AsType[told](err); !shown {
-		fmt.Fprintf(p.stderr, "error: %s\n", err)
+		fmt.Fprintf(p.errOut, "error: %s\n", err)
 		for _, hint := range exit.Hints(err) {
-			fmt.Fprintf(p.stderr, "hint: %s\n", hint)
+			fmt.Fprintf(p.errOut, "hint: %s\n", hint)
 		}
 	}
 	return exit.CodeOf(err)

@@ -44,7 +44,7 @@ func configureConfig(p *program, app *kingpin.Application, actions map[string]ac
 		if err != nil {
 			return err
 		}
-		_, err = p.stdout.Write(text)
+		_, err = p.out.Write(text)
 		return err
 	}
 }
@@ -55,7 +55,7 @@ func configureSchema(p *program, app *kingpin.Application, actions map[string]ac
 	which := cmd.Arg("which", "config (kstep.yml), state (the state files) or plan (a plan file).").Default("config").Enum("config", "state", "plan")
 	actions["schema"] = func(context.Context) error {
 		texts := map[string][]byte{"config": schema.Config, "state": schema.State, "plan": schema.Plan}
-		_, err := p.stdout.Write(texts[*which])
+		_, err := p.out.Write(texts[*which])
 		return err
 	}
 }

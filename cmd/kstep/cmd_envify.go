@@ -33,7 +33,7 @@ func (p *program) envify(ctx context.Context) error {
 		path += "." + cfg.Destination
 	}
 	variables, err := envify.Render(ctx, path+".tmpl", envify.Options{
-		Env: p.env, Commands: secret.Commands{Dir: filepath.Dir(cfg.Path), Stderr: p.stderr},
+		Env: p.env, Commands: secret.Commands{Dir: filepath.Dir(cfg.Path), Stderr: p.errOut},
 	})
 	if err != nil {
 		return err

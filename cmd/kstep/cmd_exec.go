@@ -32,7 +32,7 @@ func (p *program) serverExec(ctx context.Context, s *stages.Session, argv []stri
 	program, merged := mergedOutput(argv)
 	records, ran, err := stages.EachHost(ctx, in, targets, func(ctx context.Context, w *stages.Work) (execution, error) {
 		out, err := w.Host.Run(ctx, merged, nil)
-		one := execution{Host: w.Target.Host, Output: s.Secrets.Redact(string(out))}
+		one := execution{Host: w.Target.Host, Output: string(out)}
 		if failed, ok := errors.AsType[*host.CommandError](err); ok {
 			failed.Program, one.Status = program, failed.Status
 		} else if err != nil {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -66,8 +65,7 @@ func (p *program) plan(ctx context.Context, s *stages.Session, flags *stageFlags
 		}
 		text = string(data) + "\n"
 	}
-	_, printErr := io.WriteString(p.stdout, s.Secrets.Redact(text)) // Errors quote others.
-	return made, errors.Join(printErr, err)
+	return made, errors.Join(p.out.Painted(text), err)
 }
 
 // planOnly shows what one stage would do for the newest release in the state

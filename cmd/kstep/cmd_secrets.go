@@ -36,14 +36,12 @@ func (p *program) secretsList(ctx context.Context, check bool) error {
 	if err != nil {
 		return err
 	}
-	secrets, programs := p.secretStore(ctx, cfg)
-	stderr := secrets.Redactor(p.stderr)
-	programs.Stderr = stderr
+	secrets := p.secretStore(ctx, cfg)
 	all := []secretStatus{}
 	for _, use := range cfg.SecretNames() {
 		all = append(all, lookAt(cfg, secrets, use, check))
 	}
-	if err := errors.Join(stderr.Close(), p.printSecrets(all)); err != nil {
+	if err := p.printSecrets(all); err != nil {
 		return err
 	}
 	if !check {

@@ -20,16 +20,16 @@ func configureState(p *program, app *kingpin.Application, actions map[string]act
 			return err
 		}
 		if p.global.output == "json" {
-			return state.ShowJSON(p.stdout, dir.Inspect())
+			return state.ShowJSON(p.out, dir.Inspect())
 		}
-		return state.Show(p.stdout, dir.Inspect())
+		return state.Show(p.out, dir.Inspect())
 	}
 	actions["state verify"] = func(context.Context) error {
 		dir, err := p.stateDir(nil)
 		if err != nil {
 			return err
 		}
-		return dir.Verify(p.stdout, p.expected())
+		return dir.Verify(p.out, p.expected())
 	}
 }
 

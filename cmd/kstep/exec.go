@@ -56,9 +56,9 @@ func (p *program) execIn(ctx context.Context, s *stages.Session, in stages.Input
 		switch {
 		case p.global.output == "json":
 			var kept bytes.Buffer
-			return engine.Streams{Out: &kept, Err: &kept}, func() error { one.Output = s.Secrets.Redact(kept.String()); return nil }, nil
+			return engine.Streams{Out: &kept, Err: &kept}, func() error { one.Output = kept.String(); return nil }, nil
 		case len(in.Targets) == 1:
-			to, end := p.plain(s)
+			to, end := p.plain()
 			return to, end, nil
 		}
 		split := &lines.Writer{Emit: func(text string) { printer.print(w.Target, text) }}
@@ -86,7 +86,7 @@ func (p *program) converse(ctx context.Context, s *stages.Session, in stages.Inp
 	if p.global.output == "json" {
 		return exit.Errorf(exit.Usage, "--interactive has no --output json: what the program prints is the output")
 	}
-	_, err := runIn(ctx, s, in, argv, find, func(*stages.Work, *execution) (engine.Streams, func() error, error) { return p.console(s) })
+	_, err := runIn(ctx, s, in, argv, find, func(*stages.Work, *execution) (engine.Streams, func() error, error) { return p.console() })
 	return err
 }
 
@@ -124,20 +124,24 @@ func noteRun(w *stages.Work, program string, status int) {
 	}
 }
 
-// plain is this process's own output, searched for secrets.
-func (p *program) plain(s *stages.Session) (to engine.Streams, end func() error) {
-	out, errs := s.Secrets.Redactor(p.stdout), s.Secrets.Redactor(p.stderr)
-	return engine.Streams{Out: out, Err: errs}, func() error { return errors.Join(out.Close(), errs.Close()) }
+// plain is this process's own output, cleaned and searched for secrets; a file
+// gets the bytes that the program printed, without secrets.
+func (p *program) plain() (to engine.Streams, end func() error) {
+	to = engine.Streams{Out: p.out, Err: p.errOut}
+	if p.isFile() {
+		to.Out = p.out.exact
+	}
+	return to, func() error { return errors.Join(p.out.Close(), p.errOut.Close()) }
 }
 
 // console is what the user types at and looks at. end gives it back. A terminal
 // is not searched for secrets: what it shows is seen by the one who asked, and
 // must not be held back.
-func (p *program) console(s *stages.Session) (to engine.Streams, end func() error, err error) {
+func (p *program) console() (to engine.Streams, end func() error, err error) {
 	keys, isFile := p.stdin.(*os.File)
 	screen, isFileToo := p.stdout.(*os.File)
 	if !isFile || !isFileToo || !report.IsTerminal(keys) || !report.IsTerminal(screen) {
-		to, end = p.plain(s)
+		to, end = p.plain()
 		to.In = p.stdin
 		return to, end, nil
 	}

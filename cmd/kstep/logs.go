@@ -3,10 +3,10 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -339,12 +339,11 @@ func (l *linePrinter) printLine(from *logStream, line engine.Line) {
 	if l.match != nil && !l.match.MatchString(line.Text) {
 		return
 	}
-	text := l.s.Secrets.Redact(line.Text)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t := from.target
 	if l.p.global.output == "json" {
-		l.err = errors.Join(l.err, l.p.encode(logLine{t.Host, t.Role.Name, from.container.Name, line.Time, text}))
+		l.err = errors.Join(l.err, l.p.encode(logLine{t.Host, t.Role.Name, from.container.Name, line.Time, line.Text}))
 		return
 	}
 	var head string
@@ -354,8 +353,8 @@ func (l *linePrinter) printLine(from *logStream, line engine.Line) {
 	if l.times && !line.Time.IsZero() {
 		head += line.Time.Format("2006-01-02T15:04:05.000Z") + " "
 	}
-	_, err := fmt.Fprintf(l.p.stdout, "%s%s\n", head, text)
-	l.err = errors.Join(l.err, err)
+	text := strings.ReplaceAll(report.Plain(line.Text), "\n", " ") // One line, also of a program that goes back to its start.
+	l.err = errors.Join(l.err, l.p.out.Painted(head+text+"\n"))
 }
 
 // place numbers the targets.

@@ -40,7 +40,8 @@ func (p *program) loadConfig() (*config.Config, error) {
 func (p *program) stateDir(secrets *secret.Store) (*state.Dir, error) {
 	options := state.Options{Validate: validateState, Adopt: p.global.adopt}
 	if secrets != nil {
-		options.Scan, options.Redact = secrets.Scan, secrets.Redact
+		options.Scan = secrets.Scan
+		options.Redact = func(text string) string { return secrets.Redact(report.Plain(text)) }
 	}
 	return state.Open(p.stateFolder(""), options)
 }
@@ -71,19 +72,21 @@ func (p *program) stateFolder(from string) string {
 	return own
 }
 
-// secretStore makes the store of the configuration's secrets. The programs that
-// print secrets have nobody to complain to until the caller sets their Stderr.
-func (p *program) secretStore(ctx context.Context, cfg *config.Config) (store *secret.Store, programs *secret.Commands) {
-	programs = &secret.Commands{Dir: filepath.Dir(cfg.Path)}
+// secretStore makes the store of the configuration's secrets, and masks them in
+// what the program prints.
+func (p *program) secretStore(ctx context.Context, cfg *config.Config) *secret.Store {
+	programs := secret.Commands{Dir: filepath.Dir(cfg.Path), Stderr: p.errOut}
 	commands := map[string][]string{}
 	for name, argv := range cfg.Secrets.Commands {
 		commands[name] = argv
 	}
-	return secret.NewStore(secret.Options{
+	store := secret.NewStore(secret.Options{
 		Env: p.env, Dir: filepath.Dir(cfg.Path), Destination: cfg.Destination, OnReveal: p.mask,
 		Commands: commands, AllowEmpty: cfg.Secrets.AllowEmpty,
 		Run: func(argv []string) (string, error) { return programs.Output(ctx, argv) },
-	}), programs
+	})
+	p.use(store)
+	return store
 }
 
 // learn makes the store know every secret of the configuration that this
@@ -148,17 +151,16 @@ func (p *program) withSession(ctx context.Context, command, flagVersion string, 
 	if err != nil {
 		return p.refuse(err)
 	}
-	secrets, programs := p.secretStore(ctx, cfg)
+	secrets := p.secretStore(ctx, cfg)
 	learn(secrets, cfg)
-	stdout, stderr := secrets.Redactor(p.stdout), secrets.Redactor(p.stderr)
-	programs.Stderr = stderr
-	defer func() { err = errors.Join(err, stdout.Close(), stderr.Close()) }()
+	stderr := secrets.Redactor(p.stderr)
+	defer func() { err = errors.Join(err, stderr.Close()) }()
 
 	dir, err := p.stateDir(secrets)
 	if err != nil {
 		return err
 	}
-	sink := report.New(p.reportOptions(stdout, stderr, secrets))
+	sink := report.New(p.reportOptions(stderr, secrets))
 	var session *stages.Session
 	defer func() { err = p.close(sink, session, err) }()
 	secrets.OnShared(func(name string) {
@@ -235,9 +237,9 @@ func aroundCommand(ctx context.Context, s *stages.Session, work func(context.Con
 // at its line.
 func (p *program) refuse(err error) error {
 	secrets := secret.NewStore(secret.Options{})
-	stdout, stderr := secrets.Redactor(p.stdout), secrets.Redactor(p.stderr)
-	err = p.close(report.New(p.reportOptions(stdout, stderr, secrets)), nil, err)
-	return errors.Join(err, stdout.Close(), stderr.Close())
+	stderr := secrets.Redactor(p.stderr)
+	err = p.close(report.New(p.reportOptions(stderr, secrets)), nil, err)
+	return errors.Join(err, stderr.Close())
 }
 
 // pool makes the connections, none of which is opened yet. The job of a stage
@@ -295,9 +297,9 @@ func failure(err error) report.Event {
 	return e
 }
 
-func (p *program) reportOptions(stdout, stderr *secret.Writer, secrets *secret.Store) report.Options {
+func (p *program) reportOptions(stderr *secret.Writer, secrets *secret.Store) report.Options {
 	options := report.Options{
-		Format: p.global.output, CI: actor.CI(p.getenv), Stdout: stdout, Stderr: stderr,
+		Format: p.global.output, CI: actor.CI(p.getenv), Stdout: p.out, Stderr: stderr,
 		Env: p.getenv, Redact: secrets.Redact, Dotenv: p.global.dotenv, JUnit: p.global.junit,
 	}
 	if p.answers {
@@ -367,5 +369,5 @@ func hookDirs(cfg *config.Config, home string) []string {
 
 // result prints one line of a command's result.
 func (p *program) result(format string, args ...any) {
-	fmt.Fprintf(p.stdout, format+"\n", args...)
+	fmt.Fprintf(p.out, format+"\n", args...)
 }

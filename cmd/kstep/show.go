@@ -24,11 +24,11 @@ func condition(state, health, failure string) string {
 }
 
 // encode prints an answer as JSON, in a line.
-func (p *program) encode(answer any) error { return json.NewEncoder(p.stdout).Encode(answer) }
+func (p *program) encode(answer any) error { return json.NewEncoder(p.out).Encode(answer) }
 
 // table begins what people see of an answer: rows in columns. Its end prints it.
 func (p *program) table(columns ...string) *table {
-	t := &table{tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)}
+	t := &table{tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)}
 	t.row(columns...)
 	return t
 }

@@ -32,48 +32,6 @@ func printable(r rune) rune {
 	return r
 }
 
-// stripEscapes removes ANSI sequences: ESC [ … letter, ESC ] … BEL, ESC letter.
-func stripEscapes(s string) string {
-	if !strings.ContainsRune(s, '\x1b') {
-		return s
-	}
-	var out strings.Builder
-	for {
-		before, after, found := strings.Cut(s, "\x1b")
-		out.WriteString(before)
-		if !found {
-			return out.String()
-		}
-		s = afterEscape(after)
-	}
-}
-
-func afterEscape(s string) string {
-	switch {
-	case s == "":
-		return ""
-	case s[0] == '[':
-		for i := 1; i < len(s); i++ {
-			if s[i] >= 0x40 && s[i] <= 0x7e {
-				return s[i+1:]
-			}
-			if s[i] < 0x20 { // Not a sequence after all; keep the line end.
-				return s[i:]
-			}
-		}
-		return ""
-	case s[0] == ']':
-		if i := strings.IndexAny(s, "\x07\x1b\n"); i >= 0 {
-			if s[i] == '\x07' {
-				return s[i+1:]
-			}
-			return strings.TrimPrefix(s[i:], "\x1b\\")
-		}
-		return ""
-	}
-	return s[1:]
-}
-
 // took is a duration as people read it: 0.3s, 12.0s, 1m05s.
 func took(d time.Duration) string {
 	if d < time.Minute {

@@ -294,7 +294,7 @@ func TestFailure_NamesFileLineAndColumnOnce(t *testing.T) {
 
 func TestClean_RemovesWhatALogMustNotObey(t *testing.T) {
 	for in, want := range map[string]string{
-		"a\x1b[2Jb\x1b]0;title\x07c\x1b(Bd": "abcBd",
+		"a\x1b[2Jb\x1b]0;title\x07c\x1b(Bd": "abcd",
 		"one\rtwo\r\nthree\n\n":             "one|two|three",
 		"tab\there\x00\x08":                 "tab here",
 		"\x1b[":                             "",

@@ -29,9 +29,11 @@ func (s style) status(status string) string {
 }
 
 // Marked colours text by the mark of what it tells: `+`, `~`, `-`, `!` for a
-// failure, `?` for what is of less weight; without a mark it is a heading.
+// failure, `?` for what is of less weight; without a mark it is a heading. The
+// text is cleaned.
 func Marked(color bool, mark, text string) string {
 	s := style{on: color}
+	text = Plain(text)
 	switch mark {
 	case "":
 		return s.bold(text)
@@ -49,5 +51,5 @@ func Marked(color bool, mark, text string) string {
 // of its colours stands for success or failure.
 func Tinted(color bool, n int, text string) string {
 	tints := []string{"36", "35", "34", "96", "95", "94"}
-	return style{on: color}.paint(tints[n%len(tints)], text)
+	return style{on: color}.paint(tints[n%len(tints)], Plain(text))
 }

@@ -73,15 +73,16 @@ type atEnd struct {
 
 var _ Sink = (*atEnd)(nil)
 
-// Emit remembers the event, redacted before any file format escapes it.
+// Emit remembers the event, cleaned and then redacted before any file format
+// escapes it.
 func (a *atEnd) Emit(e Event) {
 	if a.redact != nil {
-		e.Message = a.redact(e.Message)
-		e.Detail = redactAll(e.Detail, a.redact)
-		e.Hints = redactAll(e.Hints, a.redact)
+		e.Message = a.harmless(e.Message)
+		e.Detail = mapped(e.Detail, a.harmless)
+		e.Hints = mapped(e.Hints, a.harmless)
 		if e.Result != nil {
 			r := *e.Result
-			r.Image, r.StatePath, r.Version = a.redact(r.Image), a.redact(r.StatePath), a.redact(r.Version)
+			r.Image, r.StatePath, r.Version = a.harmless(r.Image), a.harmless(r.StatePath), a.harmless(r.Version)
 			e.Result = &r
 		}
 	}
@@ -101,10 +102,14 @@ func (a *atEnd) Close() error {
 	return errors.Join(errs...)
 }
 
-func redactAll(texts []string, redact func(string) string) []string {
+// harmless removes escape sequences first: one in the middle of a secret would
+// hide it from the redaction.
+func (a *atEnd) harmless(text string) string { return a.redact(Plain(text)) }
+
+func mapped(texts []string, change func(string) string) []string {
 	out := make([]string, len(texts))
 	for i, text := range texts {
-		out[i] = redact(text)
+		out[i] = change(text)
 	}
 	return out
 }

@@ -185,17 +185,15 @@ func cut(line string, cols int) string {
 	}
 	var out strings.Builder
 	room := max(cols-1, 1)
-	for i := 0; i < len(line) && room > 0; {
-		if line[i] == '\x1b' {
-			rest := afterEscape(line[i+1:])
-			out.WriteString(line[i : len(line)-len(rest)])
-			i = len(line) - len(rest)
-			continue
+	var at escapes
+	for _, r := range line {
+		if !at.inside(r) {
+			if room == 0 {
+				break
+			}
+			room--
 		}
-		_, size := utf8.DecodeRuneInString(line[i:])
-		out.WriteString(line[i : i+size])
-		i += size
-		room--
+		out.WriteRune(r)
 	}
 	if strings.ContainsRune(line, '\x1b') {
 		return out.String() + "…\x1b[0m"

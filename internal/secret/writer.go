@@ -12,9 +12,9 @@ import (
 // several writes, before anything reaches the writer beneath. What might be the
 // beginning of a secret is kept back until more is written, or Close.
 type Writer struct {
-	store *Store
 	w     io.Writer
 	mu    sync.Mutex
+	store *Store // Nil knows nothing.
 	pass  redaction
 }
 
@@ -23,6 +23,17 @@ var _ io.WriteCloser = (*Writer)(nil)
 // Redactor wraps w. Secrets that the store learns later are masked from then
 // on. Close writes what was kept back and leaves w open.
 func (s *Store) Redactor(w io.Writer) *Writer { return &Writer{store: s, w: w} }
+
+// NewWriter is a Redactor that has no store yet, for output that may come
+// before there is one.
+func NewWriter(w io.Writer) *Writer { return &Writer{w: w} }
+
+// Use masks the secrets of a store from now on.
+func (w *Writer) Use(store *Store) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.store = store
+}
 
 // Write masks and passes on p.
 func (w *Writer) Write(p []byte) (int, error) {
@@ -42,7 +53,10 @@ func (w *Writer) Close() error {
 }
 
 func (w *Writer) emit(p []byte, end bool) error {
-	out := w.pass.next(w.store.mask.Load(), p, end)
+	out := p
+	if w.store != nil {
+		out = w.pass.next(w.store.mask.Load(), p, end)
+	}
 	if len(out) == 0 {
 		return nil
 	}
