@@ -91,6 +91,31 @@ func (c *Config) eachEnv(visit func(segs []string, env *Env)) {
 	visit([]string{"proxy", "env"}, &c.Proxy.Env)
 }
 
+// EnvNames are the variables of all containers: those that hold secrets, also
+// clear ones that a secret is filled into, and those that are clear. The user name
+// of a registry is neither.
+func (c *Config) EnvNames() (secret, clear map[string]bool) {
+	secret, clear = map[string]bool{}, map[string]bool{}
+	c.eachEnv(func(_ []string, env *Env) {
+		for _, entry := range env.Secret {
+			name, source := splitSecret(entry)
+			if source == c.Registry.Username.Secret {
+				clear[name] = true
+			} else {
+				secret[name] = true
+			}
+		}
+		for name := range env.Clear {
+			if _, filled := env.sources[name]; filled {
+				secret[name] = true
+			} else {
+				clear[name] = true
+			}
+		}
+	})
+	return secret, clear
+}
+
 func (c *Config) isSecret() func(string) bool {
 	names := map[string]bool{}
 	for _, use := range c.SecretNames() {

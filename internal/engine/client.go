@@ -27,6 +27,10 @@ type Options struct {
 	// repeat or break requests. It calls the request itself, which may be
 	// repeated when safe is true. Nil calls it once.
 	Around func(ctx context.Context, name string, safe bool, request func(context.Context) error) error
+	// Observed gets each container, with its environment, before anything that
+	// it has written is passed on: its secrets may be in there. Nil drops it. It
+	// may be called by several goroutines at once.
+	Observed func(Container)
 }
 
 // Client is one host's engine. Its methods may be called from several
@@ -36,10 +40,12 @@ type Client struct {
 	seam      *seam
 	transport *http.Transport
 	host      string
+	observed  func(Container)
 
 	mu      sync.Mutex
 	version version // Zero until negotiated.
 	moved   []move
+	known   map[string]bool // The containers that Observed got, by id and by name.
 }
 
 // New makes a client. It does not connect yet.
@@ -60,7 +66,7 @@ func New(opts Options) *Client {
 	if err != nil {
 		panic(fmt.Sprintf("make engine client: %v", err)) //nolint:forbidigo // These options cannot fail.
 	}
-	return &Client{api: api, seam: through, transport: base, host: opts.Host}
+	return &Client{api: api, seam: through, transport: base, host: opts.Host, observed: opts.Observed, known: map[string]bool{}}
 }
 
 // CloseIdle drops connections that wait for a next request, such as after the
@@ -100,6 +106,36 @@ func (c *Client) located(seen Container) Container {
 		}
 	}
 	return seen
+}
+
+// observe passes a container that was inspected on to Observed. id is what it was
+// asked for by.
+func (c *Client) observe(id string, seen Container) {
+	if c.observed == nil {
+		return
+	}
+	c.mu.Lock()
+	first := !c.known[seen.ID]
+	c.known[seen.ID], c.known[id] = true, true
+	c.mu.Unlock()
+	if first {
+		c.observed(seen)
+	}
+}
+
+// beforeText makes sure that Observed has got the container whose text comes
+// next. A container that is not there has none.
+func (c *Client) beforeText(ctx context.Context, id string) error {
+	c.mu.Lock()
+	known := c.observed == nil || c.known[id]
+	c.mu.Unlock()
+	if known {
+		return nil
+	}
+	if _, err := c.Inspect(ctx, id); err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	return nil
 }
 
 // Ping negotiates the API version, once, and tells it.

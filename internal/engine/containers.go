@@ -48,7 +48,9 @@ func (c *Client) Inspect(ctx context.Context, id string) (Container, error) {
 	if err != nil {
 		return Container{}, c.fail("inspect container "+id, err)
 	}
-	return c.located(inspected(answer.Container)), nil
+	seen := c.located(inspected(answer.Container))
+	c.observe(id, seen)
+	return seen, nil
 }
 
 // Create makes a container and does not start it. ErrConflict if the name is
@@ -182,6 +184,9 @@ func (c *Client) Rename(ctx context.Context, id, name string) error {
 // Logs returns the last lines that a container wrote, both streams in order.
 func (c *Client) Logs(ctx context.Context, id string, tail int) ([]string, error) {
 	if _, err := c.ready(ctx); err != nil {
+		return nil, err
+	}
+	if err := c.beforeText(ctx, id); err != nil {
 		return nil, err
 	}
 	body, err := c.api.ContainerLogs(ctx, id, client.ContainerLogsOptions{

@@ -49,6 +49,9 @@ func (c *Client) ExecWith(ctx context.Context, id string, argv []string, to Stre
 	if err != nil {
 		return -1, err
 	}
+	if err := c.beforeText(ctx, id); err != nil {
+		return -1, err
+	}
 	what := fmt.Sprintf("run %s in container %s", argv[0], id)
 	made, err := c.api.ExecCreate(ctx, id, client.ExecCreateOptions{
 		Cmd: argv, AttachStdin: to.In != nil, AttachStdout: true, AttachStderr: true, TTY: to.Terminal != nil,

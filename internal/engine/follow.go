@@ -70,6 +70,9 @@ func (o *Output) Read(ctx context.Context, which Lines, line func(Line)) error {
 }
 
 func (o *Output) read(ctx context.Context, which Lines, line func(Line)) error {
+	if err := o.c.beforeText(ctx, o.id); err != nil {
+		return err
+	}
 	options := client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Timestamps: true, Follow: which.Follow}
 	since, skip := which.Since, 0
 	if o.at.After(since) {

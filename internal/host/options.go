@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kstep/kstep/internal/config"
+	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
 )
 
@@ -59,6 +60,9 @@ type Options struct {
 	Env func(name string) (string, bool)
 	// Warn takes what ssh_config says and kstep does not follow. Nil drops it.
 	Warn func(Warning)
+	// Observed gets each container with its environment before anything that it
+	// has written is passed on (engine.Options.Observed). Nil drops it.
+	Observed func(engine.Container)
 	// Intercept stands around every remote operation. Nil stands nowhere.
 	Intercept Intercept
 }

@@ -41,7 +41,7 @@ func newRemote(name string, opts Options, d *dialer) *remote {
 	r := &remote{operator: operator{name: name, intercept: opts.Intercept}, opts: opts, dialer: d}
 	r.operator.lost = r.drop
 	r.engine = engine.New(engine.Options{
-		Dial: r.dialEngine, Host: name,
+		Dial: r.dialEngine, Host: name, Observed: opts.Observed,
 		Around: func(ctx context.Context, what string, safe bool, request func(context.Context) error) error {
 			return r.do(ctx, Op{Kind: KindEngine, Name: what}, safe, request)
 		},

@@ -3,10 +3,17 @@ package secret
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
+	"encoding/xml"
+	"html"
 	"net/url"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // MinMasked is the shortest value that is masked in output. Masking shorter
@@ -37,6 +44,7 @@ func forms(value string, shortest int) []string {
 	for line := range strings.Lines(value) {
 		pieces = append(pieces, strings.TrimSpace(line))
 	}
+	pieces = append(pieces, passwords(value)...)
 	for _, piece := range pieces {
 		if len(piece) < shortest {
 			continue
@@ -56,8 +64,13 @@ func encodings(s string) []string {
 		strings.ReplaceAll(query, "+", "%20"),
 		jsonEscaped(s, true), jsonEscaped(s, false),
 		unquoted(strconv.Quote(s)), unquoted(strconv.QuoteToASCII(s)),
+		hex.EncodeToString([]byte(s)), strings.ToUpper(hex.EncodeToString([]byte(s))),
+		printed(s),
 	}
+	out = append(out, markup(s)...)
+	out = append(out, shell(s)...)
 	for _, enc := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding} {
+		out = append(out, wrapped(enc.EncodeToString([]byte(s)))...)
 		out = append(out, enc.EncodeToString([]byte(s)), enc.WithPadding(base64.NoPadding).EncodeToString([]byte(s)))
 		if len(s) >= minAligned {
 			out = append(out, aligned(enc, s)...)
@@ -77,6 +90,102 @@ func aligned(enc *base64.Encoding, s string) []string {
 		out = append(out, text[first:last])
 	}
 	return out
+}
+
+// userinfo is the part of a URL that holds a password, up to the last @ of the
+// part: people forget to escape it.
+var userinfo = regexp.MustCompile(`://[^\s/:@]*:([^\s/]+)@`)
+
+// passwords are those in URLs, as they are written and as they are sent: programs
+// print them alone.
+func passwords(value string) []string {
+	var out []string
+	for _, found := range userinfo.FindAllStringSubmatch(value, -1) {
+		out = append(out, found[1])
+		if sent, err := url.PathUnescape(found[1]); err == nil {
+			out = append(out, sent)
+		}
+	}
+	return out
+}
+
+// Widths at which programs break base64 into lines: MIME and base64(1), PEM.
+const (
+	mimeWidth = 76
+	pemWidth  = 64
+)
+
+// wrapped are the forms of long base64 in lines: all of them together, and each
+// alone, since a log has something before each of its lines.
+func wrapped(encoded string) []string {
+	var out []string
+	for _, width := range []int{mimeWidth, pemWidth} {
+		if len(encoded) <= width {
+			continue
+		}
+		var lines []string
+		for chunk := range slices.Chunk([]byte(encoded), width) {
+			lines = append(lines, string(chunk))
+		}
+		out = append(out, strings.Join(lines, "\n"), strings.Join(lines, "\r\n"))
+		for _, line := range lines {
+			if len(line) >= minWrapped {
+				out = append(out, line)
+			}
+		}
+	}
+	return out
+}
+
+// minWrapped is the shortest last line of wrapped base64 that is looked for
+// alone.
+const minWrapped = 8
+
+// markup is the text in XML and HTML, in the spellings of common encoders.
+func markup(s string) []string {
+	if !strings.ContainsAny(s, "&<>\"'\n\r\t") {
+		return nil
+	}
+	var text bytes.Buffer
+	_ = xml.EscapeText(&text, []byte(s)) // A buffer takes everything.
+	some := html.EscapeString(s)
+	return []string{
+		text.String(), some,
+		strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(s),
+		strings.NewReplacer("&#34;", "&quot;").Replace(some),
+		strings.NewReplacer("&#34;", "&quot;", "&#39;", "&apos;").Replace(some),
+		strings.NewReplacer("&#34;", "&quot;", "&#39;", "&#x27;").Replace(some),
+	}
+}
+
+// shell is the text within quotes of a shell, and with a backslash before each
+// special character.
+func shell(s string) []string {
+	var escaped strings.Builder
+	for _, r := range s {
+		if r < utf8.RuneSelf && !strings.ContainsRune("%+,-./:=@_", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r) {
+			escaped.WriteByte('\\')
+		}
+		escaped.WriteRune(r)
+	}
+	return []string{
+		strings.ReplaceAll(s, "'", `'\''`), strings.ReplaceAll(s, "'", `'"'"'`), strings.ReplaceAll(s, "'", `\'`),
+		strings.NewReplacer(`\`, `\\`, `"`, `\"`, "$", `\$`, "`", "\\`").Replace(s),
+		escaped.String(),
+	}
+}
+
+// printed is what is left of the text where control characters are removed.
+func printed(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\t':
+			return ' '
+		case unicode.IsControl(r):
+			return -1
+		}
+		return r
+	}, s)
 }
 
 func jsonEscaped(s string, html bool) string {

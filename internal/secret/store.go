@@ -40,6 +40,7 @@ type Store struct {
 
 	mu     sync.Mutex
 	known  map[string]string // Value by name.
+	masked map[string]bool   // The values from Mask.
 	shared func(name string) // From OnShared.
 	told   map[string]bool   // The names that it was told.
 	mask   atomic.Pointer[matcher]
@@ -56,7 +57,7 @@ type source struct {
 
 // NewStore makes a Store. No file is read before a secret is asked for.
 func NewStore(opt Options) *Store {
-	s := &Store{onReveal: opt.OnReveal, allowEmpty: opt.AllowEmpty, known: map[string]string{}, told: map[string]bool{}}
+	s := &Store{onReveal: opt.OnReveal, allowEmpty: opt.AllowEmpty, known: map[string]string{}, masked: map[string]bool{}, told: map[string]bool{}}
 	s.mask.Store(newMatcher(nil))
 	s.scan.Store(newMatcher(nil))
 	if opt.Env != nil {
@@ -239,6 +240,23 @@ func (s *Store) Add(name string, v Value) {
 	if s.onReveal != nil {
 		s.onReveal(v)
 	}
+}
+
+// Mask makes the store mask a value that a container has, and no more: it is not
+// scanned for, and OnReveal does not get it.
+func (s *Store) Mask(name string, v Value) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if v.IsEmpty() || s.masked[v.s] {
+		return
+	}
+	for _, known := range s.known {
+		if known == v.s {
+			return
+		}
+	}
+	s.masked[v.s] = true
+	s.mask.Store(extend(s.mask.Load(), name, forms(v.s, MinMasked)))
 }
 
 func extend(m *matcher, name string, texts []string) *matcher {
