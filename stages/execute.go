@@ -48,12 +48,18 @@ type run struct {
 }
 
 func (r *run) execute(ctx context.Context) (*state.File, error) {
+	if err := r.secretNames(); err != nil {
+		return nil, err
+	}
 	unlock, err := r.Lock(ctx, strings.TrimSuffix(state.FileName(r.info.Name, r.shard()), ".json"))
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
 	if err := r.gather(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.secretNames(); err != nil { // The version is known now.
 		return nil, err
 	}
 	result, began, err := r.work(ctx)

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/moby/moby/client"
+
+	"github.com/kstep/kstep/internal/lines"
 )
 
 // Line is a line that a container wrote to one of its streams.
@@ -142,11 +144,15 @@ func isFramed(from *bufio.Reader) (bool, error) {
 }
 
 func readPlain(from *bufio.Reader, line func(Line)) error {
+	limited := bufio.NewReaderSize(from, lines.Max)
 	for {
-		text, err := from.ReadString('\n')
-		if text != "" {
-			at, text := cutTime(text)
+		text, err := limited.ReadSlice('\n')
+		if len(text) > 0 {
+			at, text := cutTime(string(text))
 			line(Line{at, strings.TrimRight(text, "\r\n")})
+		}
+		if errors.Is(err, bufio.ErrBufferFull) {
+			continue
 		}
 		if err != nil {
 			return ignoreEOF(err)
@@ -155,7 +161,7 @@ func readPlain(from *bufio.Reader, line func(Line)) error {
 }
 
 // readFrames puts the pieces of long lines together: the engine gives each a
-// time of its own.
+// time of its own. A line of more than lines.Max bytes is cut into several.
 func readFrames(from io.Reader, line func(Line)) error {
 	var head [frameHead]byte
 	var open [4]*Line // By stream.
@@ -168,19 +174,27 @@ func readFrames(from io.Reader, line func(Line)) error {
 			}
 			return ignoreEOF(err)
 		}
-		piece := make([]byte, binary.BigEndian.Uint32(head[4:]))
-		if _, err := io.ReadFull(from, piece); err != nil {
-			return err
-		}
-		at, text := cutTime(string(piece))
+		var at time.Time
 		stream := &open[head[0]&3]
-		if *stream == nil {
-			*stream = &Line{Time: at}
-		}
-		(*stream).Text += strings.TrimRight(text, "\r\n")
-		if strings.HasSuffix(text, "\n") {
-			line(**stream)
-			*stream = nil
+		for size, begun := binary.BigEndian.Uint32(head[4:]), false; size > 0 || !begun; begun = true {
+			piece := make([]byte, min(size, lines.Max))
+			if _, err := io.ReadFull(from, piece); err != nil {
+				return err
+			}
+			size -= uint32(len(piece))
+			text := string(piece)
+			if !begun {
+				at, text = cutTime(text)
+			}
+			if *stream == nil {
+				*stream = &Line{Time: at}
+			}
+			(*stream).Text += text
+			if ended := size == 0 && strings.HasSuffix(text, "\n"); ended || len((*stream).Text) >= lines.Max {
+				(*stream).Text = strings.TrimRight((*stream).Text, "\r\n")
+				line(**stream)
+				*stream = nil
+			}
 		}
 	}
 }

@@ -21,7 +21,8 @@ type Options struct {
 	// Destination adds .env.<destination>, which goes before .env.
 	Destination string
 	// OnReveal is told every value before anybody gets it, for CI systems that
-	// want to mask it themselves.
+	// want to mask it themselves. They know those from the environment: they put
+	// them there.
 	OnReveal func(Value)
 	// Commands print secrets that are nowhere else, by name, and Run runs one.
 	Commands map[string][]string
@@ -61,7 +62,7 @@ func NewStore(opt Options) *Store {
 	s.mask.Store(newMatcher(nil))
 	s.scan.Store(newMatcher(nil))
 	if opt.Env != nil {
-		s.sources = append(s.sources, source{name: "the environment", lookup: func(name string) (string, bool, error) {
+		s.sources = append(s.sources, source{name: fromEnv, lookup: func(name string) (string, bool, error) {
 			value, ok := opt.Env(name)
 			return value, ok, nil
 		}})
@@ -121,7 +122,7 @@ func (s *Store) Get(name string, opts ...Option) (Value, error) {
 			"give it a value, remove it from the configuration, or list it under secrets.allow_empty")
 	}
 	v := NewValue(value)
-	s.Add(name, v)
+	s.add(name, v, where != fromEnv)
 	return v, nil
 }
 
@@ -166,6 +167,9 @@ type worded struct {
 
 func (w worded) Error() string { return w.text }
 func (w worded) Unwrap() error { return w.cause }
+
+// fromEnv is the source that is this process's environment.
+const fromEnv = "the environment"
 
 // FromCommand is the source of what a program prints.
 const FromCommand = "secrets.commands"
@@ -220,7 +224,9 @@ func (s *Store) tellShared(name string) {
 
 // Add makes the store know a secret that came from elsewhere, such as a login
 // token.
-func (s *Store) Add(name string, v Value) {
+func (s *Store) Add(name string, v Value) { s.add(name, v, true) }
+
+func (s *Store) add(name string, v Value, tell bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if old, ok := s.known[name]; v.IsEmpty() || (ok && old == v.s) {
@@ -237,7 +243,7 @@ func (s *Store) Add(name string, v Value) {
 	s.known[key] = v.s
 	s.mask.Store(extend(s.mask.Load(), name, forms(v.s, MinMasked)))
 	s.scan.Store(extend(s.scan.Load(), name, forms(v.s, MinScanned)))
-	if s.onReveal != nil {
+	if tell && s.onReveal != nil {
 		s.onReveal(v)
 	}
 }
@@ -257,6 +263,23 @@ func (s *Store) Mask(name string, v Value) {
 	}
 	s.masked[v.s] = true
 	s.mask.Store(extend(s.mask.Load(), name, forms(v.s, MinMasked)))
+}
+
+// Named finds a secret whose value is that of a name, or is in it and long enough
+// for Scan to find it there.
+func (s *Store) Named(text string) (name string, found bool) {
+	if len(text) >= MinMasked {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for key, value := range s.known {
+			if value == text {
+				name, _, _ = strings.Cut(key, " (")
+				return name, true
+			}
+		}
+	}
+	p, found := s.scan.Load().find([]byte(text))
+	return p.name, found
 }
 
 func extend(m *matcher, name string, texts []string) *matcher {
