@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -114,4 +115,25 @@ func TestProxy_KilledAnywhereInARebootTheNextOneConverges(t *testing.T) {
 	if k < 12 {
 		t.Errorf("a reboot has %d operations only: is the right thing killed?", k)
 	}
+}
+
+func TestProxy_ReadTimeoutOfTheConfigIsTraefiks(t *testing.T) {
+	t.Parallel()
+	const option = "--entrypoints.web.transport.respondingtimeouts.readtimeout="
+	w := newWorld(t)
+	limits := func(want string) {
+		t.Helper()
+		seen, err := w.hosts["vm1"].Look().Inspect(t.Context(), "kstep-proxy")
+		if err != nil || !slices.Contains(seen.Cmd, option+want) {
+			t.Errorf("got %q, %v, want %s", seen.Cmd, err, option+want)
+		}
+	}
+	w.deploy("v1")
+	limits("5m0s")
+	w.configure("proxy: {read_timeout: 30m}\n")
+	w.says("the proxy on vm1 runs with other settings than the config asks for: kstep proxy reboot", "deploy", "--image", w.image("v2"), "--version", "v2")
+	limits("5m0s")
+	w.exits(exit.OK, "proxy", "reboot")
+	limits("30m0s")
+	w.serves("v2")
 }

@@ -156,7 +156,8 @@ type Registry struct {
 	Username SecretOrValue `json:"username,omitzero"`
 	// Password is a list with the name of the secret that holds it.
 	Password []string `json:"password,omitempty" jsonschema:"maxItems=1"`
-	// Insecure allows plain HTTP. The hosts' engines must list the server
+	// Insecure allows plain HTTP. Without it kstep sends nothing over plain HTTP,
+	// also not to localhost or a private address. The hosts' engines must list the server
 	// under `insecure-registries` too.
 	Insecure bool `json:"insecure,omitempty"`
 }

@@ -109,3 +109,17 @@ func TestLabels_ThatWouldRouteAreRefused(t *testing.T) {
 	}
 	mustLoad(t, base+"labels: {traefik.http.middlewares.m.compress: \"true\"}\naccessories: {ui: {image: a, role: web, labels: {traefik.enable: \"true\"}}}\n")
 }
+
+func TestReadTimeout_HasALimitUnlessItIsSwitchedOff(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{"": "5m", "proxy: {read_timeout: 90s}\n": "1m30s", "proxy: {read_timeout: 3600}\n": "1h", "proxy: {read_timeout: 0}\n": "0s"} {
+		if got := mustLoad(t, base+text).Proxy.ReadTimeout.String(); got != want {
+			t.Errorf("%q: got %s, want %s", text, got, want)
+		}
+	}
+	for _, wrong := range []string{"-1s", "forever", "5 minutes", "[5m]"} {
+		if got := complaints(t, map[string]string{"kstep.yml": base + "proxy: {read_timeout: " + wrong + "}\n"}, LoadOptions{}); len(got) == 0 {
+			t.Errorf("%s is accepted", wrong)
+		}
+	}
+}

@@ -59,6 +59,11 @@ type Proxy struct {
 	// Publish is the host port for HTTP; `true` is the default one, `false`
 	// publishes none.
 	Publish Publish `json:"publish" jsonschema:"default=80"`
+	// ReadTimeout limits the time in which a client must send a whole request,
+	// with its body. It ends connections that clients hold with half a request. An
+	// upload that takes longer is broken off, so raise it for slow or large uploads;
+	// `0` sets no limit. `kstep proxy reboot` makes a running proxy take a change.
+	ReadTimeout Duration `json:"read_timeout" jsonschema:"default=5m"`
 	// Args are extra Traefik options, without leading dashes:
 	// `accesslog: true` becomes `--accesslog=true`. Options that kstep sets
 	// itself and depends on are refused.

@@ -80,7 +80,7 @@ func spec(cfg *config.Config, n plan.Names, env environment) engine.Spec {
 		"global.checknewversion":                                   "false",
 		"global.sendanonymoususage":                                "false",
 		"serverstransport.forwardingtimeouts.dialtimeout":          traffic.DialTimeout.String(),
-		"entrypoints.web.transport.respondingtimeouts.readtimeout": "0s",
+		"entrypoints.web.transport.respondingtimeouts.readtimeout": cfg.Proxy.ReadTimeout.D().String(),
 	}
 	mounts := []engine.Mount{{Source: n.RouteDir(), Target: routes, ReadOnly: true}}
 	if cfg.Proxy.Switch == "cord" {

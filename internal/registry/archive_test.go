@@ -110,7 +110,8 @@ func TestResolve_RecordsAReadyImage(t *testing.T) {
 	s := registrytest.New(t)
 	req := dockerArchive(t, noise(1, 1000))
 	pushed := push(t, open(t, configFor(s), nil, report.Discard{}), req)
-	cfg := &config.Config{Image: "other/name", Registry: config.Registry{Server: "registry.example.com"}}
+	cfg := &config.Config{Image: "other/name", Registry: config.Registry{Server: "registry.example.com"},
+		Registries: config.Registries{{Server: s.Host(), Insecure: true}}}
 	s.Requests()
 	for _, ref := range []string{"/acme/shop:v1", "/acme/shop@" + pushed.Digest} {
 		out, err := Resolve(t.Context(), cfg, s.Host()+ref, nil, report.Discard{})

@@ -12,7 +12,7 @@ import (
 // upload and breaks it off, which leaves nothing there.
 func (c *Client) CheckPush(ctx context.Context) error {
 	err := c.retry(ctx, func() error {
-		return remote.CheckPushPermission(c.repo.Tag("latest"), only{c.login}, within{ctx, c.http})
+		return remote.CheckPushPermission(c.repo.Tag("latest"), only{c.login}, within{ctx, c.wire})
 	})
 	if ctx.Err() != nil {
 		return ctx.Err()

@@ -35,6 +35,7 @@ type Client struct {
 	puller *remote.Puller
 	pusher *remote.Pusher
 	http   *http.Transport
+	wire   http.RoundTripper // All requests go through it to http.
 	sent   atomic.Int64
 	sink   report.Sink
 	wait   time.Duration
@@ -61,10 +62,14 @@ func Open(ctx context.Context, cfg *config.Config, repository string, secrets Se
 		ResponseHeaderTimeout: answerTimeout,
 		ExpectContinueTimeout: time.Second,
 	}}
+	c.wire = c.http
+	if r, _ := cfg.RegistryAt(repo.RegistryStr()); !r.Insecure {
+		c.wire = encrypted{c.http}
+	}
 	// The library's own retries sleep whatever the context says; Client.retry
 	// does not.
 	once := remote.WithRetryBackoff(remote.Backoff{Steps: 1})
-	options := []remote.Option{remote.WithAuth(login), remote.WithTransport(meter{c.http, &c.sent}), once, remote.WithUserAgent("kstep")}
+	options := []remote.Option{remote.WithAuth(login), remote.WithTransport(meter{c.wire, &c.sent}), once, remote.WithUserAgent("kstep")}
 	if c.puller, err = remote.NewPuller(options...); err != nil {
 		return nil, err
 	}

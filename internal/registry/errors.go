@@ -61,6 +61,9 @@ func plain(err error) string {
 		}
 		return text.String()
 	}
+	if errors.Is(err, http.ErrSchemeMismatch) { // And what was not tried over plain HTTP.
+		return http.ErrSchemeMismatch.Error()
+	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		return dns.Error()
 	}
@@ -94,6 +97,7 @@ func (c *Client) connectionHints(server string, err error) []string {
 	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
 	_, notTLS := errors.AsType[tls.RecordHeaderError](err)
 	_, dns := errors.AsType[*net.DNSError](err)
+	unencrypted, other := errors.AsType[*plainHTTPError](err)
 	switch {
 	case errors.Is(err, http.ErrSchemeMismatch) || notTLS:
 		return []string{server + " speaks plain HTTP: set " + c.cfg.RegistryKey(c.repo.RegistryStr()) + ".insecure: true (and list it under insecure-registries of the hosts' engines)"}
@@ -101,6 +105,8 @@ func (c *Client) connectionHints(server string, err error) []string {
 		return []string{"the certificate of " + server + " is not trusted here: install its authority, or name its file in SSL_CERT_FILE"}
 	case dns:
 		return []string{"the name of " + server + " cannot be resolved here: check registry.server"}
+	case other && unencrypted.server != c.repo.RegistryStr():
+		return []string{server + " sends requests on to " + unencrypted.server + " over plain HTTP, where a login can be read: correct that in the registry, or set " + c.cfg.RegistryKey(c.repo.RegistryStr()) + ".insecure: true"}
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return []string{"nothing answers at " + server + ": is the registry running, and registry.server right?"}
 	}

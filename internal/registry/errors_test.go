@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -95,7 +96,7 @@ func TestPush_ExplainsWhyTheRegistryCannotBeUsed(t *testing.T) {
 	}
 	for title, c := range cases {
 		t.Run(title, func(t *testing.T) {
-			cfg := &config.Config{Image: "acme/shop", Registry: config.Registry{Server: c.server}}
+			cfg := &config.Config{Image: "acme/shop", Registry: config.Registry{Server: c.server, Insecure: c.server == full.Host()}}
 			_, err := open(t, cfg, nil, report.Discard{}).Push(t.Context(), dockerArchive(t, noise(1, 1000)))
 			if exit.CodeOf(err) != exit.Registry || !strings.Contains(strings.Join(exit.Hints(err), "\n"), c.hint) {
 				t.Errorf("got %v with hints %q, want %q", err, exit.Hints(err), c.hint)
@@ -106,24 +107,93 @@ func TestPush_ExplainsWhyTheRegistryCannotBeUsed(t *testing.T) {
 
 func TestPush_TalksPlainHTTPOnlyWhenTheConfigSaysSo(t *testing.T) {
 	t.Parallel()
-	// 127.0.0.0/8 is tried over HTTP anyway, as docker does, so the server is
-	// reached by another name.
-	s := registrytest.New(t)
-	cfg := configFor(s)
-	cfg.Registry.Server = "registry.example.com:5000"
-	reach := func() *Client {
-		c := open(t, cfg, nil, report.Discard{})
-		c.http.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, network, s.Host())
-		}
-		return c
+	// go-containerregistry uses plain HTTP for most of these by itself.
+	for _, server := range []string{
+		"registry.example.com:5000", "registry:5000", "localhost:5000", "127.0.0.1:5000", "127.8.8.8:5000", "[::1]:5000",
+		"10.1.2.3:5000", "172.17.0.1:5000", "192.168.7.7:5000", "registry.local:5000", "10.1.2.3", "203.0.113.9:80",
+	} {
+		t.Run(server, func(t *testing.T) {
+			t.Parallel()
+			s := registrytest.New(t)
+			s.Protect("ci", "secret")
+			cfg := login(configFor(s))
+			cfg.Registry.Server, cfg.Registry.Insecure = server, false
+			reach := func() *Client {
+				c := open(t, cfg, secrets{"REGISTRY_USER": "ci", "REGISTRY_PASSWORD": "secret"}, report.Discard{})
+				c.http.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+					return (&net.Dialer{}).DialContext(ctx, network, s.Host())
+				}
+				return c
+			}
+			acts := map[string]func(*Client) error{
+				"push": func(c *Client) error {
+					_, err := c.Push(t.Context(), dockerArchive(t, noise(1, 1000)))
+					return err
+				},
+				"check": func(c *Client) error { return c.CheckPush(t.Context()) },
+				"resolve": func(c *Client) error {
+					_, err := c.resolve(t.Context(), c.repo.Tag("v1"))
+					return c.explain("look up", err)
+				},
+			}
+			for name, act := range acts {
+				err := act(reach())
+				if exit.CodeOf(err) != exit.Registry || !strings.Contains(strings.Join(exit.Hints(err), "\n"), "registry.insecure: true") {
+					t.Errorf("%s: got %v with hints %q, want registry.insecure", name, err, exit.Hints(err))
+				}
+			}
+			if sent := s.Requests(); len(sent) > 0 {
+				t.Errorf("the registry got %q, want no request over plain HTTP", sent)
+			}
+			cfg.Registry.Insecure = true
+			push(t, reach(), dockerArchive(t, noise(1, 1000)))
+			if len(s.Logins()) != 1 {
+				t.Errorf("got logins %q, want the configured one", s.Logins())
+			}
+		})
 	}
-	_, err := reach().Push(t.Context(), dockerArchive(t, noise(1, 1000)))
-	if exit.CodeOf(err) != exit.Registry || !strings.Contains(strings.Join(exit.Hints(err), "\n"), "registry.insecure: true") {
-		t.Errorf("got %v with hints %q, want registry.insecure", err, exit.Hints(err))
+}
+
+func TestOpen_RegistryThatSendsRequestsOnGetsNoLoginOverPlainHTTP(t *testing.T) {
+	t.Parallel()
+	plain := registrytest.New(t)
+	ways := map[string]http.HandlerFunc{
+		"a token service": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="http://%s/token",service="registry"`, plain.Host()))
+			w.WriteHeader(http.StatusUnauthorized)
+		},
+		"a redirect of all": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://"+plain.Host()+r.URL.Path, http.StatusTemporaryRedirect)
+		},
+		"a redirect after the login": func(w http.ResponseWriter, r *http.Request) {
+			if _, _, given := r.BasicAuth(); !given {
+				w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
+				w.WriteHeader(http.StatusUnauthorized)
+				return
+			}
+			http.Redirect(w, r, "http://"+plain.Host()+r.URL.Path, http.StatusTemporaryRedirect)
+		},
 	}
-	cfg.Registry.Insecure = true
-	push(t, reach(), dockerArchive(t, noise(1, 1000)))
+	for title, way := range ways {
+		t.Run(title, func(t *testing.T) {
+			server := httptest.NewTLSServer(way)
+			t.Cleanup(server.Close)
+			cfg := login(&config.Config{Image: "acme/shop", Registry: config.Registry{Server: server.Listener.Addr().String()}})
+			c := open(t, cfg, secrets{"REGISTRY_USER": "ci", "REGISTRY_PASSWORD": "secret"}, report.Discard{})
+			c.http.TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig
+			_, err := c.Push(t.Context(), dockerArchive(t, noise(1, 1000)))
+			want := plain.Host() + " over plain HTTP"
+			if strings.Contains(title, "token") { // go-containerregistry refuses that itself.
+				want = `realm scheme "http" not allowed`
+			}
+			if said := fmt.Sprint(err, exit.Hints(err)); exit.CodeOf(err) != exit.Registry || !strings.Contains(said, want) {
+				t.Errorf("got %s, want %s", said, want)
+			}
+			if sent := plain.Requests(); len(sent) > 0 {
+				t.Errorf("got %q over plain HTTP, want none", sent)
+			}
+		})
+	}
 }
 
 func write(t *testing.T, path, content string) {

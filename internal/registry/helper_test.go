@@ -21,7 +21,7 @@ import (
 func TestMain(m *testing.M) { os.Exit(registrytest.Main(m)) }
 
 func configFor(s *registrytest.Server) *config.Config {
-	return &config.Config{Service: "shop", Image: "acme/shop", Registry: config.Registry{Server: s.Host()}}
+	return &config.Config{Service: "shop", Image: "acme/shop", Registry: config.Registry{Server: s.Host(), Insecure: true}}
 }
 
 // secrets is a fixed set of values.

@@ -57,12 +57,13 @@ func (c *Client) resolve(ctx context.Context, ref name.Reference) (state.PushOut
 	if err != nil {
 		return state.PushOutputs{}, err
 	}
+	server, _ := c.cfg.RegistryAt(c.repo.RegistryStr())
 	out := state.PushOutputs{
 		Image:      joinVariants(images),
 		Repository: displayName(c.repo),
 		Digest:     desc.Digest.String(),
 		Tags:       []string{},
-		Insecure:   c.repo.Scheme() == "http",
+		Insecure:   server.Insecure,
 	}
 	if tag, ok := ref.(name.Tag); ok {
 		out.Tags = append(out.Tags, tag.TagStr())

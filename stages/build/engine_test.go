@@ -202,7 +202,7 @@ func pullBack(t *testing.T, in stages.Input, out *state.BuildOutputs) {
 	t.Helper()
 	s := registrytest.New(t)
 	cfg := *in.Config
-	cfg.Registry.Server = s.Host()
+	cfg.Registry.Server, cfg.Registry.Insecure = s.Host(), true
 	client, err := registry.Open(t.Context(), &cfg, registry.Repository(&cfg), in.Secrets, in.Report)
 	if err != nil {
 		t.Fatal(err)
