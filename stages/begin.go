@@ -35,8 +35,8 @@ func (s *Session) continues(own *state.File, version string) bool {
 }
 
 // newRelease is the id of a release that comes after all that are known here.
-func (s *Session) newRelease() string {
-	return state.NewRelease(time.Now(), append(s.Dir.Releases(), s.hostsNewest)...)
+func (s *Session) newRelease(ctx context.Context) string {
+	return state.NewRelease(time.Now(), s.present(ctx, append(s.Dir.Releases(), s.hostsNewest))...)
 }
 
 // pushed is what push recorded of a release in the folder.

@@ -70,6 +70,10 @@ func (r *run) execute(ctx context.Context) (*state.File, error) {
 	if !began && r.in.Own != nil && r.in.Own.Status.Done() {
 		return file, err // What an earlier run did still holds, and so does its file.
 	}
+	if r.in.FromFuture && err == nil {
+		r.Audit(ctx, r.info.Name, file.Targets)
+		return file, r.forgetFuture(ctx)
+	}
 	if _, writeErr := r.Dir.Write(file); writeErr != nil {
 		return file, errors.Join(err, writeErr)
 	}
@@ -235,7 +239,7 @@ func (r *run) identify(ctx context.Context, upstream state.Set, expect state.Exp
 	case r.beganElsewhere(version):
 		r.Release = r.underway.Release
 	default:
-		r.Release = r.newRelease()
+		r.Release = r.newRelease(ctx)
 	}
 	if r.Release == r.underway.Release {
 		r.Report.Emit(report.Event{Time: time.Now().UTC(), Kind: report.Notice, Stage: r.info.Name,

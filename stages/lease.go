@@ -98,6 +98,9 @@ func (r *run) acquire(ctx context.Context) error {
 	if err := r.surveyFor(ctx, r.touched(r.in.Targets, everything), routed, true); err != nil {
 		return err
 	}
+	if err := r.notAhead(ctx); err != nil {
+		return err
+	}
 	store, err := r.LeaseStore(ctx)
 	if err != nil {
 		return err

@@ -77,7 +77,7 @@ func (s *Session) aim(ctx context.Context, given bool) (begun bool, err error) {
 		s.Release = here.Release
 		return true, nil
 	}
-	s.Release = s.newRelease()
+	s.Release = s.newRelease(ctx)
 	return false, nil
 }
 

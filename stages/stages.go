@@ -100,6 +100,9 @@ type Input struct {
 	// service is kept there.
 	Anywhere bool
 
+	// FromFuture is true for an abort of a release that was made in the future.
+	FromFuture bool
+
 	images *registry.Puller // Nil makes one for each pull.
 
 	hold   *lease.Hold // The lease that the stage runs in.

@@ -66,6 +66,8 @@ func (in Input) arrive(ctx context.Context, h host.Host) (place, error) {
 	var wg sync.WaitGroup
 	if len(in.Config.EveryHost()) > 1 {
 		wg.Go(func() { identified = in.survey.identify(ctx, in.Config, h) })
+	} else {
+		wg.Go(func() { _, identified = h.Engine().Info(ctx) }) // For its clock.
 	}
 	wg.Go(func() { one.place, placed = in.observePlace(ctx, h, names) })
 	wg.Wait()

@@ -46,6 +46,7 @@ type Client struct {
 	version version // Zero until negotiated.
 	moved   []move
 	known   map[string]bool // The containers that Observed got, by id and by name.
+	ahead   *time.Duration  // Of this machine's clock; nil until Info has read it.
 }
 
 // New makes a client. It does not connect yet.
@@ -179,6 +180,11 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 		OS: answer.Info.OSType, Architecture: answer.Info.Architecture,
 	}
 	info.Now, _ = time.Parse(time.RFC3339Nano, answer.Info.SystemTime)
+	if !info.Now.IsZero() {
+		c.mu.Lock()
+		c.ahead = new(time.Until(info.Now))
+		c.mu.Unlock()
+	}
 	for _, pair := range answer.Info.DriverStatus {
 		if pair[0] == "driver-type" && strings.Contains(pair[1], "containerd") {
 			info.Containerd = true
@@ -192,6 +198,17 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 		}
 	}
 	return info, nil
+}
+
+// Clock is the time on the engine's host, as far as Info has read it. It is good
+// to the length of one request.
+func (c *Client) Clock() (now time.Time, known bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ahead == nil {
+		return time.Time{}, false
+	}
+	return time.Now().Add(*c.ahead), true
 }
 
 // seam is the transport through which every request passes.

@@ -128,7 +128,8 @@ func (l Ledger) Guard(host, release string) error {
 	}
 	hints := []string{"if this version is the one you want, begin a new release of it: kstep deploy, or --new-release at the first stage of a pipeline"}
 	if ahead := time.Until(state.ReleaseTime(newest.ID)); ahead > 0 {
-		hints = append(hints, fmt.Sprintf("that release was made %s in the future: the clock of this runner or of that one is wrong", ahead.Round(time.Second)))
+		hints = append(hints, fmt.Sprintf("that release was made %s in the future: the clock of this runner or of that one is wrong", ahead.Round(time.Second)),
+			"if the clock of that one was wrong, remove the release: kstep abort --release "+newest.ID)
 	}
 	return exit.With(exit.BadState,
 		fmt.Errorf("release %s (version %s) has been on %s since release %s was made", newest.ID, newest.Version, host, release),

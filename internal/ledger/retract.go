@@ -79,3 +79,14 @@ func (l *Ledger) Retract(release string, roles []string) bool {
 	l.Releases[at].Live = live
 	return true
 }
+
+// Forget removes the release, unless it serves a role. It reports whether that
+// changed anything.
+func (l *Ledger) Forget(release string) bool {
+	r, found := l.Find(release)
+	if !found || len(r.Live) > 0 {
+		return false
+	}
+	l.Releases = slices.DeleteFunc(slices.Clone(l.Releases), func(r Release) bool { return r.ID == release })
+	return true
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -248,6 +249,18 @@ func (d *Dir) existing(name string, want Expect) (*entry, error) {
 			"--adopt replaces the file")
 	}
 	return e, nil
+}
+
+// Forget removes the files of a release.
+func (d *Dir) Forget(release string) error {
+	for _, e := range d.Inspect() {
+		if e.File != nil && e.File.Release == release {
+			if err := os.Remove(d.file(e.Name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Releases are the ids of all releases with a file here, oldest first. Files

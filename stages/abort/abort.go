@@ -240,7 +240,11 @@ func (a *abort) retract(ctx context.Context, w *stages.Work, back []plan.Target)
 			roles = append(roles, t.Role.Name)
 		}
 	}
-	if book.Newest() > a.in.Release || !book.Retract(a.in.Release, roles) {
+	if book.Newest() > a.in.Release {
+		return nil
+	}
+	serves := book.Retract(a.in.Release, roles)
+	if !serves && !(a.in.FromFuture && book.Forget(a.in.Release)) {
 		return nil
 	}
 	if old, ok := book.Serving(); ok {
@@ -248,9 +252,18 @@ func (a *abort) retract(ctx context.Context, w *stages.Work, back []plan.Target)
 			return err
 		}
 	}
-	err = w.Note(ctx, func(l *ledger.Ledger) bool { return l.Retract(a.in.Release, roles) })
+	gone := false
+	err = w.Note(ctx, func(l *ledger.Ledger) bool {
+		changed := l.Retract(a.in.Release, roles)
+		gone = a.in.FromFuture && l.Forget(a.in.Release)
+		return changed || gone
+	})
 	if err != nil {
 		return err
+	}
+	if gone {
+		w.Did("removed release %s, which was made in the future, from the ledger", a.in.Release)
+		return nil
 	}
 	w.Did("noted that release %s does not serve", a.in.Release)
 	return nil

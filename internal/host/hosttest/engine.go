@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,6 +22,8 @@ type Engine struct {
 	server *http.Server
 	wire   *pipeListener
 	wait   sync.WaitGroup
+
+	ahead atomic.Int64 // Of this machine's clock, in nanoseconds.
 
 	mu         sync.Mutex
 	down       bool
@@ -176,7 +179,7 @@ func (e *Engine) serve(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(200)
 	case "info":
 		id, name := e.fake.identity()
-		answer(w, 200, map[string]any{"ID": id, "ServerVersion": "20.10.24", "Name": name, "OSType": "linux", "Architecture": e.machine(), "Driver": "overlay2", "DriverStatus": [][2]string{}, "SystemTime": time.Now().Format(time.RFC3339Nano)})
+		answer(w, 200, map[string]any{"ID": id, "ServerVersion": "20.10.24", "Name": name, "OSType": "linux", "Architecture": e.machine(), "Driver": "overlay2", "DriverStatus": [][2]string{}, "SystemTime": time.Now().Add(time.Duration(e.ahead.Load())).Format(time.RFC3339Nano)})
 	case "containers":
 		e.serveContainers(w, r, parts[1:])
 	case "exec":
@@ -293,3 +296,6 @@ func (e *Engine) Remount(name, target, source string) error {
 	}
 	return fmt.Errorf("hosttest: %s has nothing at %s", name, target)
 }
+
+// SetClock makes the host's clock differ from this machine's.
+func (e *Engine) SetClock(ahead time.Duration) { e.ahead.Store(int64(ahead)) }
