@@ -276,11 +276,26 @@ func repeatable(method, name string) bool {
 // whole reads a body to its end and lets the connection be used again.
 func whole(body io.ReadCloser) (io.ReadCloser, error) {
 	defer body.Close()
-	data, err := io.ReadAll(body)
+	data, err := readAnswer(body)
 	if err != nil {
 		return nil, err
 	}
 	return io.NopCloser(bytes.NewReader(data)), nil
+}
+
+// maxAnswer bounds what is taken into memory of one answer, in bytes. A list of a
+// thousand containers has about 3 MiB.
+const maxAnswer = 64 << 20
+
+// errLargeAnswer is an answer of more than maxAnswer bytes.
+var errLargeAnswer = fmt.Errorf("the engine's answer has more than %d MiB", maxAnswer>>20)
+
+func readAnswer(body io.Reader) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(body, maxAnswer+1))
+	if err == nil && len(data) > maxAnswer {
+		return nil, errLargeAnswer
+	}
+	return data, err
 }
 
 // streams tells which answers have no end, or are too big to keep.

@@ -36,7 +36,7 @@ func (c *Client) Containers(ctx context.Context, f Filter) ([]Container, error) 
 	for i, item := range answer.Items {
 		list[i] = c.located(listed(item))
 	}
-	return list, nil
+	return f.matches(list), nil
 }
 
 // Inspect observes one container by id or name; ErrNotFound if it is not there.
@@ -213,7 +213,7 @@ func (c *Client) Logs(ctx context.Context, id string, tail int) ([]string, error
 // demultiplex copies both streams into one. A container with a terminal has no
 // frames: then the text is copied as it is.
 func demultiplex(to io.Writer, from io.Reader) error {
-	data, err := io.ReadAll(from)
+	data, err := readAnswer(from)
 	if err != nil {
 		return err
 	}

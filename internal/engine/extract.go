@@ -141,7 +141,7 @@ const cleanUp = 3 * time.Second
 func (c *Client) withContainer(ctx context.Context, x Extract, volumes []mount.Mount, use func(id string) error) (err error) {
 	options := client.ContainerCreateOptions{
 		Name:       x.Name,
-		Config:     &container.Config{Image: x.Image, Cmd: []string{"never-started"}, Labels: x.Labels},
+		Config:     &container.Config{Image: x.Image, Cmd: []string{"never-started"}, Labels: labelled(x.Labels)},
 		HostConfig: &container.HostConfig{Mounts: volumes, NetworkMode: "none"},
 	}
 	if err := c.Remove(ctx, x.Name); err != nil {

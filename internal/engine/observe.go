@@ -35,6 +35,7 @@ func inspected(r container.InspectResponse) Container {
 	if r.HostConfig != nil {
 		c.Restart = restartText(r.HostConfig.RestartPolicy)
 	}
+	c.Labels = genuine(c.Name, c.Labels)
 	s := r.State
 	if s == nil {
 		return c
@@ -63,6 +64,7 @@ func listed(r container.Summary) Container {
 			c.Name = name
 		}
 	}
+	c.Labels = genuine(c.Name, c.Labels)
 	if r.NetworkSettings != nil {
 		c.Addresses, c.IPs = addresses(r.NetworkSettings.Networks), ips(r.NetworkSettings.Networks)
 	}

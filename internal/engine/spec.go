@@ -41,7 +41,7 @@ func createRequest(s Spec, api version) client.ContainerCreateOptions {
 		Image:       s.Image,
 		Cmd:         s.Cmd,
 		Env:         environment(s.Env),
-		Labels:      s.Labels,
+		Labels:      labelled(s.Labels),
 		StopSignal:  s.Stop.Signal,
 		StopTimeout: seconds(s.Stop.Timeout),
 		Healthcheck: healthcheck(s.Health),

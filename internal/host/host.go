@@ -6,6 +6,8 @@ package host
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"time"
@@ -16,6 +18,22 @@ import (
 // ErrDiskFull is a write for which the host has no space. It is the engine's,
 // so that callers need one test for both.
 var ErrDiskFull = engine.ErrDiskFull
+
+// MaxRead bounds what Read takes into memory of one file, in bytes: a host must
+// not be able to fill this machine's. State files have 16 MiB, all others less.
+const MaxRead = 32 << 20
+
+// ErrTooLarge is a file of more than MaxRead bytes.
+var ErrTooLarge = fmt.Errorf("the file has more than %d MiB, which is more than any file of kstep's has", MaxRead>>20)
+
+// limited reads all of a file.
+func limited(file io.Reader) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(file, MaxRead+1))
+	if err == nil && len(data) > MaxRead {
+		return nil, ErrTooLarge
+	}
+	return data, err
+}
 
 // Local is the name of the machine kstep runs on, reached without SSH.
 const Local = "local"
@@ -44,7 +62,7 @@ type Host interface {
 type Files interface {
 	// Home is the absolute home folder.
 	Home(ctx context.Context) (string, error)
-	// Read returns a whole file.
+	// Read returns a whole file, of at most MaxRead bytes.
 	Read(ctx context.Context, path string) ([]byte, error)
 	// Write replaces a file so that a reader sees all of the old or all of
 	// the new content: temporary name in the same folder, exclusive create,

@@ -35,8 +35,12 @@ func (f localFiles) Home(ctx context.Context) (string, error) { return f.l.home,
 
 func (f localFiles) Read(ctx context.Context, path string) (data []byte, err error) {
 	err = f.do(ctx, "read", path, true, func(abs string) error {
-		data, err = os.ReadFile(abs)
-		return err
+		file, err := os.Open(abs)
+		if err != nil {
+			return err
+		}
+		data, err = limited(file)
+		return errors.Join(err, file.Close())
 	})
 	return data, err
 }

@@ -102,8 +102,22 @@ func readAll(c *sftp.Client, file string) ([]byte, error) {
 		return nil, err
 	}
 	var buf bytes.Buffer
-	_, err = opened.WriteTo(&buf)
+	_, err = opened.WriteTo(&capped{&buf, MaxRead})
 	return buf.Bytes(), errors.Join(err, opened.Close())
+}
+
+// capped refuses what is more than is left. SFTP's own WriteTo reads several
+// packets at once, which a limited reader would do one by one.
+type capped struct {
+	to   *bytes.Buffer
+	left int
+}
+
+func (c *capped) Write(p []byte) (int, error) {
+	if c.left -= len(p); c.left < 0 {
+		return 0, ErrTooLarge
+	}
+	return c.to.Write(p)
 }
 
 func (f remoteFiles) Write(ctx context.Context, file string, data []byte, perm fs.FileMode) error {

@@ -45,6 +45,14 @@ type archiveImage struct {
 
 // OpenArchive opens an image archive and reads what it holds, layers aside.
 func OpenArchive(file string) (*Archive, error) {
+	// Before it is opened, which waits for a writer where it is a named pipe.
+	info, err := os.Lstat(file)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("image archive %s is not a regular file (%s)", file, info.Mode().Type())
+	}
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, err

@@ -138,7 +138,16 @@ func (c *Client) config(ctx context.Context, digest v1.Hash) (config v1.ConfigFi
 			return err
 		}
 		defer content.Close()
-		return json.NewDecoder(io.LimitReader(content, maxMetadata)).Decode(&config)
+		// To the end, where its reader compares the digest.
+		data, err := io.ReadAll(io.LimitReader(content, maxMetadata+1))
+		if err != nil {
+			return err
+		}
+		if len(data) > maxMetadata {
+			return fmt.Errorf("config %s has more than %d MiB", digest, maxMetadata>>20)
+		}
+		config = v1.ConfigFile{}
+		return json.Unmarshal(data, &config)
 	})
 	return config, err
 }
