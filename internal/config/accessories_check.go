@@ -18,6 +18,9 @@ func (c *checker) accessories() {
 		if a.Name == AllAccessories {
 			c.atKey(segs, "stands for all accessories on the command line; choose another name")
 		}
+		if a.Service == "kstep" || strings.HasPrefix(a.Service, "kstep-") {
+			c.at(below("service"), "is a name of kstep's own containers; choose one that does not begin with kstep")
+		}
 		c.placement(a)
 		c.labels(below("labels"), a.Labels)
 		c.volumes(below("volumes"), a.Volumes)

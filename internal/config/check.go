@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -251,6 +252,26 @@ func (c *checker) rollout() {
 		c.positive(span.segs, span.value)
 	}
 	c.healthcheck([]string{"healthcheck"}, c.cfg.Healthcheck)
+	c.runDirectory()
+}
+
+// runDirectory refuses folders that are the system's, or shared by all users:
+// kstep makes, renames and removes files in it.
+func (c *checker) runDirectory() {
+	const (
+		alone  = "/ /dev /dev/shm /home /media /mnt /opt /root /run /srv /tmp /var /var/lib /var/log /var/run /var/tmp .ssh"
+		system = "/bin /boot /etc /lib /lib64 /proc /sbin /sys /usr"
+	)
+	at, folder := []string{"run_directory"}, c.cfg.RunDirectory
+	if slices.Contains(strings.Split(folder, "/"), "..") {
+		c.at(at, "must not have .. in it")
+		return
+	}
+	folder = path.Clean(folder)
+	below := func(one string) bool { return folder == one || strings.HasPrefix(folder, one+"/") }
+	if slices.Contains(strings.Fields(alone), folder) || slices.ContainsFunc(strings.Fields(system), below) {
+		c.at(at, "is a folder of the system; give kstep one of its own, such as .kstep or /opt/kstep")
+	}
 }
 
 func (c *checker) positive(segs []string, d Duration) {

@@ -120,6 +120,9 @@ func (e *entry) readable(p probe) error {
 	return nil
 }
 
+// versionForm is that of a tag of an image, which a version becomes.
+var versionForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
+
 var digestForm = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 
 // wellFormed is the third check: the schema, and what a schema cannot say. It
@@ -166,6 +169,8 @@ func (f *File) fault() (at, what string) {
 	switch {
 	case f.Kind != Kind:
 		return "/kind", fmt.Sprintf("is %q, not %q", f.Kind, Kind)
+	case !versionForm.MatchString(f.Version):
+		return "/version", "is not a version: at most 128 letters, digits, _, . and -"
 	case !validRelease(f.Release):
 		return "/release", "is not a release id"
 	case !f.Status.known():
