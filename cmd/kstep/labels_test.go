@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"testing"
 
 	"github.com/kstep/kstep/internal/exit"
@@ -11,11 +12,7 @@ func TestLabels_OfAnImageDoNotMakeItsContainersTheApplications(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.deploy("v1")
-	app := w.containersOf("vm1")["shop-web-v1"].Labels
-	labels := map[string]string{}
-	for name, value := range app {
-		labels[name] = value
-	}
+	labels := maps.Clone(w.containersOf("vm1")["shop-web-v1"].Labels)
 	labels["kstep.task"] = "migrate"
 	for _, fake := range w.hosts {
 		fake.Engine.AddImage("db:1", hosttest.Image{Labels: labels})
