@@ -271,7 +271,7 @@ func runnable(text string) []string {
 	app, _ := application(&program{})
 	group := app.Model().CmdGroupModel
 	var args []string
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		if group != nil {
 			at := slices.IndexFunc(group.Commands, func(c *kingpin.CmdModel) bool { return c.Name == word })
 			if at < 0 {
