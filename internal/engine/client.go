@@ -117,11 +117,13 @@ func (c *Client) observe(id string, seen Container) {
 	}
 	c.mu.Lock()
 	first := !c.known[seen.ID]
-	c.known[seen.ID], c.known[id] = true, true
 	c.mu.Unlock()
-	if first {
+	if first { // Of two at once, each has it before its text comes.
 		c.observed(seen)
 	}
+	c.mu.Lock()
+	c.known[seen.ID], c.known[id] = true, true
+	c.mu.Unlock()
 }
 
 // beforeText makes sure that Observed has got the container whose text comes
