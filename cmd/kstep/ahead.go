@@ -36,7 +36,7 @@ func lookAhead(ctx context.Context, s *stages.Session, chain []stages.Stage) (*a
 	if err != nil {
 		return nil, err
 	}
-	in.Report = report.Multi{} // What is wrong is told once, at the end.
+	in.Report = report.Multi{} // What is wrong is printed once, at the end.
 	a.building, a.stop = context.WithCancelCause(ctx)
 	go func() {
 		defer close(a.done)

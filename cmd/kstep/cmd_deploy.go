@@ -84,6 +84,7 @@ func runChain(ctx context.Context, s *stages.Session) (err error) {
 	if err != nil {
 		return err
 	}
+	defer ahead.stop(nil)
 	s.KeepLease = true
 	defer func() { err = errors.Join(err, s.FreeLease(ctx)) }()
 	for i, stage := range chain {

@@ -138,7 +138,9 @@ func (p *program) status(ctx context.Context, s *stages.Session) error {
 		err = leaseErr
 	}
 	if sum.Unserved = unserved(found); sum.Unserved != nil {
-		err = errors.Join(err, sum.Unserved.look(ctx, s, sum.Lease))
+		if lookErr := sum.Unserved.look(ctx, s, sum.Lease); err == nil {
+			err = lookErr
+		}
 	}
 	if printErr := p.printStatus(sum); printErr != nil {
 		return printErr

@@ -23,7 +23,7 @@ func words(text string) []string {
 	return strings.Fields(regexp.MustCompile(`'[^']*'`).ReplaceAllString(text, "TEXT"))
 }
 
-// commandError tells what is wrong with a command that a text names; empty if it
+// commandError reports what is wrong with a command that a text names; empty if it
 // can be run. strict is for text that is nothing but a command: in a sentence the
 // words after kstep may be no command at all.
 func commandError(model *kingpin.ApplicationModel, words []string, strict bool) string {
@@ -60,7 +60,7 @@ func commandError(model *kingpin.ApplicationModel, words []string, strict bool) 
 	return ""
 }
 
-// Whoever follows a hint at night must not meet a command that does not exist.
+// A user who follows a hint at night must not meet a command that does not exist.
 func TestHints_NameCommandsAndFlagsThatExist(t *testing.T) {
 	t.Parallel()
 	app, _ := application(&program{})

@@ -24,9 +24,9 @@ var (
 // TestLife_WhateverIsDoneWhoeverServedServes runs random sequences of all that
 // people do to a service: good, slow and broken deploys, redeploys, rollbacks, abort,
 // app stop, start and restart, prune, env push, locks; some are killed at a random
-// operation, and some come from another folder or person. After each of them,
-// whoever served serves, the exit code is true, `status` tells what a request gets,
-// and nobody has the lease who is not at work. At the end a deploy succeeds. A
+// operation, and some come from another folder or person. After each of them, what
+// served before serves, the exit code is true, `status` shows what a request gets,
+// and no release that is not at work has the lease. At the end a deploy succeeds. A
 // failure prints its seed: -life-seed runs it again.
 func TestLife_WhateverIsDoneWhoeverServedServes(t *testing.T) {
 	t.Parallel()
@@ -53,7 +53,7 @@ type life struct {
 	broken int
 	locked bool // By hand.
 	// underway is true once a release was killed, until its lease is free again: it
-	// is for whoever comes to go on with it, or to abort it.
+	// is for the next user to go on with it, or to abort it.
 	underway bool
 }
 
@@ -297,8 +297,7 @@ func runnable(text string) []string {
 	return args
 }
 
-// leased expects nobody to have the lease but people, and a release that was
-// killed.
+// leased expects the lease to be free, but for people and a release that was killed.
 func (l *life) leased(args []string, code exit.Code) {
 	l.t.Helper()
 	if args[0] == "lock" && args[1] != "status" && code == exit.OK {
@@ -325,7 +324,7 @@ func (l *life) truth() {
 		got := strings.TrimPrefix(strings.TrimSpace(now["web@"+one.Host]), "version ")
 		routed := one.Routed != nil && *one.Routed
 		if routed != (got != "") || routed && got != one.Version {
-			l.fail("status tells of %s on %s (traffic: %t), and a request gets %q", one.Version, one.Host, routed, got)
+			l.fail("status shows %s on %s (traffic: %t), and a request gets %q", one.Version, one.Host, routed, got)
 		}
 	}
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -53,6 +55,26 @@ func TestRollback_StartsTheRetainedContainersAgainAsTheyWere(t *testing.T) {
 			w.serves("v2")
 			w.exits(exit.OK, "rollback") // To what served before it.
 			w.serves("v1")
+		})
+	}
+}
+
+func TestReleases_AreShownWhereAnEnvFileIsBroken(t *testing.T) {
+	t.Parallel()
+	for name, broken := range map[string]string{"cut off": `{"TOKEN": "o`, "empty": "", "of another kind": "TOKEN=one\n"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.configure("env: {secret: [TOKEN]}\n")
+			w.env["TOKEN"] = "one-token"
+			w.deploy("v1")
+			w.deploy("v2")
+			file := filepath.Join(w.hosts["vm1"].Home, ".kstep", "shop", "env", "web.json")
+			if err := os.WriteFile(file, []byte(broken), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			w.exits(exit.OK, "releases")
+			w.exits(exit.OK, "status")
 		})
 	}
 }
