@@ -29,7 +29,7 @@ func TestBadInput_IsOneClearMessageAndTheOldVersionServesOn(t *testing.T) {
 	w := begin(t, s)
 	w.must("deploy")
 	v2 := s.version("v2", "")
-	v2.Files["public/assets/photo"] = noise(2_000_000) // A layer that a full disk cannot take.
+	v2.Files["root/app/public/assets/photo"] = noise(2_000_000) // A layer that a full disk cannot take.
 	w.commit(v2)
 	w.must("build")
 	w.must("push")

@@ -28,7 +28,7 @@ func TestVersion_OfUncommittedChangesIsThatOfTheirContentInEveryJob(t *testing.T
 		t.Errorf("another job finds version %v (%v), want %s, unchanged", got["version"], got["status"], version)
 	}
 	// One blank more is another version.
-	w.write("public/assets/blank.txt", " ")
+	w.write("root/app/public/assets/blank.txt", " ")
 	w.must("build")
 	if got := w.state("build")["version"]; got == version || !strings.Contains(got.(string), "_uncommitted_") {
 		t.Errorf("after a change the version is %v", got)

@@ -270,7 +270,7 @@ func (w *world) append(text string) {
 func TestPlan_TellsWhatIsLeftWhereverADeployWasKilled(t *testing.T) {
 	t.Parallel()
 	for kind, extra := range switches() {
-		for k := 20; k < 400; k += 75 {
+		for k := 20; k < 400; k += 110 {
 			t.Run(fmt.Sprintf("at operation %d by %s", k, kind), func(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t)

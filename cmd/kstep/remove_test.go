@@ -110,7 +110,7 @@ func TestRemove_KilledAnywhereGoesOnWhenItIsRunAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	k := 0
-	for ; ; k += 7 { // Each deploy takes a while; all of them were tried once.
+	for ; ; k += 13 { // Each deploy takes a while; all of them were tried once.
 		w.deploy("v1")
 		if !w.killed(k, "remove", "-y") {
 			break

@@ -115,7 +115,10 @@ func policed(t *testing.T, policy, extra string) *world {
 func TestRestart_OfTheEngineBringsBackWhatServed(t *testing.T) {
 	t.Parallel()
 	for kind, extra := range switches() {
-		for _, policy := range restartPolicies() {
+		for i, policy := range restartPolicies() {
+			if kind == "cord" && i > 1 {
+				continue // What an engine does with a policy is no matter of the switch.
+			}
 			t.Run(policy+" by "+kind, func(t *testing.T) {
 				t.Parallel()
 				w := policed(t, policy, extra)

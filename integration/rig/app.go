@@ -72,10 +72,8 @@ func (a *App) Commit(v AppVersion) (string, error) {
 
 // Write changes the work tree as Commit does, and leaves it uncommitted.
 func (a *App) Write(v AppVersion) error {
-	for _, dir := range []string{"public", "shell"} {
-		if err := os.RemoveAll(filepath.Join(a.Dir, dir)); err != nil {
-			return err
-		}
+	if err := os.RemoveAll(filepath.Join(a.Dir, "root")); err != nil {
+		return err
 	}
 	files, err := a.files(v)
 	if err != nil {
@@ -104,13 +102,11 @@ func (a *App) files(v AppVersion) (map[string]string, error) {
 	style := "app-" + v.Version + ".css"
 	files := map[string]string{
 		"app":     string(binary),
-		"version": v.Version + "\n",
+		"root/app/version": v.Version + "\n",
 		"Dockerfile": strings.Replace(string(dockerfile),
 			`ARG APP_FLAGS=""`, fmt.Sprintf("ARG APP_FLAGS=%q", v.Flags), 1),
-		"public/assets/" + style:      "/* " + v.Version + " */\n",
-		"public/assets/manifest.json": fmt.Sprintf("{\"app.css\": %q}\n", style),
-		// COPY wants the folder to exist, and git keeps no empty one.
-		"shell/.keep": "shell of the image, if it has one\n",
+		"root/app/public/assets/" + style:      "/* " + v.Version + " */\n",
+		"root/app/public/assets/manifest.json": fmt.Sprintf("{\"app.css\": %q}\n", style),
 	}
 	maps.Copy(files, v.Files)
 	return files, nil
@@ -140,7 +136,7 @@ func (a *App) writeShell() error {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Join(a.Dir, "shell", "bin")
+	dir := filepath.Join(a.Dir, "root", "bin")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}

@@ -265,15 +265,10 @@ func (b Bridge) merge(ctx context.Context, p string) error {
 	if !ok {
 		return nil
 	}
-	if !b.isMounted(f) {
-		if err := b.clear(ctx, to); err != nil {
-			return err
-		}
-		if err := b.Host.Files().Mkdir(ctx, f.path(), 0o755); err != nil {
-			return err
-		}
+	if b.isMounted(f) {
+		return b.lend(ctx, "copy assets", loan{b.own(p), to, f.kind == writable})
 	}
-	return b.copy(ctx, "copy assets", addMissing, b.own(p), to, f.kind == writable)
+	return b.copy(ctx, "copy assets", fill, b.own(p), to, f.kind == writable)
 }
 
 // exchange gives each generation the files of the other that it lacks. A file
@@ -281,21 +276,21 @@ func (b Bridge) merge(ctx context.Context, p string) error {
 // must match its own version).
 func (b Bridge) exchange(ctx context.Context, o other) error {
 	ours, theirs := b.own(o.path), b.ownOf(o.folder)
+	var loans []loan
 	if to, ok := b.tree(o.folder); ok {
-		if err := b.copy(ctx, "lend new assets to the old version", addMissing, ours, to, o.folder.kind == writable); err != nil {
-			return err
-		}
+		loans = append(loans, loan{ours, to, o.folder.kind == writable})
 	} else if err := b.give(ctx, o.container, o.path, b.Image, ours, theirs); err != nil {
 		return err
 	}
 	for _, f := range b.all(o.path) {
 		if to, ok := b.tree(f); ok {
-			if err := b.copy(ctx, "lend old assets to the new version", addMissing, theirs, to, f.kind == writable || o.folder.kind == earlier); err != nil {
-				return err
-			}
+			loans = append(loans, loan{theirs, to, f.kind == writable || o.folder.kind == earlier})
 		} else if err := b.give(ctx, b.writers(f)[0], o.path, o.container.ImageID, theirs, ours); err != nil {
 			return err
 		}
+	}
+	if err := b.lend(ctx, "lend assets of each version to the other", loans...); err != nil {
+		return err
 	}
 	return b.settle(ctx, o)
 }

@@ -19,25 +19,61 @@ const overlay = `[ -n "$copies" ] || { cp -a -l -f -- "$1/." "$2/" 2>/dev/null &
 stage=$2.overlay
 rm -rf -- "$stage" && cp -a -- "$1" "$stage" && cp -a -l -f -- "$stage/." "$2/" && rm -rf -- "$stage"`
 
-// addMissing gives "$2" what it lacks of "$1". BusyBox leaves alone what is there,
-// and links nothing when told to; coreutils have to be told. A file that was
-// left alone is an error for BusyBox and coreutils 9.2, and none for 9.1 and 9.5, so
-// after an error the outcome is asked for.
+// addMissing is a function that gives "$2" what it lacks of "$1". BusyBox leaves
+// alone what is there, and links nothing when told to; coreutils have to be told. A
+// file that was left alone is an error for BusyBox and coreutils 9.2, and none for
+// 9.1 and 9.5, so after an error the outcome is asked for.
 const addMissing = `lacks() {
 	cd "$1" && exec find . \( -type f -o -type l \) -exec sh -c '
 		for f; do [ -e "$0/$f" ] || [ -L "$0/$f" ] || { echo "$f"; exit; }; done' "$2" {} +
 }
 keep=-n
 case $(cp --help 2>&1) in *BusyBox*) keep= ;; esac
-[ -n "$copies" ] || { cp -a -l $keep -- "$1/." "$2/" 2>/dev/null && exit; }
-[ -n "$(lacks "$1" "$2")" ] || exit 0
-stage=$2.lent
-rm -rf -- "$stage" && cp -a -- "$1" "$stage" && cp -a -l $keep -- "$stage/." "$2/" 2>/dev/null
-missing=$(lacks "$1" "$2")
-rm -rf -- "$stage"
-[ -z "$missing" ] || { echo "not copied: $missing" >&2; df -k "$2" >&2; exit 1; }`
+add() {
+	[ -n "$copies" ] || { cp -a -l $keep -- "$1/." "$2/" 2>/dev/null && return; }
+	[ -n "$(lacks "$1" "$2")" ] || return 0
+	stage=$2.lent
+	rm -rf -- "$stage" && cp -a -- "$1" "$stage" && cp -a -l $keep -- "$stage/." "$2/" 2>/dev/null
+	missing=$(lacks "$1" "$2")
+	rm -rf -- "$stage"
+	[ -z "$missing" ] || { echo "not copied: $missing" >&2; df -k "$2" >&2; exit 1; }
+}
+`
 
-// copy runs one of the scripts above. The files come as copies or as links.
+// fill makes "$2" anew, with what "$1" has.
+const fill = `chmod 0700 -- "$0" && rm -rf -- "$2" && mkdir -p -m 0755 -- "$2" || exit
+[ -n "$copies" ] || { cp -a -l -- "$1/." "$2/" 2>/dev/null && exit; }
+rm -rf -- "$2" && cp -a -- "$1" "$2"`
+
+// loan is a folder that gets what it lacks of another. The files come as copies or
+// as links.
+type loan struct {
+	from, to tree
+	copies   bool
+}
+
+// lend makes loans, by one command.
+func (b Bridge) lend(ctx context.Context, what string, loans ...loan) error {
+	if len(loans) == 0 {
+		return nil
+	}
+	var trees []tree
+	for _, l := range loans {
+		trees = append(trees, l.from, l.to)
+	}
+	_, err := b.command(ctx, what, lending(loans...), trees...)
+	return err
+}
+
+func lending(loans ...loan) string {
+	script := addMissing
+	for i, l := range loans {
+		script += copying(l.copies) + fmt.Sprintf("add \"${%d}\" \"${%d}\"\n", 2*i+1, 2*i+2)
+	}
+	return script
+}
+
+// copy runs overlay or fill.
 func (b Bridge) copy(ctx context.Context, what, script string, from, to tree, copies bool) error {
 	_, err := b.command(ctx, what, copying(copies)+script, from, to)
 	return err

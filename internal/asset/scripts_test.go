@@ -1,6 +1,7 @@
 package asset
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,12 +20,13 @@ func tools(t *testing.T) map[string]string {
 	}
 	return map[string]string{
 		"coreutils": "exec " + cp + ` "$@"`,
-		// As BusyBox 1.35: links nothing with -n, nothing over another file without -f.
+		// As BusyBox 1.35: links nothing with -n, nothing over another file without -f, and
+		// calls that an error.
 		"BusyBox": `case "$*" in
 			--help) echo 'BusyBox v1.35.0' >&2; exit 1 ;;
 			*' -l -n '*) exit 0 ;;
 			*' -l -f '*) exec ` + cp + ` "$@" ;;
-			*' -l '*) shift 2; ` + cp + ` -a -l -n "$@"; exit 1 ;;
+			*' -l '*) for to; do :; done; had=$(ls -A "$to"); shift 2; ` + cp + ` -a -l -n "$@"; [ -z "$had" ]; exit ;;
 			esac
 			exec ` + cp + ` "$@"`,
 		"no links of root's files": `case "$*" in
@@ -64,7 +66,7 @@ func run(t *testing.T, cp, script, from, to string) {
 	bin := t.TempDir()
 	hooktest.Program(t, filepath.Join(bin, "cp"), "#!/bin/sh\n"+cp+"\n")
 	for range 2 { // As a run after one that was killed.
-		cmd := exec.CommandContext(t.Context(), "sh", "-c", script, "kstep", from, to)
+		cmd := exec.CommandContext(t.Context(), "sh", "-c", script, filepath.Dir(from), from, to)
 		cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
@@ -108,7 +110,7 @@ func TestAddMissing_LendsWhatIsMissingWhateverTheHostsTools(t *testing.T) {
 	for name, cp := range tools(t) {
 		t.Run(name, func(t *testing.T) {
 			own, all := trees(t)
-			run(t, cp, copying(false)+addMissing, own, all)
+			run(t, cp, lending(loan{}), own, all)
 			holds(t, all, map[string]string{
 				"app-1.css": "one", "app.css": "one", ".keys/a b": "hidden", "app-2.css": "two", "manifest": "theirs",
 			})
@@ -118,7 +120,7 @@ func TestAddMissing_LendsWhatIsMissingWhateverTheHostsTools(t *testing.T) {
 
 func TestAddMissing_CopiesNoBytes(t *testing.T) {
 	own, all := trees(t)
-	run(t, tools(t)["coreutils"], copying(false)+addMissing, own, all)
+	run(t, tools(t)["coreutils"], lending(loan{}), own, all)
 	one, err := os.Stat(filepath.Join(own, "app-1.css"))
 	if err != nil {
 		t.Fatal(err)
@@ -157,10 +159,10 @@ func TestOverlay_ExchangesWhatBothHaveWhateverTheHostsTools(t *testing.T) {
 // of another version.
 func TestScripts_ShareNoFileWhereTheyCopy(t *testing.T) {
 	for name, cp := range tools(t) {
-		for script, want := range map[string]string{addMissing: "theirs", overlay: "mine"} {
+		for script, want := range map[string]string{lending(loan{copies: true}): "theirs", copying(true) + overlay: "mine"} {
 			t.Run(name, func(t *testing.T) {
 				own, all := trees(t)
-				run(t, cp, copying(true)+script, own, all)
+				run(t, cp, script, own, all)
 				holds(t, all, map[string]string{
 					"app-1.css": "one", "app.css": "one", ".keys/a b": "hidden", "app-2.css": "two", "manifest": want,
 				})
@@ -179,5 +181,47 @@ func TestScripts_ShareNoFileWhereTheyCopy(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+func TestFill_MakesTheFolderAnewWhateverTheHostsTools(t *testing.T) {
+	for name, cp := range tools(t) {
+		for _, copies := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, copies: %t", name, copies), func(t *testing.T) {
+				own, all := trees(t)
+				run(t, cp, copying(copies)+fill, own, all)
+				holds(t, all, map[string]string{"app-1.css": "one", "app.css": "one", ".keys/a b": "hidden", "manifest": "mine"})
+				one, err := os.Stat(filepath.Join(own, "app-1.css"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				two, err := os.Stat(filepath.Join(all, "app-1.css"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if linked := name != "no links of root's files" && !copies; os.SameFile(one, two) != linked {
+					t.Errorf("the file is linked: %t, want %t", !linked, linked)
+				}
+			})
+		}
+	}
+}
+
+func TestLending_MakesLoansOneAfterTheOther(t *testing.T) {
+	own, all := trees(t)
+	third := filepath.Join(filepath.Dir(filepath.Dir(own)), "third")
+	if err := os.Mkdir(third, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", lending(loan{}, loan{copies: true}), "kstep", own, all, all, third)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	want := map[string]string{"app-1.css": "one", "app.css": "one", ".keys/a b": "hidden", "app-2.css": "two", "manifest": "theirs"}
+	holds(t, all, want)
+	holds(t, third, want)
+	cmd = exec.CommandContext(t.Context(), "sh", "-c", lending(loan{}, loan{}), "kstep", own, filepath.Join(third, "nowhere/at all"), own, third)
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "not copied: ") {
+		t.Errorf("a loan that fails ends with %v: %s", err, out)
 	}
 }
