@@ -117,6 +117,9 @@ func (r *run) work(ctx context.Context) (result Result, began bool, err error) {
 		return result, false, leave(false, err)
 	}
 	result, err = r.stage.Run(leased, r.in)
+	if err == nil && r.info.Name == LastHostless && r.pinned != nil {
+		err = r.isPlanned(&state.File{Stage: LastHostless, Outputs: encoded(result.Outputs)})
+	}
 	r.over = r.over || result.Over
 	if err == nil {
 		err = r.after(leased, result)
@@ -158,6 +161,9 @@ func (r *run) gather(ctx context.Context) error {
 		return err
 	}
 	if err := r.identify(ctx, upstream, expect, len(reads) == 0); err != nil {
+		return err
+	}
+	if err := r.isPlanned(upstream.File(LastHostless)); err != nil {
 		return err
 	}
 	for _, name := range reads {

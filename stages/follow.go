@@ -25,9 +25,19 @@ func (s *Session) Follow(p *state.Plan, version string) error {
 	if err != nil {
 		return err
 	}
-	s.planned = p
+	s.planned, s.pinned = p, p
 	s.Release, s.Version, s.Source = p.Release, p.Version, p.Source
 	return nil
+}
+
+// isPlanned refuses the image of another digest than that of the plan which the
+// session carries out, as push recorded it.
+func (r *run) isPlanned(push *state.File) error {
+	out, err := state.OwnOutputs[state.PushOutputs](push)
+	if r.pinned == nil || push == nil || err != nil {
+		return nil //nolint:nilerr // Who reads the outputs tells.
+	}
+	return r.pinned.IsOf(out.Digest)
 }
 
 // Unmoved compares the hosts with the plan that the session carries out, if it

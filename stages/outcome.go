@@ -27,12 +27,17 @@ func (r *run) file(ctx context.Context, result Result, err error) (*state.File, 
 	if err != nil {
 		f.Reason = err.Error()
 	}
-	if result.Outputs == nil {
-		return f, err
+	if result.Outputs != nil {
+		f.Outputs = encoded(result.Outputs)
 	}
-	outputs, encodeErr := json.Marshal(result.Outputs)
-	f.Outputs = outputs
-	return f, errors.Join(err, encodeErr)
+	return f, err
+}
+
+// encoded are outputs as state files have them: types of package state, which can
+// always be written.
+func encoded(outputs any) json.RawMessage {
+	data, _ := json.Marshal(outputs)
+	return data
 }
 
 // judge turns the outcome of the targets into the stage's.

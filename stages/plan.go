@@ -178,6 +178,9 @@ func (p *planning) stage(ctx context.Context, planner Planner) error {
 		p.blind = forecast.Outputs == nil
 	}
 	p.note(info.Name, append(failures, forecast.Pending...))
+	if push, ok := forecast.Outputs.(state.PushOutputs); ok && push.Known() {
+		p.plan.Digest = push.Digest
+	}
 	file := &state.File{Stage: info.Name}
 	if forecast.Outputs != nil {
 		if file.Outputs, err = json.Marshal(forecast.Outputs); err != nil {

@@ -15,6 +15,7 @@ func (s *Session) Result(err error) report.Result {
 		Status: string(state.Unchanged), ExitCode: int(exit.CodeOf(err)),
 		Service: s.Config.Service, Destination: s.Config.Destination,
 		Release: s.Release, Version: s.Version, StatePath: s.Dir.Path(), Image: s.image(),
+		PlanDigest: s.PlanDigest,
 	}
 	for _, f := range s.Done {
 		sum.Changed = sum.Changed || slices.ContainsFunc(f.Targets, func(t state.Target) bool { return len(t.Changed) > 0 }) || f.Status == state.OK

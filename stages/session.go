@@ -59,6 +59,8 @@ type Session struct {
 	// KeepLease holds the lease from the first stage that needs it to the end
 	// of the process, which frees it.
 	KeepLease bool
+	// PlanDigest is the sum of a plan file that was written.
+	PlanDigest string
 	// Done are the files of the stages that ran, in order.
 	Done []*state.File
 
@@ -69,6 +71,7 @@ type Session struct {
 
 	lease      *lease.Hold // Once a stage that touches hosts has run.
 	planned    *state.Plan // To be compared with the hosts.
+	pinned     *state.Plan // The same, also once it was compared.
 	imagesOnce sync.Once
 	images     *registry.Puller
 	connected  bool   // The pre-connect hook has run.

@@ -146,7 +146,7 @@ func TestGitHubExample_CarriesOutJustThePlanThatWasApproved(t *testing.T) {
 		}
 	}
 	got, done := steps("deploy", "download-artifact"), steps("deploy", "actions/kstep")
-	if len(got) != 1 || got[0].With["pattern"] != kept[0].With["name"] || len(done) != 1 || done[0].With["stage"] != "deploy" || done[0].With["plan"] != file {
+	if len(got) != 1 || got[0].With["pattern"] != kept[0].With["name"] || len(done) != 1 || done[0].With["stage"] != "deploy" || done[0].With["plan"] != file || done[0].With["plan-digest"] != "${{ needs.plan.outputs.digest }}" {
 		t.Errorf("deploy gets %v and does %v, want the plan carried out", got, done)
 	}
 	if deploy := jobs["deploy"]; !slices.Equal(deploy.Needs, needs{"plan"}) || deploy.Environment == "" || jobs["plan"].Environment != "" {
@@ -168,7 +168,7 @@ func TestGitLabExample_CarriesOutJustThePlanThatWasApproved(t *testing.T) {
 	if want := []string{"exec kstep plan --out=" + file}; !slices.Equal(jobs.Plan.Script, want) || !slices.Equal(jobs.Plan.Artifacts.Paths, []string{file}) {
 		t.Errorf("plan runs %v and keeps %v, want the plan that deploy takes, %s", jobs.Plan.Script, jobs.Plan.Artifacts.Paths, file)
 	}
-	if d := jobs.Deploy; d.When != "manual" || !slices.Equal(d.Needs, []string{"plan"}) || !slices.Equal(d.Script, []string{"exec kstep deploy"}) || !variables()["KSTEP_PLAN"] {
+	if d := jobs.Deploy; d.When != "manual" || !slices.Equal(d.Needs, []string{"plan"}) || !slices.Equal(d.Script, []string{`export KSTEP_PLAN_DIGEST="$KSTEP_OUT_PLAN_DIGEST"`, "exec kstep deploy"}) || !variables()["KSTEP_PLAN"] {
 		t.Errorf("deploy is %+v, want it to wait for somebody and to follow the plan", d)
 	}
 }

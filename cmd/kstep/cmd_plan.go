@@ -80,11 +80,15 @@ func (p *program) planOnly(ctx context.Context, s *stages.Session, flags *stageF
 }
 
 func (p *program) writePlan(file string, made state.Plan, s *stages.Session) error {
-	err := state.WritePlan(file, made, state.Options{Validate: validatePlan, Scan: s.Secrets.Scan})
-	if err == nil && p.global.output != "json" {
-		p.result("kstep deploy --plan %s carries it out", file)
+	sum, err := state.WritePlan(file, made, state.Options{Validate: validatePlan, Scan: s.Secrets.Scan})
+	if err != nil {
+		return err
 	}
-	return err
+	s.PlanDigest = sum
+	if p.global.output != "json" {
+		p.result("kstep deploy --plan %s --plan-digest %s carries it out, and no other plan", file, sum)
+	}
+	return nil
 }
 
 // given is the version that the user names, or nothing.
@@ -95,10 +99,17 @@ func (p *program) given(flags *stageFlags) string {
 // following reads the plan that the flags name, and returns what makes a
 // session carry it out: nothing, if they name none.
 func (p *program) following(flags *stageFlags) (func(context.Context, *stages.Session) error, error) {
+	if flags.plan == "" && flags.planDigest != "" {
+		return nil, exit.With(exit.Usage, errors.New("--plan-digest (KSTEP_PLAN_DIGEST) is given, and no plan that should have it"),
+			"name the plan file: --plan FILE, or KSTEP_PLAN")
+	}
 	if flags.plan == "" {
 		return func(context.Context, *stages.Session) error { return nil }, nil
 	}
 	made, err := state.ReadPlan(flags.plan, validatePlan)
+	if err == nil {
+		err = made.Approved(flags.planDigest)
+	}
 	if err != nil {
 		return nil, p.refuse(err)
 	}

@@ -37,6 +37,7 @@ func outputs(r *Result) []output {
 		{"version", r.Version},
 		{"image", r.Image},
 		{"state-path", r.StatePath},
+		{"plan-digest", r.PlanDigest},
 		{"hosts", string(list)},
 		{"changed", strconv.FormatBool(r.Changed)},
 	}

@@ -61,6 +61,8 @@ type Result struct {
 	Image string `json:"image,omitempty"`
 	// StatePath is the state file that was written, or the state folder.
 	StatePath string `json:"statePath,omitempty"`
+	// PlanDigest is the sum of the plan file that was written.
+	PlanDigest string `json:"planDigest,omitempty"`
 	// Hosts are the hosts that were worked on.
 	Hosts []string `json:"hosts,omitempty"`
 	// Changed tells that something was changed anywhere.

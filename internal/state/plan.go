@@ -44,6 +44,9 @@ type Plan struct {
 	Version string `json:"version"`
 	// Image is the ready image (`--image`) that the pipeline starts with.
 	Image string `json:"image,omitempty"`
+	// Digest is that of the image which would be deployed; empty if it is not
+	// known, because the image is not built yet.
+	Digest string `json:"digest,omitempty"`
 	// Tool is the kstep that made the plan.
 	Tool Tool `json:"tool"`
 	// Actor is who made it.

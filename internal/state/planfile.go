@@ -13,6 +13,7 @@ import (
 	"github.com/google/renameio/v2"
 
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/short"
 )
 
 // planStage is what a plan in the state folder is called: a file that no stage
@@ -22,28 +23,32 @@ const planStage = "plan"
 // planAgain is what to do about a plan that is of no use.
 const planAgain = "make one with kstep plan --out FILE, of the kstep that carries it out"
 
-// WritePlan writes a plan, complete or not at all.
-func WritePlan(path string, p Plan, opt Options) error {
+// WritePlan writes a plan, complete or not at all, and returns its sum.
+func WritePlan(path string, p Plan, opt Options) (sum string, err error) {
 	p.Sum = ""
 	data, err := sealed(&p)
 	if err != nil {
-		return exit.With(exit.Internal, err)
+		return "", exit.With(exit.Internal, err)
 	}
 	if opt.Scan != nil {
 		if err := opt.Scan(data); err != nil {
-			return fmt.Errorf("write plan: %w", err)
+			return "", fmt.Errorf("write plan: %w", err)
 		}
 	}
 	if opt.Validate != nil {
 		if err := opt.Validate(data); err != nil {
-			return exit.With(exit.Internal, fmt.Errorf("write plan: %w", err))
+			return "", exit.With(exit.Internal, fmt.Errorf("write plan: %w", err))
 		}
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return exit.With(exit.BadState, fmt.Errorf("write plan: %w", err))
+		return "", exit.With(exit.BadState, fmt.Errorf("write plan: %w", err))
 	}
 	err = renameio.WriteFile(path, data, 0o644, renameio.WithTempDir(filepath.Dir(path)), renameio.WithStaticPermissions(0o644))
-	return exit.With(exit.BadState, err, "make "+filepath.Dir(path)+" writable for this user")
+	var written Plan
+	if jsonErr := json.Unmarshal(data, &written); jsonErr != nil {
+		return "", exit.With(exit.Internal, jsonErr)
+	}
+	return written.Sum, exit.With(exit.BadState, err, "make "+filepath.Dir(path)+" writable for this user")
 }
 
 // ReadPlan reads a plan file, after the checks that a state file gets. Whether
@@ -108,6 +113,25 @@ func (p *Plan) Belongs(want Plan) error {
 		return exit.With(exit.BadState, errors.New("the configuration has changed since the plan was made"), "plan again")
 	}
 	return nil
+}
+
+// IsOf refuses an image of another digest than the planned one, if the plan knows
+// its digest: the tag may name another image since, or the build made another one.
+func (p *Plan) IsOf(digest string) error {
+	if p.Digest == "" || p.Digest == digest {
+		return nil
+	}
+	return exit.With(exit.BadState, fmt.Errorf("the plan is for the image %s, and this one is %s", short.Of(p.Digest), short.Of(digest)),
+		"the tag names another image now, or the build made another one; plan again")
+}
+
+// Approved refuses a plan of another sum than the one that was approved.
+func (p *Plan) Approved(sum string) error {
+	if sum == "" || sum == p.Sum {
+		return nil
+	}
+	return exit.With(exit.BadState, fmt.Errorf("the plan has the digest %s, and %s was approved", p.Sum, sum),
+		"take the plan file that was approved, or plan again and approve that")
 }
 
 // Facts are what the plan saw of a target; covered is false if it

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"encoding/json"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/kstep/kstep/internal/exit"
+)
+
+// moveTag makes the tag of a version name the image of another one.
+func (w *world) moveTag(version, to string) {
+	w.t.Helper()
+	w.tag(w.image(to), version)
+}
+
+// What was approved is an image, not a name that somebody can give to another one.
+func TestPlanFile_IsRefusedForAnotherImageOfTheSameTag(t *testing.T) {
+	t.Parallel()
+	for name, refused := range map[string]func(w *world, plan string) string{
+		"in one process": func(w *world, plan string) string {
+			return w.untouched(exit.BadState, "deploy", "--plan", plan)
+		},
+		"by push": func(w *world, plan string) string {
+			return w.untouched(exit.BadState, "push", "--plan", plan)
+		},
+		"by a later stage, after a push without the plan": func(w *world, plan string) string {
+			w.exits(exit.OK, "push", "--plan", plan) // Of the approved image.
+			w.moveTag("v2", "v3")
+			w.exits(exit.OK, "push", "--new-release", "--image", w.registry.Host()+"/acme/shop:v2", "--version", "v2")
+			return w.untouched(exit.BadState, "assets", "--plan", plan)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.deploy("v1")
+			w.forget()
+			plan := w.planTo("v2")
+			if !strings.HasPrefix(name, "by a later") {
+				w.moveTag("v2", "v3")
+			}
+			if stderr := refused(w, plan); !strings.Contains(stderr, "plan") {
+				t.Errorf("it says\n%s", stderr)
+			}
+			w.serves("v1")
+		})
+	}
+}
+
+// An artifact can be replaced, a job's output cannot: the digest says which plan
+// was approved.
+func TestPlanFile_OfAnotherDigestThanTheApprovedOneIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.deploy("v1")
+	w.forget()
+	w.env["GITHUB_ACTIONS"], w.env["GITHUB_OUTPUT"] = "true", w.dir+"/outputs"
+	w.write("outputs", "")
+	approved := w.planTo("v2")
+	var file struct{ Sum string }
+	if err := json.Unmarshal([]byte(w.read(approved)), &file); err != nil {
+		t.Fatal(err)
+	}
+	if !regexp.MustCompile(`(?m)^plan-digest<<.*\n` + file.Sum + `$`).MatchString(w.read(w.dir + "/outputs")) {
+		t.Errorf("the outputs are\n%s", w.read(w.dir+"/outputs"))
+	}
+	another := w.planTo("v3")
+	for name, args := range map[string][]string{
+		"another plan":             {"deploy", "--plan", another, "--plan-digest", file.Sum},
+		"another plan, in a stage": {"push", "--plan", another, "--plan-digest", file.Sum},
+		"no digest of a plan":      {"deploy", "--plan", approved, "--plan-digest", "sha256:1234"},
+	} {
+		if stderr := w.untouched(exit.BadState, args...); !strings.Contains(stderr, "was approved") {
+			t.Errorf("%s: it says\n%s", name, stderr)
+		}
+	}
+	w.refuses(exit.Usage, "name the plan file", "deploy", "--plan-digest", file.Sum)
+	w.serves("v1")
+	w.exits(exit.OK, "deploy", "--plan", approved, "--plan-digest", file.Sum)
+	w.serves("v2")
+}
