@@ -6,19 +6,48 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
 	"github.com/kstep/kstep/internal/exit"
 )
 
 // moveTag makes the tag of a version name the image of another one.
 func (w *world) moveTag(version, to string) {
 	w.t.Helper()
-	w.tag(w.image(to), version)
+	from, err := name.ParseReference(w.image(to), name.Insecure)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	image, err := remote.Image(from)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	tag, err := name.NewTag(w.registry.Host()+"/acme/shop:"+version, name.Insecure)
+	if err == nil {
+		err = remote.Tag(tag, image)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func TestPlan_MarksWhatReachesBeyondTheContainer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.replace("  web: [vm1, vm2]\n", "  web:\n    hosts: [vm1, vm2]\n    volumes: [\"/srv/data:/data\"]\n    options: {privileged: true, cap-add: [SYS_PTRACE]}\n")
+	stdout, _ := w.exits(exit.OK, "plan", "--image", w.image("v1"), "--version", "v1")
+	for _, want := range []string{"! privileged: it has all rights on the host", "! gets the capability SYS_PTRACE", "! reads and writes /srv/data of the host"} {
+		if strings.Count(stdout, want) != 1 {
+			t.Errorf("the plan does not say %q once:\n%s", want, stdout)
+		}
+	}
 }
 
 // What was approved is an image, not a name that somebody can give to another one.
 func TestPlanFile_IsRefusedForAnotherImageOfTheSameTag(t *testing.T) {
 	t.Parallel()
-	for name, refused := range map[string]func(w *world, plan string) string{
+	for title, refused := range map[string]func(w *world, plan string) string{
 		"in one process": func(w *world, plan string) string {
 			return w.untouched(exit.BadState, "deploy", "--plan", plan)
 		},
@@ -32,13 +61,13 @@ func TestPlanFile_IsRefusedForAnotherImageOfTheSameTag(t *testing.T) {
 			return w.untouched(exit.BadState, "assets", "--plan", plan)
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(title, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			w.deploy("v1")
 			w.forget()
 			plan := w.planTo("v2")
-			if !strings.HasPrefix(name, "by a later") {
+			if !strings.HasPrefix(title, "by a later") {
 				w.moveTag("v2", "v3")
 			}
 			if stderr := refused(w, plan); !strings.Contains(stderr, "plan") {

@@ -99,6 +99,14 @@ func foresee(ctx context.Context, in stages.Input, w *stages.Work, from inputs, 
 	return out, nil
 }
 
+// risky marks what of a container's settings reaches beyond it.
+func risky(act stages.Act, risks []string) stages.Act {
+	for _, text := range risks {
+		act.Detail = append(act.Detail, "! "+text)
+	}
+	return act
+}
+
 // foreseeReplica is replica without the act.
 func foreseeReplica(w *stages.Work, todo todo, ahead *stages.Outlook, book ledger.Ledger) state.BootReplica {
 	host, out := w.Target.Host, todo.out
@@ -110,7 +118,7 @@ func foreseeReplica(w *stages.Work, todo todo, ahead *stages.Outlook, book ledge
 		ahead.Rename(host, todo.have.ID, out.Replaced)
 	}
 	if todo.create {
-		w.Intend(creating(out.Name))
+		w.Intend(risky(creating(out.Name), plan.Risks(todo.want.Spec, w.Names.Run)))
 		out.Container = ahead.Create(host, todo.want.Spec)
 	}
 	if todo.start {
