@@ -58,7 +58,7 @@ func TestPlanFile_IsRefusedForAnotherImageOfTheSameTag(t *testing.T) {
 			w.exits(exit.OK, "push", "--plan", plan) // Of the approved image.
 			w.moveTag("v2", "v3")
 			w.exits(exit.OK, "push", "--new-release", "--image", w.registry.Host()+"/acme/shop:v2", "--version", "v2")
-			return w.untouched(exit.BadState, "assets", "--plan", plan)
+			return w.untouched(exit.BadState, "assets", "--plan", plan, "--adopt")
 		},
 	} {
 		t.Run(title, func(t *testing.T) {

@@ -30,17 +30,21 @@ func outputs(r *Result) []output {
 	}
 	// Strings always marshal. GitHub's fromJSON takes this for a matrix.
 	list, _ := json.Marshal(hosts)
-	return []output{
+	all := []output{
 		{"result", r.Status},
 		{"exit-code", strconv.Itoa(r.ExitCode)},
 		{"release", r.Release},
 		{"version", r.Version},
 		{"image", r.Image},
 		{"state-path", r.StatePath},
-		{"plan-digest", r.PlanDigest},
 		{"hosts", string(list)},
 		{"changed", strconv.FormatBool(r.Changed)},
 	}
+	// An empty one would hide that of an earlier job, whose report GitLab gives on.
+	if r.PlanDigest != "" {
+		all = append(all, output{"plan-digest", r.PlanDigest})
+	}
+	return all
 }
 
 // githubOutputs appends to the file that GITHUB_OUTPUT names.
