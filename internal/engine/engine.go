@@ -42,6 +42,7 @@ const (
 	LabelTask        = "kstep.task"    // On a release's tasks, which have no role.
 	LabelProxy       = "kstep.proxy"   // On the proxy's container only.
 	LabelScheme      = "kstep.scheme"  // How the proxy connects; only on those it connects to by other than http.
+	LabelSettings    = "kstep.settings" // What kstep.yml says of it, a digest for each key.
 	LabelRestart     = "kstep.restart" // The restart policy that the container was created with.
 )
 

@@ -16,7 +16,7 @@ func reserved() []string {
 // onApplication are the labels that accessories do not have.
 func onApplication() []string {
 	return []string{
-		LabelService, LabelRole, LabelDestination, LabelVersion, LabelRelease, LabelReplica, LabelRun, LabelTask, LabelScheme, LabelRestart,
+		LabelService, LabelRole, LabelDestination, LabelVersion, LabelRelease, LabelReplica, LabelRun, LabelTask, LabelScheme, LabelSettings, LabelRestart,
 	}
 }
 

@@ -18,6 +18,8 @@ type Wanted struct {
 	Spec engine.Spec
 	// CordDir is the host folder of its cord, with the cord switch.
 	CordDir string
+	// settings are what kstep.yml says of it.
+	settings map[string]any
 }
 
 // Container makes the spec of one of a target's containers; replica counts from
@@ -64,7 +66,7 @@ func Container(cfg *config.Config, n Names, t Target, replica int, version, rele
 		spec.Labels["traefik.http.routers."+route+".service"] = route
 	}
 	digest := spec.Digest()
-	wanted := Wanted{}
+	wanted := Wanted{settings: settings(cfg, t.Role)}
 	if cordPath != "" {
 		// Not in the digest: the containers of earlier versions of kstep, which
 		// did not send the name, stay as they are.
@@ -87,6 +89,7 @@ func Container(cfg *config.Config, n Names, t Target, replica int, version, rele
 		engine.LabelRelease:     release,
 		engine.LabelRun:         n.Run,
 		engine.LabelSpec:        digest,
+		engine.LabelSettings:    written(wanted.settings),
 		engine.LabelRestart:     spec.RestartPolicy(),
 	})
 	if scheme := cfg.EffectiveHealthcheck(t.Role).Scheme; t.Proxied && scheme != "" && scheme != "http" {

@@ -94,21 +94,42 @@ func foresee(ctx context.Context, in stages.Input, w *stages.Work, from inputs, 
 		}
 	}
 	for i, one := range all {
-		out.Replicas[i] = foreseeReplica(w, one, ahead, from.books[w.Target.Host])
+		out.Replicas[i] = foreseeReplica(in, w, one, ahead, have, from.books[w.Target.Host])
 	}
 	return out, nil
 }
 
-// risky marks what of a container's settings reaches beyond it.
-func risky(act stages.Act, risks []string) stages.Act {
-	for _, text := range risks {
-		act.Detail = append(act.Detail, "! "+text)
+// described is the act with the settings in which the container differs from the
+// one that it is to replace, and what reaches beyond it. Values may hold secrets that
+// were interpolated.
+func described(act stages.Act, in stages.Input, w *stages.Work, todo todo, present []engine.Container) stages.Act {
+	if now, ok := predecessor(in, w, todo, present); ok {
+		for _, line := range plan.Differs(now, todo.want) {
+			act.Detail = append(act.Detail, in.Secrets.Redact(line))
+		}
+	}
+	for _, text := range plan.Risks(todo.want.Spec, w.Names.Run) {
+		act.Detail = append(act.Detail, "! "+in.Secrets.Redact(text))
 	}
 	return act
 }
 
+// predecessor is the container of the role that a new one takes the place of: the one
+// of its name, or one that runs.
+func predecessor(in stages.Input, w *stages.Work, todo todo, present []engine.Container) (engine.Container, bool) {
+	if todo.rename {
+		return todo.have, true
+	}
+	role := engine.With(present, stages.RoleLabels(in.Config, w.Target.Role.Name))
+	at := slices.IndexFunc(role, engine.Container.Running)
+	if at < 0 {
+		return engine.Container{}, false
+	}
+	return role[at], true
+}
+
 // foreseeReplica is replica without the act.
-func foreseeReplica(w *stages.Work, todo todo, ahead *stages.Outlook, book ledger.Ledger) state.BootReplica {
+func foreseeReplica(in stages.Input, w *stages.Work, todo todo, ahead *stages.Outlook, present []engine.Container, book ledger.Ledger) state.BootReplica {
 	host, out := w.Target.Host, todo.out
 	if policy := todo.restart(w, book); policy != "" {
 		w.Intend(stages.SettingRestart(todo.have, policy))
@@ -118,7 +139,7 @@ func foreseeReplica(w *stages.Work, todo todo, ahead *stages.Outlook, book ledge
 		ahead.Rename(host, todo.have.ID, out.Replaced)
 	}
 	if todo.create {
-		w.Intend(risky(creating(out.Name), plan.Risks(todo.want.Spec, w.Names.Run)))
+		w.Intend(described(creating(out.Name), in, w, todo, present))
 		out.Container = ahead.Create(host, todo.want.Spec)
 	}
 	if todo.start {
