@@ -1,0 +1,163 @@
+package main
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/kstep/kstep/internal/exit"
+)
+
+// forge rewrites a state file, with the sum that belongs to the new text: its writer
+// knows kstep.
+func (w *world) forge(file string, change func(text string) string) {
+	w.t.Helper()
+	name := filepath.Join(w.dir, "kstep-state", file)
+	was := w.read(name)
+	text := change(was)
+	if text == was {
+		w.t.Fatalf("%s was not changed:\n%s", file, was)
+	}
+	bare := regexp.MustCompile(`"sum": "[^"]*"\n}\n$`).ReplaceAllString(text, "\"sum\": \"\"\n}\n")
+	sum := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(bare)))
+	text = strings.TrimSuffix(bare, "\"\"\n}\n") + fmt.Sprintf("%q\n}\n", sum)
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// swap is a change of the first of a text's matches.
+func swap(pattern, by string) func(string) string { return swapAfter("", pattern, by) }
+
+// swapAfter is swap after the first place of some text.
+func swapAfter(place, pattern, by string) func(string) string {
+	return func(text string) string {
+		from := max(0, strings.Index(text, place))
+		at := regexp.MustCompile(pattern).FindStringIndex(text[from:])
+		if at == nil {
+			return text
+		}
+		return text[:from+at[0]] + by + text[from+at[1]:]
+	}
+}
+
+// A state file is an artifact, which other jobs can write: what it says is compared
+// with kstep.yml, with the names that kstep gives, and with the labels on the hosts.
+func TestState_ThatIsForgedCommandsNoHost(t *testing.T) {
+	t.Parallel()
+	const container = `"container": "[0-9a-f]+"`
+	for name, c := range map[string]struct {
+		last, file string // The last stage that was run honestly, and the file that is forged.
+		change     func(w *world, blog string) func(string) string
+		stage      string
+		want       string
+	}{
+		"the disk of the host as an asset folder": {"env-push", "assets.json", func(*world, string) func(string) string {
+			return swap(`"hostDir": "[^"]*"`, `"hostDir": "/"`)
+		}, "boot", "is not what kstep.yml and this release ask for"},
+		"the asset folder of another service": {"env-push", "assets.json", func(*world, string) func(string) string {
+			return swap(`/shop/assets/`, `/blog/assets/`)
+		}, "boot", "is not what kstep.yml and this release ask for"},
+		"an asset folder at another place in the container": {"env-push", "assets.json", func(*world, string) func(string) string {
+			return swap(`"path": "[^"]*"`, `"path": "/bin"`)
+		}, "boot", "is not what kstep.yml and this release ask for"},
+		"the env file of another service": {"env-push", "env-push.json", func(*world, string) func(string) string {
+			return swap(`/shop/env/`, `/blog/env/`)
+		}, "boot", "and the role's is"},
+		"the env file of another role": {"env-push", "env-push.json", func(*world, string) func(string) string {
+			return swap(`/env/job.json`, `/env/web.json`)
+		}, "boot", "and the role's is"},
+		"an image of another repository": {"push", "push.json", func(*world, string) func(string) string {
+			return swap(`/acme/shop"`, `/evil/miner"`)
+		}, "assets", "and that of kstep.yml is"},
+		"an image of another registry": {"env-push", "push.json", func(w *world, _ string) func(string) string {
+			return func(text string) string { return strings.ReplaceAll(text, w.registry.Host(), "evil.example.com") }
+		}, "boot", ""},
+		"a container of another service, to wait for": {"boot", "boot.json", func(_ *world, blog string) func(string) string {
+			return swapAfter(`"web@vm1"`, container, `"container": "`+blog+`"`)
+		}, "barrier-wait", "which is not one of role"},
+		"a path of the engine's API in place of a container": {"boot", "boot.json", func(*world, string) func(string) string {
+			return swap(container, `"container": "../images/prune?x="`)
+		}, "barrier-wait", "where the id of a container belongs"},
+		"a container of another service, to move to": {"barrier-wait", "barrier-wait.json", func(_ *world, blog string) func(string) string {
+			return swapAfter(`"web@vm1"`, `"containers": \[\s*"[0-9a-f]+"`, `"containers": ["`+blog+`"`)
+		}, "cutover", "which is not one of role"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			blog := w.service("blog", "proxy: {hosts: [blog.example.com]}\n")
+			blog.deploy("v1")
+			w.configure("proxy: {hosts: [shop.example.com]}\n")
+			w.deploy("v1")
+			w.pushed("v2")
+			for _, stage := range stageNames()[2:] {
+				if c.last == "push" {
+					break
+				}
+				w.exits(exit.OK, stage)
+				if stage == c.last {
+					break
+				}
+			}
+			theirs := w.containersOf("vm1")["blog-web-v1"]
+			w.forge(c.file, c.change(w, theirs.ID))
+			_, stderr := w.exits(exit.BadState, c.stage)
+			if !strings.Contains(stderr, c.want) {
+				t.Errorf("it does not say %q:\n%s", c.want, stderr)
+			}
+			if strings.Contains(stderr, "blog-web-v1 is not ready") {
+				t.Errorf("it shows what the other service's container wrote:\n%s", stderr)
+			}
+			if now := w.containersOf("vm1")["blog-web-v1"]; now.State != "running" {
+				t.Errorf("the other service's container is %s", now.State)
+			}
+			w.exits(exit.OK, "abort")
+		})
+	}
+}
+
+// A ready image of another repository is named again by who runs the stages.
+func TestState_OfAnImageOfAnotherRepositoryWantsItNamed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.deploy("v1")
+	image := w.image("v2")
+	w.replace("image: acme/shop", "image: acme/other")
+	w.exits(exit.OK, "push", "--image", image, "--version", "v2")
+	_, stderr := w.exits(exit.BadState, "assets")
+	if !strings.Contains(stderr, "--image") {
+		t.Errorf("it does not say what to do:\n%s", stderr)
+	}
+	for _, stage := range stageNames()[2:] {
+		w.exits(exit.OK, stage, "--image", image)
+	}
+	w.serves("v2")
+}
+
+// Stages that work on no host have no shards: a file that looks like one counts for
+// nothing.
+func TestState_OfPushHasNoShards(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.deploy("v1")
+	w.pushed("v2")
+	dir := filepath.Join(w.dir, "kstep-state")
+	for _, name := range []string{"push.A.json", "push.vm1.json"} {
+		shard := strings.TrimSuffix(strings.TrimPrefix(name, "push."), ".json")
+		putFile(t, filepath.Join(dir, name), w.read(filepath.Join(dir, "push.json")))
+		w.forge(name, func(text string) string {
+			text = swap(`"stage": "push",`, `"stage": "push",`+"\n  \"shard\": \""+shard+`",`)(text)
+			text = swap(`"finished": "20`, `"finished": "29`)(text)
+			return strings.ReplaceAll(text, "/acme/shop", "/evil/miner")
+		})
+	}
+	for _, stage := range stageNames()[2:] {
+		w.exits(exit.OK, stage)
+	}
+	w.serves("v2")
+}
