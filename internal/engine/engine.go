@@ -37,13 +37,13 @@ const (
 	LabelVersion     = "kstep.version"
 	LabelRelease     = "kstep.release"
 	LabelSpec        = "kstep.spec"
-	LabelReplica     = "kstep.replica" // 1 for the first of a role's containers on a host.
-	LabelRun         = "kstep.run"     // The run directory that it was made from.
-	LabelTask        = "kstep.task"    // On a release's tasks, which have no role.
-	LabelProxy       = "kstep.proxy"   // On the proxy's container only.
-	LabelScheme      = "kstep.scheme"  // How the proxy connects; only on those it connects to by other than http.
+	LabelReplica     = "kstep.replica"  // 1 for the first of a role's containers on a host.
+	LabelRun         = "kstep.run"      // The run directory that it was made from.
+	LabelTask        = "kstep.task"     // On a release's tasks, which have no role.
+	LabelProxy       = "kstep.proxy"    // On the proxy's container only.
+	LabelScheme      = "kstep.scheme"   // How the proxy connects; only on those it connects to by other than http.
 	LabelSettings    = "kstep.settings" // What kstep.yml says of it, a digest for each key.
-	LabelRestart     = "kstep.restart" // The restart policy that the container was created with.
+	LabelRestart     = "kstep.restart"  // The restart policy that the container was created with.
 )
 
 // Labels on accessories' containers. They have none of those of the service, so
