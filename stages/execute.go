@@ -103,9 +103,14 @@ func (r *run) work(ctx context.Context) (result Result, began bool, err error) {
 	if err := r.connect(ctx); err != nil {
 		return result, false, err
 	}
+	compared := r.asCopied(ctx)
 	leased, leave, err := r.enter(ctx)
+	other := compared()
 	if err != nil {
 		return result, false, err
+	}
+	if other != nil {
+		return result, false, leave(false, other)
 	}
 	if r.planned != nil && r.info.Hosts {
 		if err := r.unmoved(leased); err != nil {

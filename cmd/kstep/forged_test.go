@@ -105,6 +105,10 @@ func TestState_ThatIsForgedCommandsNoHost(t *testing.T) {
 				}
 			}
 			theirs := w.containersOf("vm1")["blog-web-v1"]
+			copies := filepath.Join(w.hosts["vm1"].Home, ".kstep/shop/state")
+			if err := os.RemoveAll(copies); err != nil { // With them, any forged file is refused.
+				t.Fatal(err)
+			}
 			w.forge(c.file, c.change(w, theirs.ID))
 			_, stderr := w.exits(exit.BadState, c.stage)
 			if !strings.Contains(stderr, c.want) {
@@ -160,4 +164,41 @@ func TestState_OfPushHasNoShards(t *testing.T) {
 		w.exits(exit.OK, stage)
 	}
 	w.serves("v2")
+}
+
+// An artifact that another job put in place of the one that a stage left differs from
+// the copy on the hosts.
+func TestState_ThatDiffersFromItsCopyOnTheHostsIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		last, file string
+		change     func(string) string
+		stage      string
+	}{
+		"another image":               {"assets", "push.json", swap(`"digest": "sha256:[0-9a-f]{64}"`, `"digest": "sha256:`+strings.Repeat("0", 64)+`"`), "env-push"},
+		"a barrier that did not open": {"barrier-wait", "barrier-wait.json", swap(`"open": true`, `"open": false`), "cutover"},
+		"variables":                   {"env-push", "env-push.json", swap(`"fingerprint": "`, `"fingerprint": "0`), "boot"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.deploy("v1")
+			w.pushed("v2")
+			for _, stage := range stageNames()[2:] {
+				w.exits(exit.OK, stage)
+				if stage == c.last {
+					break
+				}
+			}
+			honest := w.read(filepath.Join(w.dir, "kstep-state", c.file))
+			w.forge(c.file, c.change)
+			_, stderr := w.exits(exit.BadState, c.stage)
+			if !strings.Contains(stderr, c.file+" says something else than the copy") && !strings.Contains(stderr, "was made from another") {
+				t.Errorf("it does not name the file:\n%s", stderr)
+			}
+			putFile(t, filepath.Join(w.dir, "kstep-state", c.file), honest)
+			w.exits(exit.OK, "deploy", "--image", w.registry.Host()+"/acme/shop:v2", "--version", "v2")
+			w.serves("v2")
+		})
+	}
 }
