@@ -14,7 +14,7 @@ import (
 // asCopied compares the files that the stage read with their copies on the lease
 // host, which only holders of the SSH key can write: an artifact that another job put
 // in their place says something else. A file that no stage on hosts has read yet has
-// no copy.
+// no copy, and one that is sealed needs none.
 //
 // The comparison runs beside what the stage does meanwhile; wait returns its result.
 func (r *run) asCopied(ctx context.Context) (wait func() error) {
@@ -25,7 +25,7 @@ func (r *run) asCopied(ctx context.Context) (wait func() error) {
 			inputs = append(inputs, in)
 		}
 	}
-	if !r.info.Hosts || r.fetched || len(inputs) == 0 || len(r.info.Optional) > 0 { // What is optional is no order.
+	if len(r.Config.State.Key) > 0 || !r.info.Hosts || r.fetched || len(inputs) == 0 || len(r.info.Optional) > 0 { // What is optional is no order.
 		return nothing
 	}
 	copies, err := r.Mirror(ctx)

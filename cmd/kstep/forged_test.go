@@ -16,7 +16,10 @@ import (
 // knows kstep.
 func (w *world) forge(file string, change func(text string) string) {
 	w.t.Helper()
-	name := filepath.Join(w.dir, "kstep-state", file)
+	name := file
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(w.dir, "kstep-state", file)
+	}
 	was := w.read(name)
 	text := change(was)
 	if text == was {
@@ -201,4 +204,69 @@ func TestState_ThatDiffersFromItsCopyOnTheHostsIsRefused(t *testing.T) {
 			w.serves("v2")
 		})
 	}
+}
+
+// With state.key, only who has the secret can write what a stage believes.
+func TestState_WithAKeyIsBelievedOnlyIfItIsSealed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.append("state: {key: [STATE_KEY]}\n")
+	_, stderr := w.exits(exit.Config, "push", "--image", w.image("v1"), "--version", "v1")
+	if !strings.Contains(stderr, "state.key") || !strings.Contains(stderr, "STATE_KEY") {
+		t.Errorf("it does not say what is missing:\n%s", stderr)
+	}
+	w.env["STATE_KEY"] = "too short"
+	if _, stderr = w.exits(exit.Config, w.deployArgs("v1")...); !strings.Contains(stderr, "openssl rand") {
+		t.Errorf("it does not say how to make one:\n%s", stderr)
+	}
+	w.env["STATE_KEY"] = strings.Repeat("0123456789abcdef", 4)
+	w.deploy("v1")
+	w.pushed("v2")
+	w.exits(exit.OK, "status") // Without a word about the key.
+	const other = `"digest": "sha256:` + "0000000000000000000000000000000000000000000000000000000000000000" + `"`
+	honest := w.read(filepath.Join(w.dir, "kstep-state/push.json"))
+	w.forge("push.json", swap(`"digest": "sha256:[0-9a-f]{64}"`, other))
+	for _, seal := range []string{"", `  "seal": "hmac-sha256:` + strings.Repeat("a", 64) + "\",\n"} {
+		w.forge("push.json", func(text string) string {
+			return swap(`(  "seal": "[^"]*",\n)?  "sum"`, seal+`  "sum"`)(text)
+		})
+		if _, stderr := w.exits(exit.BadState, "assets"); !strings.Contains(stderr, "push.json is not sealed with the secret of state.key") {
+			t.Errorf("it does not say why:\n%s", stderr)
+		}
+	}
+	putFile(t, filepath.Join(w.dir, "kstep-state/push.json"), honest)
+	w.exits(exit.OK, "assets")
+	w.env["STATE_KEY"] = strings.Repeat("fedcba9876543210", 4)
+	w.exits(exit.BadState, "env-push")
+	w.env["STATE_KEY"] = strings.Repeat("0123456789abcdef", 4)
+	w.exits(exit.OK, "env-push")
+	w.forget()
+	for _, stage := range stageNames()[4:] {
+		w.exits(exit.OK, stage, "--state-from", "hosts") // The copies are sealed as well.
+	}
+	w.serves("v2")
+
+	plan := w.planTo("v3")
+	w.forge(plan, swap(`"version": "v3"`, `"version": "v4"`))
+	if _, stderr := w.exits(exit.BadState, "deploy", "--plan", plan); !strings.Contains(stderr, "state.key") {
+		t.Errorf("an edited plan is not refused for its seal:\n%s", stderr)
+	}
+}
+
+// A project that begins to use a key goes on with what it has.
+func TestState_GetsAKeyInTheMiddleOfARelease(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.deploy("v1")
+	w.pushed("v2")
+	w.append("state: {key: [STATE_KEY]}\n")
+	w.env["STATE_KEY"] = strings.Repeat("0123456789abcdef", 4)
+	_, stderr := w.exits(exit.BadState, "assets")
+	if !strings.Contains(stderr, "run `kstep push` again") {
+		t.Errorf("it does not say what to do:\n%s", stderr)
+	}
+	w.deploy("v2")
+	w.serves("v2")
+	w.exits(exit.OK, "rollback", "v1")
+	w.serves("v1")
 }

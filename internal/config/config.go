@@ -40,6 +40,8 @@ type Config struct {
 	EnvTags map[string]Env `json:"env_tags,omitempty"`
 	// Secrets tells where the values of secrets come from.
 	Secrets SecretSources `json:"secrets,omitzero"`
+	// State is about the files that the stages leave for each other.
+	State State `json:"state,omitzero"`
 
 	// AssetPath is a folder in the image whose files must stay available
 	// while old and new containers run side by side.
@@ -167,4 +169,13 @@ type Registry struct {
 type SecretOrValue struct {
 	Value  string
 	Secret string
+}
+
+// State is about the state files and plans.
+type State struct {
+	// Key is a list with the name of a secret. With it, kstep seals each state file
+	// and plan that it writes, by an HMAC, and refuses those that are not sealed: who
+	// can write artifacts, but does not have the secret, cannot change what is
+	// deployed. All jobs need the secret. It must have at least 32 characters.
+	Key []string `json:"key,omitempty" jsonschema:"maxItems=1"`
 }

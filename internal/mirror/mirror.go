@@ -68,7 +68,7 @@ func (s Store) copy(ctx context.Context, from *state.Dir, release, name string, 
 		}
 	}
 	if old, err := state.Decode(name, there); err == nil && state.Alike(old, f) {
-		if data, err = state.Succeed(there, data); err != nil {
+		if data, err = from.Succeed(there, data); err != nil {
 			return err
 		}
 	}

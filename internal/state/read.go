@@ -176,6 +176,11 @@ func (d *Dir) chained(e *entry) error {
 		return bad(e.path, "was changed after kstep wrote it: its sum does not match",
 			"restore it from the job that made it, or run `kstep "+e.file.Stage+"` again after removing it")
 	}
+	err := d.opt.vouch(e.path, e.data,
+		"run `kstep "+e.file.Stage+"` again in a job that has the key (what is already so stays so)")
+	if err != nil {
+		return err
+	}
 	var errs []error
 	for _, in := range e.file.Inputs {
 		name := FileName(in.Stage, in.Shard)
@@ -223,8 +228,8 @@ func (d *Dir) Own(stage, shard string, want Expect) (*File, error) {
 	if err != nil || e == nil {
 		return nil, err
 	}
-	if want.Release != "" && e.file.Release != want.Release {
-		return nil, nil
+	if want.Release != "" && e.file.Release != want.Release || d.opt.vouch(e.path, e.data) != nil {
+		return nil, nil // It is replaced.
 	}
 	return e.file, nil
 }
