@@ -93,6 +93,10 @@ type Files interface {
 	List(ctx context.Context, path string) ([]Entry, error)
 	// Stat returns one entry.
 	Stat(ctx context.Context, path string) (Entry, error)
+	// Owners returns who owns the paths, of links themselves, and as which user
+	// kstep is there. What is missing, or lies where that user may not look, is
+	// not in it.
+	Owners(ctx context.Context, paths []string) (Owners, error)
 	// Mkdir makes a folder and its parents; an existing one is fine.
 	Mkdir(ctx context.Context, path string, perm fs.FileMode) error
 }

@@ -28,7 +28,7 @@ func status(err error) error {
 	switch {
 	case err == nil, errors.Is(err, io.EOF):
 		return err
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR): // As errno_to_portable of OpenSSH.
 		return sftp.ErrSSHFxNoSuchFile
 	case errors.Is(err, fs.ErrPermission):
 		return sftp.ErrSSHFxPermissionDenied
@@ -46,6 +46,9 @@ func (s *sftpFiles) path(name string) (string, error) {
 	}
 	if name == bootFile {
 		return s.f.bootFile()
+	}
+	if name == statusFile {
+		return s.f.statusFile()
 	}
 	if mountInfo.MatchString(name) {
 		return s.f.Engine.mountInfo()
@@ -204,7 +207,7 @@ func (s *sftpFiles) Lstat(r *sftp.Request) (sftp.ListerAt, error) {
 	if err != nil {
 		return nil, status(err)
 	}
-	return infoList{info}, nil
+	return infoList{s.f.owned(p, info)}, nil
 }
 
 type infoList []os.FileInfo
