@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/pkg/sftp"
 )
@@ -176,6 +177,9 @@ func (s *sftpFiles) Filelist(r *sftp.Request) (sftp.ListerAt, error) {
 	}
 	switch r.Method {
 	case "List":
+		if filepath.Base(p) == EndlessFolder {
+			return endlessList{}, nil
+		}
 		found, err := os.ReadDir(p)
 		if err != nil {
 			return nil, status(err)
@@ -209,6 +213,28 @@ func (s *sftpFiles) Lstat(r *sftp.Request) (sftp.ListerAt, error) {
 	}
 	return infoList{s.f.owned(p, info)}, nil
 }
+
+// EndlessFolder is the name of folders whose list has no end.
+const EndlessFolder = "endless"
+
+type endlessList struct{}
+
+func (endlessList) ListAt(to []os.FileInfo, _ int64) (int, error) {
+	for i := range to {
+		to[i] = endlessFile{}
+	}
+	return len(to), nil
+}
+
+// endlessFile has the longest name that there is.
+type endlessFile struct{}
+
+func (endlessFile) Name() string       { return strings.Repeat("n", 255) }
+func (endlessFile) Size() int64        { return 1 }
+func (endlessFile) Mode() os.FileMode  { return 0o644 }
+func (endlessFile) ModTime() time.Time { return time.Unix(0, 0) }
+func (endlessFile) IsDir() bool        { return false }
+func (endlessFile) Sys() any           { return nil }
 
 type infoList []os.FileInfo
 
