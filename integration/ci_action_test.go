@@ -29,7 +29,7 @@ func TestGitHub_DefinitionsPassActionlint(t *testing.T) {
 	for _, name := range []string{"deploy.yml", "deploy-hosts.yml", "approve.yml"} {
 		// Of an action beside the workflow the inputs and outputs are checked too.
 		text := strings.ReplaceAll(readFile(t, filepath.Join(examples, "github", name)),
-			"kstep/kstep/.github/actions/kstep@main", "./.github/actions/kstep")
+			"kstep/kstep/.github/actions/kstep@"+actionCommit(t), "./.github/actions/kstep")
 		if err := os.MkdirAll(filepath.Join(dir, ".github/workflows"), 0o755); err != nil {
 			t.Fatal(err)
 		}
