@@ -1,7 +1,6 @@
 package host
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -37,6 +36,6 @@ func TestParseStatus_TakesTheIDsThatCountForFiles(t *testing.T) {
 	}
 	many := strings.TrimSpace(strings.Repeat("70000 ", 500))
 	if _, groups, ok := parseStatus(ids("1\t1\t1\t1", many)); !ok || len(groups) != 501 {
-		t.Error(fmt.Sprintf("got %d groups, want 501", len(groups)))
+		t.Errorf("got %d groups, want 501", len(groups))
 	}
 }

@@ -149,12 +149,13 @@ func (f *Fake) statusFile() (string, error) {
 		return statusFile, nil
 	}
 	a := *f.self.account
-	text := fmt.Sprintf("Name:\tsftp-server\nUid:\t%[1]d\t%[1]d\t%[1]d\t%[1]d\nGid:\t%[2]d\t%[2]d\t%[2]d\t%[2]d\nGroups:\t", a.user, a.groups[0])
+	var text strings.Builder
+	fmt.Fprintf(&text, "Name:\tsftp-server\nUid:\t%[1]d\t%[1]d\t%[1]d\t%[1]d\nGid:\t%[2]d\t%[2]d\t%[2]d\t%[2]d\nGroups:\t", a.user, a.groups[0])
 	for _, group := range a.groups {
-		text += fmt.Sprint(group) + " "
+		fmt.Fprintf(&text, "%d ", group)
 	}
 	file := filepath.Join(filepath.Dir(f.self.boot), "status")
-	return file, os.WriteFile(file, []byte(text+"\n"), 0o600)
+	return file, os.WriteFile(file, []byte(text.String()+"\n"), 0o600)
 }
 
 // owned is what is known of a file, with the owner that GiveTo named.
@@ -175,5 +176,5 @@ type ownedInfo struct {
 
 var _ sftp.FileInfoUidGid = ownedInfo{}
 
-func (o ownedInfo) Uid() uint32 { return o.owner.user }      //nolint:revive // The library's name.
-func (o ownedInfo) Gid() uint32 { return o.owner.groups[0] } //nolint:revive // The library's name.
+func (o ownedInfo) Uid() uint32 { return o.owner.user }      //nolint:staticcheck // The library's name.
+func (o ownedInfo) Gid() uint32 { return o.owner.groups[0] } //nolint:staticcheck // The library's name.
