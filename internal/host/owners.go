@@ -42,7 +42,7 @@ const statusFile = "/proc/self/status"
 // file has, so that one request gets all of it.
 const statusPart = 512
 
-// Owners asks for everything at the same time.
+// Owners sends all its requests at the same time.
 func (f remoteFiles) Owners(ctx context.Context, paths []string) (Owners, error) {
 	if len(paths) == 0 {
 		return Owners{}, fmt.Errorf("look at owners on %s: %w", f.r.name, fs.ErrInvalid)
