@@ -133,6 +133,9 @@ type Config struct {
 	LeaseHost string `json:"-"`
 	// Path is the main file this was loaded from. Not a key.
 	Path string `json:"-"`
+	// Variables are the places outside of environments where variables are
+	// filled in. Not a key.
+	Variables []VariableUse `json:"-"`
 	// Entries are the places where a host is named. Not a key.
 	Entries []HostEntry `json:"-"`
 }
