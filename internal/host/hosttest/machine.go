@@ -177,4 +177,4 @@ type ownedInfo struct {
 var _ sftp.FileInfoUidGid = ownedInfo{}
 
 func (o ownedInfo) Uid() uint32 { return o.owner.user }      //nolint:staticcheck,revive // The library's name.
-func (o ownedInfo) Gid() uint32 { return o.owner.groups[0] } //nolint:staticcheck,revive // The library's name.
+func (o ownedInfo) Gid() uint32 { return o.owner.groups[0] } //nolint:staticcheck // The library's name.
