@@ -79,7 +79,7 @@ func TestRollback_AndRedeployKilledAnywhereGoOnWhenTheyRunAgain(t *testing.T) {
 			w.deploy("v2")
 			if args[0] == "redeploy" {
 				args[2] = w.image("v2")
-				w.replace("asset_path", "env: {clear: {AGAIN: \"yes\"}}\nasset_path")
+				w.replace("healthcheck: {interval", "env: {clear: {AGAIN: \"yes\"}}\nhealthcheck: {interval")
 			}
 			want := "v1"
 			if args[0] == "redeploy" {

@@ -46,7 +46,7 @@ func TestAssets_AStableNameFollowsItsRuleForthAndBack(t *testing.T) {
 	} {
 		t.Run("on_conflict: "+rule, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
+			w := newWorld(t).withAssets()
 			if rule != "" {
 				w.append("assets: {/app/assets: {on_conflict: " + rule + "}}\n")
 			}
@@ -83,7 +83,7 @@ func TestAssets_AreReadOnlyForContainers(t *testing.T) {
 	for name, writable := range map[string]bool{"by default": false, "writable": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
+			w := newWorld(t).withAssets()
 			if writable {
 				w.append("assets: {/app/assets: {writable: true, on_conflict: new}}\n")
 			}
@@ -133,6 +133,7 @@ func TestAssets_AreLentAcrossANewNameOfTheRole(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			w.configure(extra)
+			w.withAssets()
 			w.deploy("v1")
 			worker := w.mounted("vm3", "shop-job-v1", "/app/assets")
 			w.renamed("zweb")
@@ -157,9 +158,9 @@ func TestAssets_AreLentAcrossANewNameOfTheRole(t *testing.T) {
 
 func TestAssets_OfSeveralPathsHiddenOnesTooAndOfNoOtherRole(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorld(t).withAssets()
 	w.replace("  web: [vm1, vm2]\n", "  web: [vm1, vm2]\n  web-admin: {hosts: [vm1], healthcheck: {cmd: \"true\"}, asset_path: /app/assets}\n")
-	w.replace("asset_path: /app/assets\nhealthcheck", "asset_paths: [/app/assets, /app/packs]\nhealthcheck")
+	w.replace("asset_path: /app/assets\nimage", "asset_paths: [/app/assets, /app/packs]\nimage")
 	w.deploy("v1")
 	admin := w.mounted("vm1", "shop-web-admin-v1", "/app/assets")
 	w.exits(exit.OK, "push", "--image", w.image("v2"), "--version", "v2")
@@ -243,7 +244,7 @@ func (w *world) earlier(hostName, container string) {
 // new version's files by the engine, and nothing is missing on either side.
 func TestAssets_OfAnEarlierKstepAreTakenOver(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorld(t).withAssets()
 	w.deploy("v1")
 	for _, host := range []string{"vm1", "vm2"} {
 		w.earlier(host, "shop-web-v1")
@@ -305,7 +306,7 @@ func TestAssets_GoNowhereThatAContainerPointsTo(t *testing.T) {
 		for kind, writable := range map[string]bool{"writable": true, "of an earlier kstep": false} {
 			t.Run(name+", "+kind, func(t *testing.T) {
 				t.Parallel()
-				w := newWorld(t)
+				w := newWorld(t).withAssets()
 				if writable {
 					w.append("assets: {/app/assets: {writable: true, on_conflict: new}}\n")
 				} else {

@@ -33,7 +33,7 @@ func TestDeploy_WithAssetsOnHostsWithACsh(t *testing.T) {
 	if err != nil {
 		t.Fatal("this test deploys to users with tcsh: apt-get install tcsh")
 	}
-	w := newWorld(t)
+	w := newWorld(t).withAssets()
 	for _, fake := range w.hosts {
 		fake.Set(hosttest.Mood{LoginShell: shell})
 	}

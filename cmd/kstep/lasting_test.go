@@ -180,7 +180,7 @@ func TestPrune_EndsNoDeployWhoseContainersHaveDied(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			w.replace("asset_path", "retain: 1\nasset_path")
+			w.append("retain: 1\n")
 			w.deploy("v0")
 			w.deploy("v1")
 			w.behave("v2", hosttest.Behaviour{Log: []string{"out of luck"}})

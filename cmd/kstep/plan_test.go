@@ -302,7 +302,7 @@ func TestPlan_TellsNothingOfAContainerThatAssetsReplaces(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
+			w := newWorld(t).withAssets()
 			w.deploy("v1")
 			w.pushed("v2")
 			if !w.killedAt(last, "assets") {

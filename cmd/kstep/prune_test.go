@@ -66,7 +66,7 @@ func TestPrune_DryRunShowsWhatWouldGoAndRemovesNothing(t *testing.T) {
 
 func TestPrune_RemovesWhatAKilledRunMadeToCopyAssets(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorld(t).withAssets()
 	w.deploy("v1")
 	ref := w.image("v2")
 	if !w.killedAt(func(op host.Op) bool { return op.Name == "HEAD /containers/{}/archive" }, "deploy", "--image", ref, "--version", "v2") {
@@ -92,7 +92,7 @@ func TestPrune_RemovesWhatAKilledRunMadeToCopyAssets(t *testing.T) {
 // holds names that look like half written files, or like a list of them.
 func TestPrune_RemovesNoPathThatAContainerNames(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorld(t).withAssets()
 	w.append("assets: {/app/assets: {writable: true}}\n")
 	w.deploy("v1")
 	victim := filepath.Join(w.hosts["vm1"].Root, "victim")
@@ -274,7 +274,7 @@ func TestPrune_RemovesNothingThroughALink(t *testing.T) {
 	for _, folder := range []string{"cords", "assets"} {
 		t.Run(folder, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
+			w := newWorld(t).withAssets()
 			w.deploy("v1")
 			victim := filepath.Join(w.hosts["vm1"].Root, "victim")
 			for _, file := range []string{"kept/file", "web@v0-12345678/cord", "file"} {

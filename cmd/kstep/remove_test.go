@@ -34,7 +34,7 @@ func TestRemove_TakesTheServiceOffItsHostsAndNothingElse(t *testing.T) {
 	for name, extra := range switches() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
+			w := newWorld(t).withAssets()
 			if extra == "" {
 				extra = "proxy: {}\n"
 			}
@@ -108,7 +108,7 @@ func TestRemove_LeavesNamesOfImagesThatOthersNeed(t *testing.T) {
 
 func TestRemove_KilledAnywhereGoesOnWhenItIsRunAgain(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorld(t).withAssets()
 	k := 0
 	for ; ; k += 13 { // Each deploy takes a while; all of them were tried once.
 		w.deploy("v1")

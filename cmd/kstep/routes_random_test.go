@@ -67,7 +67,7 @@ func (a *tenant) change(r *rand.Rand) {
 	service, _, _ := strings.Cut(a.name, "-")
 	a.configure(fmt.Sprintf("primary_role: %s\nproxy: {%s}\n", role, proxy))
 	a.replace("service: shop", "service: "+service)
-	a.replace("  web: [vm1, vm2]\n  job:\n    hosts: [vm3]\n    cmd: work hard\n    healthcheck: {cmd: \"true\"}\nasset_path: /app/assets\n",
+	a.replace("  web: [vm1, vm2]\n  job:\n    hosts: [vm3]\n    cmd: work hard\n    healthcheck: {cmd: \"true\"}\n",
 		fmt.Sprintf("  %s: [%s]\n", role, strings.Join(a.hosts, ", ")))
 }
 

@@ -58,7 +58,7 @@ func TestTasks_RunOnceInAReleaseOnOneHost(t *testing.T) {
 	w := newWorld(t)
 	w.task("migrate", "echo migrating $MODE", "")
 	w.task("report", "echo reported", ", run: after-cutover, role: job")
-	w.replace("asset_path:", "env: {MODE: quick}\nasset_path:")
+	w.append("env: {MODE: quick}\n")
 	_, stderr := w.exits(exit.OK, "deploy", "--image", w.image("v1"), "--version", "v1")
 	migrated, live, reported := strings.Index(stderr, "migrating quick"), strings.Index(stderr, "moved traffic"), strings.Index(stderr, "reported")
 	if migrated < 0 || live < migrated || reported < live {

@@ -66,6 +66,13 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
+// withAssets has assets of the application, whose folders each deploy fills.
+func (w *world) withAssets() *world {
+	w.t.Helper()
+	w.append("asset_path: /app/assets\n")
+	return w
+}
+
 // configure writes kstep.yml, with more of it at its end.
 func (w *world) configure(extra string) {
 	w.t.Helper()
@@ -78,7 +85,6 @@ servers:
     hosts: [vm3]
     cmd: work hard
     healthcheck: {cmd: "true"}
-asset_path: /app/assets
 healthcheck: {interval: 20ms, retries: 3, settle: 200ms}
 barrier: {timeout: 20s}
 cutover: {drain: 10ms}
