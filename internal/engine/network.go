@@ -2,9 +2,11 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	cerrdefs "github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
 )
 
@@ -59,6 +61,50 @@ func (c *Client) Networks(ctx context.Context, name string) ([]Network, error) {
 		return slices.Compare([]byte(a.ID), []byte(b.ID))
 	})
 	return list, nil
+}
+
+// Connect connects a container, which need not run, to a network. One that is in it
+// keeps its aliases there. ErrNoNetwork if the network is missing.
+func (c *Client) Connect(ctx context.Context, container, name string, aliases []string) error {
+	if _, err := c.ready(ctx); err != nil {
+		return err
+	}
+	_, err := c.api.NetworkConnect(ctx, name, client.NetworkConnectOptions{
+		Container: container, EndpointConfig: &network.EndpointSettings{Aliases: aliases},
+	})
+	if err == nil || c.connected(ctx, container, name, err, true) {
+		return nil
+	}
+	if cerrdefs.IsNotFound(err) {
+		if have, look := c.Networks(ctx, name); look == nil && len(have) == 0 {
+			return fmt.Errorf("connect container %s on %s: %w", container, c.host, &answer{ErrNoNetwork, "network " + name + " not found"})
+		}
+	}
+	return c.fail(fmt.Sprintf("connect container %s to network %s", container, name), err)
+}
+
+// Disconnect takes a container out of a network. One that is not in it, or not
+// there, is fine.
+func (c *Client) Disconnect(ctx context.Context, container, name string) error {
+	if _, err := c.ready(ctx); err != nil {
+		return err
+	}
+	_, err := c.api.NetworkDisconnect(ctx, name, client.NetworkDisconnectOptions{Container: container})
+	if err == nil || cerrdefs.IsNotFound(err) || c.connected(ctx, container, name, err, false) {
+		return nil
+	}
+	return c.fail(fmt.Sprintf("disconnect container %s from network %s", container, name), err)
+}
+
+// connected reports whether a refused request, or one whose answer was lost, has
+// left what it wanted: another job was first. Engines have no status of their own
+// for that.
+func (c *Client) connected(ctx context.Context, container, name string, err error, want bool) bool {
+	if ctx.Err() != nil || cerrdefs.IsNotFound(err) {
+		return false
+	}
+	now, look := c.Inspect(ctx, container)
+	return look == nil && slices.Contains(now.Networks, name) == want
 }
 
 // RemoveNetwork removes the networks of this name. A missing one is fine.
