@@ -17,16 +17,17 @@ import (
 // Errors that callers test for. They are wrapped with what was asked and on
 // which host's engine.
 var (
-	ErrNotFound     = errors.New("not found")
-	ErrConflict     = errors.New("conflict") // The name is taken, or the state forbids it.
-	ErrUnauthorized = errors.New("the registry refused the credentials")
-	ErrRegistry     = errors.New("the registry did not answer")
-	ErrPortTaken    = errors.New("port is already taken")
-	ErrDiskFull     = errors.New("no space left on the host")
-	ErrNoFolder     = errors.New("a mounted folder is not on the host")
-	ErrNoNetwork    = errors.New("no free network on the host")
-	ErrPlatform     = errors.New("image is for another platform")
-	ErrUnreachable  = errors.New("the engine did not answer")
+	ErrNotFound       = errors.New("not found")
+	ErrConflict       = errors.New("conflict") // The name is taken, or the state forbids it.
+	ErrUnauthorized   = errors.New("the registry refused the credentials")
+	ErrRegistry       = errors.New("the registry did not answer")
+	ErrPortTaken      = errors.New("port is already taken")
+	ErrDiskFull       = errors.New("no space left on the host")
+	ErrNoFolder       = errors.New("a mounted folder is not on the host")
+	ErrNetworkMissing = errors.New("network is not on the host")
+	ErrNoNetwork      = errors.New("no free network on the host")
+	ErrPlatform       = errors.New("image is for another platform")
+	ErrUnreachable    = errors.New("the engine did not answer")
 )
 
 // Labels that kstep puts on everything it makes.

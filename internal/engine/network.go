@@ -64,7 +64,7 @@ func (c *Client) Networks(ctx context.Context, name string) ([]Network, error) {
 }
 
 // Connect connects a container, which need not run, to a network. One that is in it
-// keeps its aliases there. ErrNoNetwork if the network is missing.
+// keeps its aliases there. ErrNetworkMissing if the network is missing.
 func (c *Client) Connect(ctx context.Context, container, name string, aliases []string) error {
 	if _, err := c.ready(ctx); err != nil {
 		return err
@@ -77,10 +77,10 @@ func (c *Client) Connect(ctx context.Context, container, name string, aliases []
 	}
 	if cerrdefs.IsNotFound(err) {
 		if have, look := c.Networks(ctx, name); look == nil && len(have) == 0 {
-			return fmt.Errorf("connect container %s on %s: %w", container, c.host, &answer{ErrNoNetwork, "network " + name + " not found"})
+			return fmt.Errorf("connect container %s on %s: %w", container, c.host, &answer{ErrNetworkMissing, "network " + name + " not found"})
 		}
 	}
-	return c.fail(fmt.Sprintf("connect container %s to network %s", container, name), err)
+	return c.refusal(fmt.Sprintf("connect container %s to network %s", container, name), err)
 }
 
 // Disconnect takes a container out of a network. One that is not in it, or not
@@ -93,7 +93,16 @@ func (c *Client) Disconnect(ctx context.Context, container, name string) error {
 	if err == nil || cerrdefs.IsNotFound(err) || c.connected(ctx, container, name, err, false) {
 		return nil
 	}
-	return c.fail(fmt.Sprintf("disconnect container %s from network %s", container, name), err)
+	return c.refusal(fmt.Sprintf("disconnect container %s from network %s", container, name), err)
+}
+
+// refusal is fail for networks: an engine forbids what their state does not allow,
+// which has nothing to do with logins.
+func (c *Client) refusal(what string, err error) error {
+	if cerrdefs.IsPermissionDenied(err) {
+		return fmt.Errorf("%s on %s: %w", longID.ReplaceAllString(what, " $1"), c.host, &answer{ErrConflict, message(err)})
+	}
+	return c.fail(what, err)
 }
 
 // connected reports whether a refused request, or one whose answer was lost, has
@@ -115,7 +124,7 @@ func (c *Client) RemoveNetwork(ctx context.Context, name string) error {
 	}
 	for _, n := range have {
 		if _, err := c.api.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{}); err != nil && !cerrdefs.IsNotFound(err) {
-			return c.fail("remove network "+name, err)
+			return c.refusal("remove network "+name, err)
 		}
 	}
 	return nil

@@ -17,6 +17,7 @@ func settings(cfg *config.Config, role config.Role) map[string]any {
 		"cmd":         role.Cmd,
 		"labels":      cfg.EffectiveLabels(role),
 		"volumes":     cfg.EffectiveVolumes(role),
+		"networks":    cfg.EffectiveNetworks(role),
 		"healthcheck": cfg.EffectiveHealthcheck(role),
 		"stop":        cfg.EffectiveStop(role),
 		"logging":     cfg.EffectiveLogging(role),

@@ -63,8 +63,8 @@ func (s suite) joins() {
 		s.Errorf("disconnected: got %q, %v", c.Networks, c.Addresses)
 	}
 	s.get(net.JoinHostPort(before.Addresses[s.network], "3000"))
-	if err := s.e.Connect(s.Context(), id, "kstep-suite-missing", nil); !errors.Is(err, engine.ErrNoNetwork) {
-		s.Errorf("connect to a missing network: got %v, want ErrNoNetwork", err)
+	if err := s.e.Connect(s.Context(), id, "kstep-suite-missing", nil); !errors.Is(err, engine.ErrNetworkMissing) {
+		s.Errorf("connect to a missing network: got %v, want ErrNetworkMissing", err)
 	}
 	if err := s.e.Connect(s.Context(), "kstep-suite-missing", second, nil); !errors.Is(err, engine.ErrNotFound) {
 		s.Errorf("connect a missing container: got %v, want ErrNotFound", err)
