@@ -69,10 +69,14 @@ func (c *Client) Connect(ctx context.Context, container, name string, aliases []
 	if _, err := c.ready(ctx); err != nil {
 		return err
 	}
-	_, err := c.api.NetworkConnect(ctx, name, client.NetworkConnectOptions{
-		Container: container, EndpointConfig: &network.EndpointSettings{Aliases: aliases},
-	})
-	if err == nil || c.connected(ctx, container, name, err, true) {
+	request := func() error {
+		_, err := c.api.NetworkConnect(ctx, name, client.NetworkConnectOptions{
+			Container: container, EndpointConfig: &network.EndpointSettings{Aliases: aliases},
+		})
+		return err
+	}
+	err := c.untilDone(ctx, container, name, true, request)
+	if err == nil {
 		return nil
 	}
 	if cerrdefs.IsNotFound(err) {
@@ -89,8 +93,11 @@ func (c *Client) Disconnect(ctx context.Context, container, name string) error {
 	if _, err := c.ready(ctx); err != nil {
 		return err
 	}
-	_, err := c.api.NetworkDisconnect(ctx, name, client.NetworkDisconnectOptions{Container: container})
-	if err == nil || cerrdefs.IsNotFound(err) || c.connected(ctx, container, name, err, false) {
+	err := c.untilDone(ctx, container, name, false, func() error {
+		_, err := c.api.NetworkDisconnect(ctx, name, client.NetworkDisconnectOptions{Container: container})
+		return err
+	})
+	if err == nil || cerrdefs.IsNotFound(err) {
 		return nil
 	}
 	return c.refusal(fmt.Sprintf("disconnect container %s from network %s", container, name), err)
@@ -103,6 +110,22 @@ func (c *Client) refusal(what string, err error) error {
 		return fmt.Errorf("%s on %s: %w", longID.ReplaceAllString(what, " $1"), c.host, &answer{ErrConflict, message(err)})
 	}
 	return c.fail(what, err)
+}
+
+// untilDone makes a request, and once more if its answer was lost and it had no
+// effect.
+func (c *Client) untilDone(ctx context.Context, container, name string, want bool, request func() error) error {
+	err := request()
+	if err == nil || c.connected(ctx, container, name, err, want) {
+		return nil
+	}
+	if !lost(ctx, err) {
+		return err
+	}
+	if err = request(); err == nil || c.connected(ctx, container, name, err, want) {
+		return nil
+	}
+	return err
 }
 
 // connected reports whether a refused request, or one whose answer was lost, has

@@ -208,3 +208,44 @@ func (e *Engine) Connect(from, to string, port int) (net.Conn, error) {
 	}
 	return target.dial(own, address, port)
 }
+
+// Earlier makes the engine's containers stand as versions of kstep left them that
+// had one network for all services: in that one alone, without the labels of later
+// versions, and with a proxy whose API is open.
+func (e *Engine) Earlier(shared string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := e.findNetwork(shared)
+	if n == nil {
+		e.fake.t.Fatalf("no network %s", shared)
+		return
+	}
+	for _, c := range e.containers {
+		at := &endpoint{}
+		for _, name := range sortedKeys(c.networks) {
+			at.aliases = c.networks[name].aliases
+		}
+		c.networks = map[string]*endpoint{shared: at}
+		if c.isRunning() {
+			at.address = e.freeAddress(n)
+			c.sockets.setAddresses(c.addresses())
+		}
+		for _, label := range []string{"kstep.network", "traefik.docker.network", "kstep.proxy.api"} {
+			delete(c.Config.Labels, label)
+		}
+		var args []string
+		for _, arg := range c.Config.Cmd {
+			switch {
+			case arg == "--api=true":
+				args = append(args, "--api.insecure=true")
+			case !strings.HasPrefix(arg, "--entrypoints.traefik."):
+				args = append(args, arg)
+			}
+		}
+		if !slices.Equal(args, c.Config.Cmd) { // A proxy that runs reads them.
+			c.Config.Cmd = args
+			c.Config.Labels["kstep.spec"] = "sha256:earlier"
+		}
+	}
+	e.networks = slices.DeleteFunc(e.networks, func(o *network) bool { return strings.HasPrefix(o.Name, shared+"-") })
+}
