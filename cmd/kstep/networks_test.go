@@ -117,19 +117,6 @@ func TestNetworks_ServicesAndDestinationsOfAHostDoNotReachEachOther(t *testing.T
 	}
 }
 
-func TestNetworks_NamesOfServicesAndDestinationsAreOne(t *testing.T) {
-	t.Parallel()
-	seen := map[string]plan.Names{plan.Network: {}}
-	for _, n := range []plan.Names{
-		{Service: "a"}, {Service: "a-b"}, {Service: "a", Destination: "b"}, {Service: "a-b", Destination: "c"}, {Service: "a", Destination: "b-c"}, {Service: "proxy"},
-	} {
-		if other, taken := seen[n.Network()]; taken {
-			t.Errorf("%+v and %+v have the network %s", n, other, n.Network())
-		}
-		seen[n.Network()] = n
-	}
-}
-
 func TestNetworks_FurtherOnesAreSharedOnPurpose(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -423,8 +410,8 @@ func TestNetworks_TheProxysAPIIsForKstepAlone(t *testing.T) {
 		resp.Body.Close()
 		return resp.StatusCode
 	}
-	nobody := func(*http.Request) {}
-	if status := api(nobody); status != http.StatusUnauthorized {
+	anonymous := func(*http.Request) {}
+	if status := api(anonymous); status != http.StatusUnauthorized {
 		t.Errorf("without a password: got %d, want 401", status)
 	}
 	if status := api(func(r *http.Request) { r.SetBasicAuth("kstep", "guess") }); status != http.StatusUnauthorized {
@@ -449,12 +436,12 @@ func TestNetworks_TheProxysAPIIsForKstepAlone(t *testing.T) {
 
 	// The proxy of an earlier kstep is read as it is, and closed by a reboot.
 	w.oneNetwork()
-	if status := api(nobody); status != http.StatusOK {
+	if status := api(anonymous); status != http.StatusOK {
 		t.Errorf("of an earlier version: got %d", status)
 	}
 	w.says("the proxy on vm1 runs with other settings than the config asks for", w.deployArgs("v2")...)
 	w.exits(exit.OK, "proxy", "reboot")
-	if status := api(nobody); status != http.StatusUnauthorized {
+	if status := api(anonymous); status != http.StatusUnauthorized {
 		t.Errorf("after the reboot: got %d, want 401", status)
 	}
 	w.deploy("v3")

@@ -23,8 +23,8 @@ type Needs struct {
 	// Further are networks of the user's, which have to be there. kstep makes only
 	// the one that its services shared before they had networks of their own.
 	Further []string
-	// Addresses tells that a container wants an address of its own choice, so that
-	// the service's network must have been made with a subnet.
+	// Addresses is true where a container has an address of its own choice: the
+	// service's network must have been made with a subnet.
 	Addresses bool
 }
 
