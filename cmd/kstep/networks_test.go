@@ -372,6 +372,11 @@ func TestNetworks_ANewProxyJoinsThoseOfAllServicesBeforeItServes(t *testing.T) {
 	w.exits(exit.OK, "proxy", "remove", "--yes")
 	w.exits(exit.OK, "proxy", "boot")
 	served()
+	w.exits(exit.OK, "proxy", "remove", "--yes")
+	p := w.planned(w.deployArgs("v1")[1:]...)
+	w.deploy("v1")
+	w.agrees(p, "boot")
+	served()
 	if err := w.hosts["vm1"].Look().Disconnect(t.Context(), plan.ProxyContainer, "kstep-blog"); err != nil {
 		t.Fatal(err)
 	}

@@ -11,8 +11,9 @@ import (
 	"github.com/kstep/kstep/internal/plan"
 )
 
-// networks are those of all services of the host that have containers.
-func networks(ctx context.Context, h host.Host) ([]string, error) {
+// Networks are those of all services of the host that have containers: a proxy that
+// is created joins them.
+func Networks(ctx context.Context, h host.Host) ([]string, error) {
 	all, err := h.Engine().Containers(ctx, engine.Filter{Labeled: []string{engine.LabelService, engine.LabelRole}, All: true})
 	if err != nil {
 		return nil, err
@@ -33,7 +34,7 @@ func networks(ctx context.Context, h host.Host) ([]string, error) {
 // Join connects the proxy to the networks of all services of the host that it is
 // not in. It goes on meanwhile if it runs.
 func Join(ctx context.Context, h host.Host, c engine.Container) (changed []string, err error) {
-	want, err := networks(ctx, h)
+	want, err := Networks(ctx, h)
 	if err != nil {
 		return nil, err
 	}

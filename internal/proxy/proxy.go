@@ -303,7 +303,7 @@ func furnish(ctx context.Context, h host.Host, n plan.Names, spec *engine.Spec, 
 	// another round trip. Those who can read labels have root's rights on the host.
 	password := cmp.Or(had, hex.EncodeToString(key))
 	spec.Labels[engine.LabelProxyAPI] = password
-	if spec.Networks, err = networks(ctx, h); err != nil {
+	if spec.Networks, err = Networks(ctx, h); err != nil {
 		return err
 	}
 	return h.Files().Write(ctx, path.Join(n.RouteDir(), plan.CatchAllFile), fmt.Appendf(nil, catchAll, apiDigest(password)), 0o644)

@@ -58,6 +58,9 @@ func foreseeHost(ctx context.Context, in stages.Input, w *stages.Work) error {
 	front := seen.Container
 	if seen.Missing {
 		front = engine.Container{ID: plan.ProxyContainer}
+		if front.Networks, err = proxy.Networks(ctx, w.Host); err != nil {
+			return err
+		}
 	}
 	if seen.NoImage {
 		w.Intend(stages.To(stages.Pull, "%s", in.Config.Proxy.Image))
