@@ -102,8 +102,24 @@ lint: tools ## Run the linters.
 .PHONY: check
 check: static race ## Check all that needs no rig: what static checks, and races.
 
+# Licences that may be shipped in a binary under Apache-2.0. Modules of tests count, too.
+PERMISSIVE := Apache-2.0,BSD-2-Clause,BSD-3-Clause,ISC,MIT
+GO_LICENSES := $(CACHE)/go-licenses-$(shell sha256sum tools/licenses/go.sum 2>/dev/null | cut -c1-12)
+# A list is made without the network: the tool would look up an address for each module.
+NO_NETWORK := HTTP_PROXY=http://127.0.0.1:9 HTTPS_PROXY=http://127.0.0.1:9
+
+.PHONY: licenses
+licenses: $(GO_LICENSES) ## List the licences of all modules, and fail on one that is not permissive.
+	@go mod download
+	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
+	for os in linux darwin; do \
+	  GOOS=$$os $(NO_NETWORK) $(GO_LICENSES) check --include_tests --allowed_licenses=$(PERMISSIVE) ./... 2>"$$log" \
+	    || { grep -v '^[W/]' "$$log"; echo 'a licence is not permissive: use another module, or add the licence to PERMISSIVE in the Makefile'; exit 1; }; \
+	done; \
+	$(NO_NETWORK) $(GO_LICENSES) report --include_tests --template tools/licenses/list.tmpl ./... 2>"$$log" || { cat "$$log"; exit 1; }
+
 .PHONY: static
-static: lint ## Check format, lint, generated files and module file.
+static: lint licenses ## Check format, lint, licences, generated files and module file.
 	@$(CACHE)/golangci-lint fmt --diff || { echo 'not formatted: run `make fmt`'; exit 1; }
 	go mod tidy -diff
 	go generate ./...
@@ -125,6 +141,9 @@ tools: $(TOOLS)
 $(TOOLS):
 	@mkdir -p $(CACHE) && cd tools && go build -o $(CACHE)/ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 	@rm -f $(CACHE)/.built-* && touch $@
+
+$(GO_LICENSES):
+	@mkdir -p $(CACHE) && rm -f $(CACHE)/go-licenses* && cd tools/licenses && go build -o $@ github.com/google/go-licenses/v2
 
 $(GOTESTSUM):
 	@mkdir -p $(CACHE) && rm -f $(CACHE)/gotestsum* && cd tools/gotestsum && go build -o $@ gotest.tools/gotestsum

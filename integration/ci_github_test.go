@@ -83,6 +83,7 @@ func (w *world) github() github {
 		"--platform", "ubuntu-latest=-self-hosted", "--no-cache-server", "--env", "CI_ARTIFACTS=/work/ci/artifacts",
 		"--secret-file", "/work/ci/secrets", "--var-file", "/work/ci/vars",
 		"--local-repository", "kstep/kstep@main=/work/ci/kstep",
+		"--local-repository", "kstep/kstep@" + actionCommit(w.t) + "=/work/ci/kstep",
 	}}
 	// The pinned commits are those of the examples.
 	pinned := regexp.MustCompile(`actions/(upload|download)-artifact@\w+`)

@@ -67,6 +67,14 @@ healthcheck: {interval: 200ms, retries: 5}
 	return v
 }
 
+// actionCommit is the commit to which the examples pin kstep's action.
+func actionCommit(t *testing.T) string {
+	t.Helper()
+	_, rest, _ := strings.Cut(readFile(t, filepath.Join(examples, "github/deploy.yml")), "kstep/kstep/.github/actions/kstep@")
+	commit, _, _ := strings.Cut(rest, " ")
+	return commit
+}
+
 // secrets are what a person would enter in the CI system's settings.
 func (w *world) secrets() map[string]string {
 	w.t.Helper()

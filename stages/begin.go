@@ -188,7 +188,7 @@ func (r *run) unheld(ctx context.Context) error {
 // goOnWith makes a first stage that of a release which the user named: it has to
 // have begun it.
 func (r *run) goOnWith(release string, expect state.Expect) error {
-	own, err := r.Dir.Own(r.info.Name, r.shard(), expect)
+	own, err := r.Dir.Own(r.info.Name, r.part(), expect)
 	if err != nil {
 		return err
 	}

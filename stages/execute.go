@@ -51,7 +51,7 @@ func (r *run) execute(ctx context.Context) (*state.File, error) {
 	if err := r.secretNames(); err != nil {
 		return nil, err
 	}
-	unlock, err := r.Lock(ctx, strings.TrimSuffix(state.FileName(r.info.Name, r.shard()), ".json"))
+	unlock, err := r.Lock(ctx, strings.TrimSuffix(state.FileName(r.info.Name, r.part()), ".json"))
 	if err != nil {
 		return nil, err
 	}
@@ -103,9 +103,14 @@ func (r *run) work(ctx context.Context) (result Result, began bool, err error) {
 	if err := r.connect(ctx); err != nil {
 		return result, false, err
 	}
+	compared := r.asCopied(ctx)
 	leased, leave, err := r.enter(ctx)
+	other := compared()
 	if err != nil {
 		return result, false, err
+	}
+	if other != nil {
+		return result, false, leave(false, other)
 	}
 	if r.planned != nil && r.info.Hosts {
 		if err := r.unmoved(leased); err != nil {
@@ -166,6 +171,9 @@ func (r *run) gather(ctx context.Context) error {
 	if err := r.isPlanned(upstream.File(LastHostless)); err != nil {
 		return err
 	}
+	if err := r.statedImage(upstream.File(LastHostless)); err != nil {
+		return err
+	}
 	for _, name := range reads {
 		if f := upstream.File(name); len(f.Targets) > 0 && f.Targets[0].Role != "" {
 			if err := upstream.RequireTargets(name, plan.Keys(targets)); err != nil {
@@ -174,7 +182,7 @@ func (r *run) gather(ctx context.Context) error {
 		}
 	}
 	expect.Release = r.Release
-	own, err := r.Dir.Own(r.info.Name, r.shard(), expect)
+	own, err := r.Dir.Own(r.info.Name, r.part(), expect)
 	if err != nil {
 		return err
 	}
@@ -208,6 +216,14 @@ func resumed(expect state.Expect) state.Expect {
 
 func (r *run) shard() string { return plan.Shard(r.Roles, r.HostGlobs) }
 
+// part is the shard of the stage's file: none for a stage that works on no host.
+func (r *run) part() string {
+	if !r.info.Hosts {
+		return ""
+	}
+	return r.shard()
+}
+
 // identify finds out which release this is. The first stage of a pipeline
 // makes one, unless it is run again for the version it made one for.
 func (r *run) identify(ctx context.Context, upstream state.Set, expect state.Expect, first bool) error {
@@ -235,7 +251,7 @@ func (r *run) identify(ctx context.Context, upstream state.Set, expect state.Exp
 	if r.KeepLease {
 		r.takeUp(ctx)
 	}
-	own, err := r.Dir.Own(r.info.Name, r.shard(), expect)
+	own, err := r.Dir.Own(r.info.Name, r.part(), expect)
 	if err != nil {
 		return err
 	}

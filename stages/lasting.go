@@ -66,7 +66,7 @@ type lasted struct {
 
 func lookAgain(ctx context.Context, in Input, w *Work, id string, limit int) lasted {
 	l := lasted{id: id}
-	c, err := w.Host.Engine().Inspect(ctx, id)
+	c, err := Stated(ctx, in, w, id)
 	switch {
 	case errors.Is(err, engine.ErrNotFound):
 		l.gone, l.ended = true, errors.New("removed")

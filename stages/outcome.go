@@ -18,7 +18,7 @@ func (r *run) file(ctx context.Context, result Result, err error) (*state.File, 
 	f := &state.File{
 		Release: r.Release,
 		Service: r.Config.Service, Destination: r.Config.Destination, Version: r.Version,
-		Stage: r.info.Name, Shard: r.shard(), Tool: r.Tool, Actor: r.Actor, Source: r.Source,
+		Stage: r.info.Name, Shard: r.part(), Tool: r.Tool, Actor: r.Actor, Source: r.Source,
 		Config: r.Config.Digest(), Inputs: r.in.Upstream.Inputs(),
 		Started: r.started, Finished: time.Now().UTC(), Targets: result.Targets,
 	}

@@ -103,8 +103,9 @@ func (in Input) observePlace(ctx context.Context, h host.Host, names plan.Names)
 	at := place{Names: names}
 	var own []engine.Container
 	var front engine.Container
-	var ownErr, frontErr, permissionErr error
+	var ownErr, frontErr, permissionErr, ownerErr error
 	var wg sync.WaitGroup
+	wg.Go(func() { ownerErr = trusted(ctx, h, names) })
 	wg.Go(func() {
 		own, ownErr = h.Engine().Containers(ctx, engine.Filter{Labels: RoleLabels(in.Config, ""), Labeled: []string{engine.LabelRole}, All: true})
 	})
@@ -118,7 +119,7 @@ func (in Input) observePlace(ctx context.Context, h host.Host, names plan.Names)
 	if errors.Is(frontErr, engine.ErrNotFound) {
 		frontErr = nil
 	}
-	if err := errors.Join(ownErr, frontErr, permissionErr); err != nil {
+	if err := errors.Join(ownErr, frontErr, permissionErr, ownerErr); err != nil {
 		return at, err
 	}
 	if err := in.placed(ctx, h, names, own, front); err != nil {

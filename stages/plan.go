@@ -210,7 +210,11 @@ func failed(all []Pending) []Pending {
 func (p *planning) own(stage string) (*state.File, error) {
 	expect := p.expected()
 	expect.Release = p.Release
-	return p.Dir.Own(stage, plan.Shard(p.Roles, p.HostGlobs), expect)
+	shard := plan.Shard(p.Roles, p.HostGlobs)
+	if state.Whole(stage) {
+		shard = ""
+	}
+	return p.Dir.Own(stage, shard, expect)
 }
 
 // needless tells a build that is over and done with: its image is in the

@@ -13,7 +13,7 @@ import (
 func StopNew(ctx context.Context, in Input, w *Work, ids []string) error {
 	var down []engine.Container
 	for _, id := range ids {
-		c, err := w.Host.Engine().Inspect(ctx, id)
+		c, err := Stated(ctx, in, w, id)
 		if errors.Is(err, engine.ErrNotFound) {
 			continue
 		}

@@ -160,7 +160,7 @@ func (in Input) task(w *Work, t config.Task) task.Task {
 func spec(ctx context.Context, in Input, w *Work, t config.Task, place plan.Target, from TaskInputs) (engine.Spec, error) {
 	env := from.Env.Targets[place.Key()]
 	spec := plan.Task(in.Config, w.Names, place, t, in.Version, in.Release, from.Push, env)
-	values, err := from.Read(ctx, w, env)
+	values, err := from.Read(ctx, w.Of(place), env)
 	if err != nil {
 		return spec, err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -149,8 +150,63 @@ func TestGitHubExample_CarriesOutJustThePlanThatWasApproved(t *testing.T) {
 	if len(got) != 1 || got[0].With["pattern"] != kept[0].With["name"] || len(done) != 1 || done[0].With["stage"] != "deploy" || done[0].With["plan"] != file || done[0].With["plan-digest"] != "${{ needs.plan.outputs.digest }}" {
 		t.Errorf("deploy gets %v and does %v, want the plan carried out", got, done)
 	}
-	if deploy := jobs["deploy"]; !slices.Equal(deploy.Needs, needs{"plan"}) || deploy.Environment == "" || jobs["plan"].Environment != "" {
+	if deploy := jobs["deploy"]; !slices.Equal(deploy.Needs, needs{"plan"}) || deploy.Environment != "production-cutover" || jobs["plan"].Environment != "production" {
 		t.Errorf("deploy needs %v and has the environment %q, plan %q; want an approval between them", deploy.Needs, deploy.Environment, jobs["plan"].Environment)
+	}
+}
+
+func TestGitHubExamples_PinEachActionByCommitAndNameItsVersion(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob(filepath.Join(ciExamples, "github/*.yml"))
+	if err != nil || len(files) != 3 {
+		t.Fatalf("got %v, %v", files, err)
+	}
+	commits := map[string]string{}
+	for _, file := range files {
+		for _, uses := range captures(readText(t, file), `(?m)^ +(?:- )?uses: (.*)$`) {
+			if strings.HasPrefix(uses, "./") {
+				continue // A workflow beside it.
+			}
+			pin := regexp.MustCompile(`^(\S+)@([0-9a-f]{40}) # (v\d+\.\d+\.\d+|main of \d{4}-\d\d-\d\d)$`).FindStringSubmatch(uses)
+			if pin == nil {
+				t.Errorf("%s: %s is not pinned to a commit with its version", file, uses)
+				continue
+			}
+			if other := commits[pin[1]]; other != "" && other != pin[2] {
+				t.Errorf("%s: %s has two commits", file, pin[1])
+			}
+			commits[pin[1]] = pin[2]
+		}
+	}
+}
+
+// An environment keeps its secrets from workflows of other branches, and only the
+// one of cutover waits for a reviewer.
+func TestGitHubExamples_TakeEachSecretFromAnEnvironment(t *testing.T) {
+	t.Parallel()
+	for file, environments := range map[string][2]string{ // Of cutover, of others.
+		"github/deploy.yml":       {"", "production"},
+		"github/deploy-hosts.yml": {"${{ inputs.cutover-environment }}", "${{ inputs.environment }}"},
+		"github/approve.yml":      {"production-cutover", "production"},
+	} {
+		for name, job := range document[struct{ Jobs map[string]githubJob }](t, file).Jobs {
+			secret := slices.ContainsFunc(job.Steps, func(s githubStep) bool {
+				return slices.ContainsFunc(slices.Collect(maps.Values(s.Env)), func(v string) bool { return strings.Contains(v, "secrets.") })
+			})
+			want := environments[1]
+			if name == "cutover" || name == "deploy" {
+				want = environments[0]
+			}
+			if !secret {
+				want = ""
+			}
+			if job.Environment != want {
+				t.Errorf("%s: %s has the environment %q, want %q", file, name, job.Environment, want)
+			}
+		}
+	}
+	if calls := text(t, "github/deploy.yml"); !strings.Contains(calls, "    secrets: inherit\n") || strings.Count(calls, "secrets.") != 1 {
+		t.Error("deploy.yml hands secrets on by name: then those of the environments do not count")
 	}
 }
 

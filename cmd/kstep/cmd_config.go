@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"path/filepath"
+	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/kstep/kstep/internal/config"
 	"github.com/kstep/kstep/internal/scaffold"
 	"github.com/kstep/kstep/schema"
 )
@@ -25,7 +27,7 @@ func configureInit(p *program, app *kingpin.Application, actions map[string]acti
 // configureConfig declares `kstep config …`.
 func configureConfig(p *program, app *kingpin.Application, actions map[string]action) {
 	cmd := app.Command("config", "The configuration.")
-	cmd.Command("validate", "Check the configuration, and tell every problem at once.")
+	cmd.Command("validate", "Check the configuration, report every problem at once, and list the variables that are filled in outside of env.")
 	cmd.Command("show", "Show the configuration as it counts: merged, interpolated, with defaults; secrets by name.")
 	actions["config validate"] = func(context.Context) error {
 		cfg, err := p.loadConfig()
@@ -33,6 +35,7 @@ func configureConfig(p *program, app *kingpin.Application, actions map[string]ac
 			return err
 		}
 		p.result("%s is valid", cfg.Path)
+		p.variables(cfg.Variables)
 		return nil
 	}
 	actions["config show"] = func(context.Context) error {
@@ -46,6 +49,18 @@ func configureConfig(p *program, app *kingpin.Application, actions map[string]ac
 		}
 		_, err = p.out.Write(text)
 		return err
+	}
+}
+
+// variables lists where variables outside of environments are filled in, without
+// their values: one that holds a secret would be in labels and state files.
+func (p *program) variables(uses []config.VariableUse) {
+	if len(uses) == 0 {
+		return
+	}
+	p.result("variables of this machine that are filled in outside of env:")
+	for _, use := range uses {
+		p.result("  %s:%d: %s: %s", use.File, use.Line, use.Key, strings.Join(use.Names, ", "))
 	}
 }
 

@@ -80,7 +80,9 @@ func (p *program) planOnly(ctx context.Context, s *stages.Session, flags *stageF
 }
 
 func (p *program) writePlan(file string, made state.Plan, s *stages.Session) error {
-	sum, err := state.WritePlan(file, made, state.Options{Validate: validatePlan, Scan: s.Secrets.Scan})
+	sum, err := state.WritePlan(file, made, state.Options{
+		Validate: validatePlan, Scan: s.Secrets.Scan, Key: p.stateOptions(s.Secrets, s.Config).Key,
+	})
 	if err != nil {
 		return err
 	}
@@ -114,7 +116,12 @@ func (p *program) following(flags *stageFlags) (func(context.Context, *stages.Se
 		return nil, p.refuse(err)
 	}
 	flags.image = cmp.Or(flags.image, made.Image)
-	return func(_ context.Context, s *stages.Session) error { return s.Follow(made, p.given(flags)) }, nil
+	return func(_ context.Context, s *stages.Session) error {
+		if err := s.Dir.VouchFor(flags.plan); err != nil {
+			return err
+		}
+		return s.Follow(made, p.given(flags))
+	}, nil
 }
 
 // colors tells whether stdout is a terminal that wants them.
@@ -152,6 +159,6 @@ func (p *program) aside(s *stages.Session) (string, error) {
 			return folder, err
 		}
 	}
-	s.Dir, err = state.Open(folder, state.Options{Validate: validateState, Adopt: p.global.adopt})
+	s.Dir, err = state.Open(folder, p.stateOptions(s.Secrets, s.Config))
 	return folder, err
 }

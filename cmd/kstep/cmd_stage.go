@@ -33,6 +33,12 @@ func (f *stageFlags) ready(cmd *kingpin.CmdClause) {
 	cmd.Flag("image", "Start here with a ready image of this reference, without build.").Envar("KSTEP_IMAGE").StringVar(&f.image)
 }
 
+// given declares the flag for the stages after push of an image that is not of the
+// repository of kstep.yml.
+func (f *stageFlags) given(cmd *kingpin.CmdClause) {
+	cmd.Flag("image", "The image that push was given, where it is not of the repository of kstep.yml.").Envar("KSTEP_IMAGE").StringVar(&f.image)
+}
+
 // without declares the flag that does without the app's secrets.
 func (f *stageFlags) without(cmd *kingpin.CmdClause) {
 	cmd.Flag("secrets-from", "Where env-push takes the app's secrets from: here, or hosts (what the last push left there).").
@@ -65,6 +71,8 @@ func configureStages(p *program, app *kingpin.Application, actions map[string]ac
 		}
 		if info.Name == "push" {
 			flags.ready(cmd)
+		} else if info.Hosts {
+			flags.given(cmd)
 		}
 		if info.Name == "env-push" {
 			flags.without(cmd)

@@ -15,7 +15,7 @@ func configureState(p *program, app *kingpin.Application, actions map[string]act
 	cmd.Command("show", "Show what the stages left.")
 	cmd.Command("verify", "Check every state file and the chain of their digests.")
 	actions["state show"] = func(context.Context) error {
-		dir, err := p.stateDir(nil)
+		dir, err := p.stateDir(nil, nil)
 		if err != nil {
 			return err
 		}
@@ -25,7 +25,7 @@ func configureState(p *program, app *kingpin.Application, actions map[string]act
 		return state.Show(p.out, dir.Inspect())
 	}
 	actions["state verify"] = func(context.Context) error {
-		dir, err := p.stateDir(nil)
+		dir, err := p.stateDir(nil, nil)
 		if err != nil {
 			return err
 		}

@@ -309,3 +309,34 @@ func TestDeploy_ThatWasReplacedAtItsLastLookSaysSo(t *testing.T) {
 	}
 	w.serves("v3")
 }
+
+// An application that ends once, because its database is not there yet, and is well
+// when it is started again, was never ready before that: it is deployed. One that ends
+// between the barrier and the cutover is not.
+func TestCutover_CountsTheRestartsSinceTheBarrierOnly(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		after string // The stage after which the container ends once.
+		code  exit.Code
+		web   string
+	}{
+		"before the barrier": {"boot", exit.OK, "v2"},
+		"after it":           {"barrier-wait", exit.Failed, "v1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.deploy("v1")
+			w.pushed("v2")
+			for _, stage := range []string{"assets", "env-push", "boot", "barrier-wait"} {
+				w.exits(exit.OK, stage)
+				if stage == c.after {
+					w.hosts["vm1"].Engine.Crash("shop-web-v2", 1)
+					w.until("shop-web-v2 is started again", func() bool { return w.containersOf("vm1")["shop-web-v2"].State == "running" })
+				}
+			}
+			w.exits(c.code, "cutover")
+			w.serves(c.web)
+		})
+	}
+}

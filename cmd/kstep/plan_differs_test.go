@@ -1,6 +1,7 @@
 package main
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
@@ -20,7 +21,8 @@ func TestPlan_ShowsWhichSettingsDifferFromThoseOfTheContainerThatRuns(t *testing
 		"an option":        {func(w *world) { w.replace(web, web+", options: {memory: 1g}") }, []string{"+ options.memory: 1073741824"}},
 		"another, and one": {func(w *world) { w.replace(web, web+", options: {cpus: 1, privileged: true}, labels: {team: a}") }, []string{`+ options.cpus: `, "+ options.privileged: true", `+ labels: {"team":"a"}`, "! privileged"}},
 		"a volume":         {func(w *world) { w.replace(web, web+", volumes: ['shop-data:/data']") }, []string{`+ volumes: `}},
-		"how it stops":     {func(w *world) { w.replace(web, web+", stop: {timeout: 44s}") }, []string{`~ stop: {"timeout":"44s"}`}},
+		"a health check":   {func(w *world) { w.replace(web, web+", healthcheck: {path: /ready, port: 80}") }, []string{`~ healthcheck.path: "/ready"`}},
+		"how it stops":     {func(w *world) { w.replace(web, web+", stop: {timeout: 44s}") }, []string{`~ stop.timeout: "44s"`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -35,7 +37,7 @@ func TestPlan_ShowsWhichSettingsDifferFromThoseOfTheContainerThatRuns(t *testing
 				}
 			}
 			for _, not := range []string{"cmd", "options", "volumes", "labels", "healthcheck", "stop", "logging", "image", "?"} {
-				if strings.Contains(stdout, " "+not+": ") && !strings.Contains(strings.Join(c.want, "\n"), " "+not) {
+				if regexp.MustCompile("[+~?-] "+regexp.QuoteMeta(not)+"[.:]").MatchString(stdout) && !strings.Contains(strings.Join(c.want, "\n"), " "+not) {
 					t.Errorf("%s has not changed:\n%s", not, stdout)
 				}
 			}

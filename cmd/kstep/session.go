@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/kstep/kstep/internal/actor"
@@ -35,15 +36,40 @@ func (p *program) loadConfig() (*config.Config, error) {
 	return cfg, p.oneName(cfg)
 }
 
-// stateDir opens the state folder, for writing with the secrets that must not
-// get into it.
-func (p *program) stateDir(secrets *secret.Store) (*state.Dir, error) {
+// stateDir opens the state folder. It is written with the secrets that must not
+// get into it, and with the key of state.key.
+func (p *program) stateDir(secrets *secret.Store, cfg *config.Config) (*state.Dir, error) {
+	return state.Open(p.stateFolder(""), p.stateOptions(secrets, cfg))
+}
+
+func (p *program) stateOptions(secrets *secret.Store, cfg *config.Config) state.Options {
 	options := state.Options{Validate: validateState, Adopt: p.global.adopt}
 	if secrets != nil {
 		options.Scan = secrets.Scan
+		options.Key = sync.OnceValues(func() ([]byte, error) { return stateKey(secrets, cfg) })
 		options.Redact = func(text string) string { return secrets.Redact(report.Plain(text)) }
 	}
-	return state.Open(p.stateFolder(""), options)
+	return options
+}
+
+// shortestKey is how many characters the secret of state.key must have: half of what
+// `openssl rand -hex 32` prints.
+const shortestKey = 32
+
+// stateKey is the secret of state.key, or nil.
+func stateKey(secrets *secret.Store, cfg *config.Config) ([]byte, error) {
+	if len(cfg.State.Key) == 0 {
+		return nil, nil
+	}
+	value, err := secrets.Get(cfg.State.Key[0])
+	if err != nil {
+		return nil, fmt.Errorf("state.key: %w", err)
+	}
+	if len(value.Reveal()) < shortestKey {
+		return nil, exit.With(exit.Config, fmt.Errorf("state.key: the secret %s has fewer than %d characters", cfg.State.Key[0], shortestKey),
+			"make one with: openssl rand -hex 32")
+	}
+	return []byte(value.Reveal()), nil
 }
 
 // stateFolder is where the state files are, from the folder in which the command
@@ -156,7 +182,7 @@ func (p *program) withSession(ctx context.Context, command, flagVersion string, 
 	stderr := secrets.Redactor(p.stderr)
 	defer func() { err = errors.Join(err, stderr.Close()) }()
 
-	dir, err := p.stateDir(secrets)
+	dir, err := p.stateDir(secrets, cfg)
 	if err != nil {
 		return err
 	}

@@ -101,7 +101,7 @@ func (a *App) files(v AppVersion) (map[string]string, error) {
 	}
 	style := "app-" + v.Version + ".css"
 	files := map[string]string{
-		"app":     string(binary),
+		"app":              string(binary),
 		"root/app/version": v.Version + "\n",
 		"Dockerfile": strings.Replace(string(dockerfile),
 			`ARG APP_FLAGS=""`, fmt.Sprintf("ARG APP_FLAGS=%q", v.Flags), 1),

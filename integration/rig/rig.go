@@ -9,12 +9,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
+	"time"
 )
 
 const (
@@ -96,9 +99,13 @@ func up(ctx context.Context, n int) error {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, filepath.Join(dir, "up"), strconv.Itoa(n))
-	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	var said lockedBuffer
+	cmd.Stdout = io.MultiWriter(os.Stderr, &said)
+	cmd.Stderr = cmd.Stdout
+	cmd.WaitDelay = 10 * time.Second // For an engine that it has started.
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("rig/up: %w", err)
+		lines := strings.Split(strings.TrimSpace(said.String()), "\n")
+		return fmt.Errorf("rig/up: %w; its last lines:\n%s", err, strings.Join(lines[max(0, len(lines)-30):], "\n"))
 	}
 	rigs.free = make(chan *Rig, n)
 	for number := 1; number <= n; number++ {

@@ -108,3 +108,27 @@ func TestRemovals_TakeCheckedPathsOnly(t *testing.T) {
 		t.Errorf("found %d removals in internal/host, want 2: does this test look for the right names?", removals)
 	}
 }
+
+// chown without -h changes what a link leads to.
+func TestChown_DoesNotFollowLinks(t *testing.T) {
+	found := 0
+	eachFile(t, parser.SkipObjectResolution, func(name, pkg string, file *ast.File) {
+		if tool(pkg) {
+			return
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			c, ok := n.(*ast.CompositeLit)
+			if !ok || len(c.Elts) < 2 || types.ExprString(c.Elts[0]) != `"chown"` {
+				return true
+			}
+			found++
+			if types.ExprString(c.Elts[1]) != `"-h"` {
+				t.Errorf("%s runs chown without -h", name)
+			}
+			return true
+		})
+	})
+	if found == 0 {
+		t.Error("found no chown: does this test look for the right words?")
+	}
+}

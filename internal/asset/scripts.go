@@ -66,11 +66,13 @@ func (b Bridge) lend(ctx context.Context, what string, loans ...loan) error {
 }
 
 func lending(loans ...loan) string {
-	script := addMissing
+	var script strings.Builder
+	script.WriteString(addMissing)
 	for i, l := range loans {
-		script += copying(l.copies) + fmt.Sprintf("add \"${%d}\" \"${%d}\"\n", 2*i+1, 2*i+2)
+		script.WriteString(copying(l.copies))
+		fmt.Fprintf(&script, "add \"${%d}\" \"${%d}\"\n", 2*i+1, 2*i+2)
 	}
-	return script
+	return script.String()
 }
 
 // copy runs overlay or fill.

@@ -40,6 +40,8 @@ type Config struct {
 	EnvTags map[string]Env `json:"env_tags,omitempty"`
 	// Secrets tells where the values of secrets come from.
 	Secrets SecretSources `json:"secrets,omitzero"`
+	// State is about the files that the stages leave for each other.
+	State State `json:"state,omitzero"`
 
 	// AssetPath is a folder in the image whose files must stay available
 	// while old and new containers run side by side.
@@ -138,6 +140,9 @@ type Config struct {
 	LeaseHost string `json:"-"`
 	// Path is the main file this was loaded from. Not a key.
 	Path string `json:"-"`
+	// Variables are the places outside of environments where variables are
+	// filled in. Not a key.
+	Variables []VariableUse `json:"-"`
 	// Entries are the places where a host is named. Not a key.
 	Entries []HostEntry `json:"-"`
 }
@@ -174,4 +179,13 @@ type Registry struct {
 type SecretOrValue struct {
 	Value  string
 	Secret string
+}
+
+// State is about the state files and plans.
+type State struct {
+	// Key is a list with the name of a secret. With it, kstep seals each state file
+	// and plan that it writes, by an HMAC, and refuses those that are not sealed: who
+	// can write artifacts, but does not have the secret, cannot change what is
+	// deployed. All jobs need the secret. It must have at least 32 characters.
+	Key []string `json:"key,omitempty" jsonschema:"maxItems=1"`
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -136,3 +137,31 @@ func (e *expansion) variable(body string, depth int) (string, error) {
 
 // escape is the text that interpolation turns into value.
 func escape(value string) string { return strings.ReplaceAll(value, "$", "$$") }
+
+// VariableUse is a value outside of environments that variables are filled into.
+type VariableUse struct {
+	File string
+	Line int
+	Key  string
+	// Names are those of the variables, in order; what they hold is not kept.
+	Names []string
+}
+
+// variableUses are in the order of the files.
+func variableUses(tree *node) []VariableUse {
+	var uses []VariableUse
+	tree.walk(func(segs []string, n *node) {
+		if len(n.vars) == 0 || isClear(segs) {
+			return
+		}
+		use := VariableUse{File: n.at.file, Line: n.at.line, Key: n.path, Names: n.vars}
+		same := func(o VariableUse) bool { return o.File == use.File && o.Line == use.Line && o.Key == use.Key }
+		if !slices.ContainsFunc(uses, same) { // A shorthand may stand for several values.
+			uses = append(uses, use)
+		}
+	})
+	slices.SortStableFunc(uses, func(a, b VariableUse) int {
+		return cmp.Or(strings.Compare(a.File, b.File), a.Line-b.Line, strings.Compare(a.Key, b.Key))
+	})
+	return uses
+}

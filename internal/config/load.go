@@ -160,6 +160,7 @@ func build(tree *node, o LoadOptions) (*Config, Errors) {
 	c.cfg = &cfg
 	c.semantics(o.KstepVersion)
 	cfg.keepSecretSources(tree)
+	cfg.Variables = variableUses(tree)
 	cfg.Entries = hostEntries(tree)
 	for i := range cfg.Servers.Roles {
 		role := &cfg.Servers.Roles[i]

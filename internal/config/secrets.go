@@ -45,6 +45,7 @@ func (c *Config) SecretNames() []SecretUse {
 	}
 	list(c.Builder.Secrets, "builder", "secrets")
 	list(c.SSH.KeyData, "ssh", "key_data")
+	list(c.State.Key, "state", "key")
 	c.eachEnv(func(segs []string, env *Env) {
 		for i, entry := range env.Secret {
 			add(secretOf(entry), append(slices.Clip(segs), "secret", itoa(i))...)

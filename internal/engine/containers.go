@@ -14,6 +14,8 @@ import (
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/client"
+
+	longest "github.com/kstep/kstep/internal/lines"
 )
 
 // Containers lists containers, newest first.
@@ -217,12 +219,20 @@ func (c *Client) Logs(ctx context.Context, id string, tail int) ([]string, error
 	}
 	lines := slices.Collect(strings.Lines(text.String()))
 	for i := range lines {
-		lines[i] = strings.TrimRight(lines[i], "\r\n")
+		lines[i] = cutLine(strings.TrimRight(lines[i], "\r\n"))
 	}
 	if len(lines) > tail { // One per stream and replica, in some engines.
 		lines = lines[len(lines)-tail:]
 	}
 	return lines, nil
+}
+
+// cutLine bounds a line without an end.
+func cutLine(line string) string {
+	if len(line) <= longest.Max {
+		return line
+	}
+	return fmt.Sprintf("%s … (%d bytes more)", line[:longest.Max], len(line)-longest.Max)
 }
 
 // demultiplex copies both streams into one. A container with a terminal has no

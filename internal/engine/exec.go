@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,14 +13,38 @@ import (
 
 	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/client"
+
+	"github.com/kstep/kstep/internal/exit"
 )
 
 // Exec runs a program in a running container and returns its exit status and
-// what it wrote to both streams.
+// what it wrote to both streams, of at most MaxOutput bytes.
 func (c *Client) Exec(ctx context.Context, id string, argv []string) (int, []byte, error) {
-	var output bytes.Buffer
-	status, err := c.ExecTo(ctx, id, argv, &output, &output)
-	return status, output.Bytes(), err
+	output := &capped{left: MaxOutput}
+	status, err := c.ExecTo(ctx, id, argv, output, output)
+	if errors.Is(err, ErrLongOutput) {
+		err = exit.With(exit.Failed, fmt.Errorf("run %s in container %s on %s: %w", argv[0], id, c.host, ErrLongOutput))
+	}
+	return status, output.buf.Bytes(), err
+}
+
+// MaxOutput bounds what Exec takes into memory of a program's output, in bytes.
+const MaxOutput = 32 << 20
+
+// ErrLongOutput is a program that prints more than MaxOutput bytes.
+var ErrLongOutput = fmt.Errorf("the output has more than %d MiB", MaxOutput>>20)
+
+// capped keeps what is written to it, up to a limit.
+type capped struct {
+	buf  bytes.Buffer
+	left int
+}
+
+func (b *capped) Write(p []byte) (int, error) {
+	if b.left -= len(p); b.left < 0 {
+		return 0, ErrLongOutput
+	}
+	return b.buf.Write(p)
 }
 
 // ExecTo is Exec for output that may be long: it is passed on as it comes, by

@@ -151,7 +151,7 @@ func (i *Injector) tell(op host.Op) {
 func observes(op host.Op) bool {
 	switch op.Kind {
 	case host.KindSFTP:
-		return slices.Contains([]string{"read", "list", "stat"}, op.Name)
+		return slices.Contains([]string{"read", "list", "stat", "owners"}, op.Name)
 	case host.KindEngine:
 		return strings.HasPrefix(op.Name, "GET ")
 	default:

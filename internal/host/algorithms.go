@@ -11,8 +11,9 @@ import (
 	"github.com/kstep/kstep/internal/sshconfig"
 )
 
-// cryptography are the algorithms of a connection, as far as ssh_config names
-// any; else they are the library's own.
+// cryptography are the algorithms of a connection: those that ssh_config names,
+// else all of the library that it does not call insecure. Its own defaults have
+// some with SHA-1.
 func (t target) cryptography() (ssh.Config, error) {
 	var config ssh.Config
 	good, weak := ssh.SupportedAlgorithms(), ssh.InsecureAlgorithms()
@@ -34,12 +35,12 @@ func (t target) cryptography() (ssh.Config, error) {
 	return config, nil
 }
 
-// algorithms is the list of one keyword, nil without one. An algorithm that is
-// weak has to be named.
+// algorithms is the list of one keyword, without one all that are good. An
+// algorithm that is weak has to be named.
 func (t target) algorithms(keyword string, good, weak []string) ([]string, error) {
 	v, ok := t.settings.Value(keyword)
 	if !ok {
-		return nil, nil
+		return good, nil
 	}
 	list := sshconfig.Algorithms(v.Args[0], good, slices.Concat(good, weak))
 	if len(list) == 0 {
@@ -50,11 +51,11 @@ func (t target) algorithms(keyword string, good, weak []string) ([]string, error
 }
 
 // hostKeyAlgorithms leaves of the choices for the handshakes what ssh_config
-// allows. A choice that names none is all that the library has.
+// allows, without it what is not weak. A choice that names none is all of it.
 func (t target) hostKeyAlgorithms(choices [][]string) ([][]string, error) {
 	allowed, err := t.algorithms("hostkeyalgorithms", ssh.SupportedAlgorithms().HostKeys, ssh.InsecureAlgorithms().HostKeys)
-	if err != nil || allowed == nil {
-		return choices, err
+	if err != nil {
+		return nil, err
 	}
 	var left [][]string
 	for _, choice := range choices {
@@ -67,30 +68,36 @@ func (t target) hostKeyAlgorithms(choices [][]string) ([][]string, error) {
 			left = append(left, fits)
 		}
 	}
+	v, given := t.settings.Value("hostkeyalgorithms")
+	if len(left) == 0 && !given {
+		return nil, hostKeyError(fmt.Errorf("host key of %s: known_hosts lists only types that are not safe any more: %s",
+			t.name, strings.Join(slices.Concat(choices...), ", ")), "list a newer key of the host, such as its ssh-ed25519; or allow the type in ssh_config: HostKeyAlgorithms")
+	}
 	if len(left) == 0 {
-		v, _ := t.settings.Value("hostkeyalgorithms")
 		return nil, exit.With(exit.Config, fmt.Errorf("ssh.config: %s: HostKeyAlgorithms %s allows none of the types that are known of %s: %s",
 			v.Where(), v.Args[0], t.name, strings.Join(slices.Concat(choices...), ", ")))
 	}
 	return left, nil
 }
 
-// accepted leaves of a key's signatures what ssh_config allows. ok says that
-// any is left.
+// accepted leaves of a key's signatures what ssh_config allows, without it what
+// is not weak. ok says that any is left.
 func (t target) accepted(signer ssh.Signer) (fits ssh.Signer, ok bool) {
-	v, given := t.settings.Value("pubkeyacceptedalgorithms")
-	if !given {
-		return signer, true
+	good, weak := ssh.SupportedAlgorithms(), ssh.InsecureAlgorithms()
+	safe, all := withCertificates(good), slices.Concat(withCertificates(good), withCertificates(weak))
+	allowed := safe
+	if v, given := t.settings.Value("pubkeyacceptedalgorithms"); given {
+		allowed = sshconfig.Algorithms(v.Args[0], safe, all)
 	}
-	good, weak := ssh.SupportedAlgorithms().PublicKeyAuths, ssh.InsecureAlgorithms().PublicKeyAuths
-	allowed := sshconfig.Algorithms(v.Args[0], good, slices.Concat(good, weak))
 	kind := signer.PublicKey().Type()
 	plain := kind
 	if certificate := certificateOf(signer.PublicKey()); certificate != nil {
 		plain = certificate.Key.Type()
 	}
 	if plain != ssh.KeyAlgoRSA {
-		return signer, slices.Contains(allowed, kind)
+		known := slices.Contains(all, kind) // One that the library has no name for is the agent's matter.
+		_, given := t.settings.Value("pubkeyacceptedalgorithms")
+		return signer, slices.Contains(allowed, kind) || !known && !given
 	}
 	var signatures []string // The longer hash first.
 	for _, pair := range [][2]string{
@@ -108,4 +115,56 @@ func (t target) accepted(signer ssh.Signer) (fits ssh.Signer, ok bool) {
 	}
 	limited, err := ssh.NewSignerWithAlgorithms(with, signatures)
 	return limited, err == nil
+}
+
+// withCertificates are the algorithms to log in with. The library lists those of
+// certificates only for hosts.
+func withCertificates(of ssh.Algorithms) []string {
+	list := slices.Clone(of.PublicKeyAuths)
+	for _, name := range of.HostKeys {
+		if strings.Contains(name, "-cert-") && !slices.Contains(list, name) {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+// signedByWeak is the algorithm of an authority's signature that ssh_config, or
+// without it the library, does not allow. Empty for a good one, and for a key
+// that is not a certificate.
+func (t target) signedByWeak(key ssh.PublicKey) string {
+	certificate, ok := key.(*ssh.Certificate)
+	if !ok || certificate.Signature == nil {
+		return ""
+	}
+	good, weak := ssh.SupportedAlgorithms().PublicKeyAuths, ssh.InsecureAlgorithms().PublicKeyAuths
+	allowed := good
+	if v, given := t.settings.Value("casignaturealgorithms"); given {
+		allowed = sshconfig.Algorithms(v.Args[0], good, slices.Concat(good, weak))
+	}
+	if slices.Contains(allowed, certificate.Signature.Format) {
+		return ""
+	}
+	return certificate.Signature.Format
+}
+
+// tooWeak explains a handshake in which the host has only algorithms that kstep
+// does not use unless they are named.
+func (t target) tooWeak(failed *ssh.AlgorithmNegotiationError) error {
+	keyword, weak := "Ciphers", ssh.InsecureAlgorithms().Ciphers
+	switch {
+	case strings.Contains(failed.What, "key exchange"):
+		keyword, weak = "KexAlgorithms", ssh.InsecureAlgorithms().KeyExchanges
+	case strings.Contains(failed.What, "MAC"):
+		keyword, weak = "MACs", ssh.InsecureAlgorithms().MACs
+	}
+	err := fmt.Errorf("connect to %s: the host has no %s that kstep uses: it offers %s", t.name, failed.What, strings.Join(failed.RequestedAlgorithms, ", "))
+	hints := []string{"update the SSH server there"}
+	for _, name := range failed.RequestedAlgorithms {
+		if slices.Contains(weak, name) {
+			hints = append(hints, fmt.Sprintf("or allow an old one for this host in ssh_config: %s +%s", keyword, name))
+			break
+		}
+	}
+	return exit.With(exit.Unreachable, err, hints...)
 }

@@ -214,7 +214,11 @@ func (o *offer) limit(t target) {
 	for i, signer := range o.signers {
 		limited, ok := t.accepted(signer)
 		if !ok {
-			o.skipped = append(o.skipped, o.tried[i]+" is of a type that PubkeyAcceptedAlgorithms leaves out")
+			why := " signs only in a way that is not safe any more (SHA-1, DSA): use an ssh-ed25519 key"
+			if v, given := t.settings.Value("pubkeyacceptedalgorithms"); given {
+				why = " is of a type that PubkeyAcceptedAlgorithms leaves out, in " + v.Where()
+			}
+			o.skipped = append(o.skipped, o.tried[i]+why)
 			continue
 		}
 		signers, tried = append(signers, limited), append(tried, o.tried[i])

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/kstep/kstep/internal/exit"
 )
 
 // CommandError is a program that ran on a host and did not end well.
@@ -81,3 +83,41 @@ func (t *tailBuffer) Write(p []byte) (int, error) {
 }
 
 func (t *tailBuffer) String() string { return strings.TrimSpace(t.buf.String()) }
+
+// output keeps what a program prints, up to a limit.
+type output struct {
+	buf  bytes.Buffer
+	left int
+	over chan struct{} // Closed when there was more.
+}
+
+func newOutput(limit int) *output { return &output{left: limit, over: make(chan struct{})} }
+
+// Write fails at the limit. It is called by one goroutine.
+func (o *output) Write(p []byte) (int, error) {
+	if o.left < 0 {
+		return 0, ErrLongOutput
+	}
+	if o.left -= len(p); o.left < 0 {
+		close(o.over)
+		return 0, ErrLongOutput
+	}
+	return o.buf.Write(p)
+}
+
+func (o *output) Bytes() []byte { return o.buf.Bytes() }
+
+func (o *output) isOver() bool {
+	select {
+	case <-o.over:
+		return true
+	default:
+		return false
+	}
+}
+
+// tooLong reports a program that was stopped because of its output.
+func tooLong(host, program string) error {
+	return exit.With(exit.Failed, fmt.Errorf("run %s on %s: %w: kstep stopped the program", program, host, ErrLongOutput),
+		"have it print less, or write into a file on the host")
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 
@@ -27,6 +28,7 @@ type conn struct {
 
 	sftpMu sync.Mutex
 	sftp   *sftp.Client
+	meter  *meter // Of what the SFTP server sends.
 
 	engine engineWay
 }
@@ -158,7 +160,8 @@ func (c *conn) files(ctx context.Context) (*sftp.Client, error) {
 	if c.sftp != nil {
 		return c.sftp, nil
 	}
-	client, err := await(ctx, func() (*sftp.Client, error) { return sftp.NewClient(c.client) })
+	received := &meter{}
+	client, err := await(ctx, func() (*sftp.Client, error) { return newSFTP(c.client, received) })
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, err
@@ -168,8 +171,84 @@ func (c *conn) files(ctx context.Context) (*sftp.Client, error) {
 		}
 		return nil, c.noFiles(ctx, err)
 	}
-	c.sftp = client
+	c.sftp, c.meter = client, received
 	return client, nil
+}
+
+// newSFTP is sftp.NewClient with a meter.
+func newSFTP(client *ssh.Client, received *meter) (*sftp.Client, error) {
+	session, err := client.NewSession()
+	if err != nil {
+		return nil, err
+	}
+	in, err := session.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := session.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	complaints, err := session.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := session.RequestSubsystem("sftp"); err != nil {
+		return nil, err
+	}
+	go io.Copy(io.Discard, complaints) //nolint:errcheck // Unread, they would block the server.
+	received.from = out
+	return sftp.NewClientPipe(received, in)
+}
+
+// metered is the meter of an SFTP client, unless another one has taken its place.
+func (c *conn) metered(client *sftp.Client) (*meter, bool) {
+	c.sftpMu.Lock()
+	defer c.sftpMu.Unlock()
+	return c.meter, c.sftp == client
+}
+
+// meter counts what is read through it, for those who set a limit.
+type meter struct {
+	from io.Reader
+
+	mu     sync.Mutex
+	limits map[*limit]bool
+}
+
+// limit is how much more may come until stop is called.
+type limit struct {
+	left int
+	stop func()
+}
+
+// atMost calls stop once more than this many bytes have come, of whatever
+// answer. The function returned takes the limit away.
+func (m *meter) atMost(bytes int, stop func()) (off func()) {
+	l := &limit{bytes, stop}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.limits == nil {
+		m.limits = map[*limit]bool{}
+	}
+	m.limits[l] = true
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.limits, l)
+	}
+}
+
+func (m *meter) Read(p []byte) (int, error) {
+	n, err := m.from.Read(p)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for l := range m.limits {
+		if l.left -= n; l.left < 0 {
+			l.stop()
+		}
+	}
+	return n, err
 }
 
 // aliveWithin is how long a host may take to show that a connection under

@@ -202,8 +202,7 @@ func (d *dialer) step(ctx context.Context, from *ssh.Client, t target, seen []st
 }
 
 func isNegotiation(err error) bool {
-	_, ok := errors.AsType[*ssh.AlgorithmNegotiationError](err)
-	return ok || strings.Contains(err.Error(), "no common algorithm for host key")
+	return strings.Contains(err.Error(), "no common algorithm for host key")
 }
 
 func closeHop(from *ssh.Client) {
@@ -254,11 +253,14 @@ func (d *dialer) handshake(ctx context.Context, from *ssh.Client, t target, keys
 		}
 		return client, nil
 	}
+	negotiation, isNegotiated := errors.AsType[*ssh.AlgorithmNegotiationError](err)
 	switch command, is := raw.(*commandConn); {
 	case refusal != nil:
 		err = refusal
 	case verified && ctx.Err() == nil && refusedLogin(err):
 		err = offered.refused(t, answers, err)
+	case isNegotiated && !isNegotiation(err):
+		err = t.tooWeak(negotiation)
 	case is && !isNegotiation(err):
 		err = command.explain(ctx, err)
 	}

@@ -26,6 +26,20 @@ const MaxRead = 32 << 20
 // ErrTooLarge is a file of more than MaxRead bytes.
 var ErrTooLarge = fmt.Errorf("the file has more than %d MiB, which is more than any file of kstep's has", MaxRead>>20)
 
+// MaxOutput bounds what Run takes into memory of a program's output, in bytes.
+const MaxOutput = 32 << 20
+
+// ErrLongOutput is a program that prints more than MaxOutput bytes. It was
+// stopped.
+var ErrLongOutput = fmt.Errorf("the output has more than %d MiB", MaxOutput>>20)
+
+// maxList bounds what List takes of a folder, in bytes: more than a million
+// names.
+const maxList = 128 << 20
+
+// ErrLargeFolder is a folder of more than maxList bytes of names.
+var ErrLargeFolder = fmt.Errorf("the list of its files has more than %d MiB", maxList>>20)
+
 // limited reads all of a file.
 func limited(file io.Reader) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(file, MaxRead+1))
@@ -48,7 +62,8 @@ type Host interface {
 	// Files are the host's files.
 	Files() Files
 	// Run executes one program, without a shell: argv is quoted in one place.
-	// A non-zero exit status is a *CommandError; so is a missing one.
+	// A non-zero exit status is a *CommandError; so is a missing one. A program
+	// that prints more than MaxOutput bytes is stopped: ErrLongOutput.
 	Run(ctx context.Context, argv []string, stdin []byte) (stdout []byte, err error)
 	// Dial reaches an address as seen from the host, such as a container's.
 	Dial(ctx context.Context, network, address string) (net.Conn, error)
@@ -89,10 +104,14 @@ type Files interface {
 	// can write.
 	RemoveTree(ctx context.Context, folder Below) error
 	// List returns a folder's entries sorted by name; a missing folder has
-	// none. What an interrupted Write left behind is not listed.
+	// none, and one that is too large is ErrLargeFolder. What an interrupted Write left behind is not listed.
 	List(ctx context.Context, path string) ([]Entry, error)
 	// Stat returns one entry.
 	Stat(ctx context.Context, path string) (Entry, error)
+	// Owners returns who owns the paths, of links themselves, and as which user
+	// kstep is there. What is missing, or lies where that user may not look, is
+	// not in it.
+	Owners(ctx context.Context, paths []string) (Owners, error)
 	// Mkdir makes a folder and its parents; an existing one is fine.
 	Mkdir(ctx context.Context, path string, perm fs.FileMode) error
 }

@@ -84,8 +84,12 @@ func (k *hostKeys) check(t target, remote net.Addr, key ssh.PublicKey) error {
 	return k.changed(t, key, known.Want)
 }
 
-// strongEnough applies RevokedHostKeys and RequiredRSASize of ssh_config.
+// strongEnough applies RevokedHostKeys, RequiredRSASize and CASignatureAlgorithms
+// of ssh_config.
 func (k *hostKeys) strongEnough(t target, key ssh.PublicKey) error {
+	if algorithm := t.signedByWeak(key); algorithm != "" {
+		return hostKeyError(fmt.Errorf("the certificate of %s is signed with %s, which CASignatureAlgorithms does not allow", t.name, algorithm))
+	}
 	for _, one := range signersOf(key) {
 		if path, revoked := k.revoked[string(one.Marshal())]; revoked {
 			return hostKeyError(fmt.Errorf("the host key of %s (%s) is revoked by %s", t.name, ssh.FingerprintSHA256(one), path))

@@ -74,16 +74,19 @@ func (l *local) Run(ctx context.Context, argv []string, stdin []byte) ([]byte, e
 	if _, err := Quote(argv); err != nil {
 		return nil, fmt.Errorf("run command on %s: %w", Local, err)
 	}
-	var stdout bytes.Buffer
+	stdout := newOutput(MaxOutput)
 	var stderr tailBuffer
 	err := l.do(ctx, Op{Kind: KindRun, Name: argv[0]}, false, func(ctx context.Context) error {
 		cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 		cmd.Dir = l.home
 		cmd.Stdin = bytes.NewReader(stdin)
-		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		cmd.Stdout, cmd.Stderr = stdout, &stderr
 		cmd.WaitDelay = time.Second // A grandchild may hold the pipes open.
 		return cmd.Run()
 	})
+	if stdout.isOver() {
+		return nil, tooLong(Local, argv[0])
+	}
 	if err == nil {
 		return stdout.Bytes(), nil
 	}

@@ -243,6 +243,8 @@ func (r *remote) Run(ctx context.Context, argv []string, stdin []byte) ([]byte, 
 		return err
 	})
 	switch _, told := errors.AsType[*CommandError](err); {
+	case errors.Is(err, ErrLongOutput):
+		return nil, tooLong(r.name, argv[0])
 	case err == nil || told:
 		return stdout, err
 	case broken(err):
@@ -264,10 +266,10 @@ func (c *conn) run(ctx context.Context, argv []string, stdin []byte) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
-	var stdout bytes.Buffer
+	stdout := newOutput(MaxOutput)
 	var stderr tailBuffer
 	session.Stdin = io.MultiReader(strings.NewReader(command.script), bytes.NewReader(stdin))
-	session.Stdout, session.Stderr = &stdout, &stderr
+	session.Stdout, session.Stderr = stdout, &stderr
 	ended := make(chan error, 1)
 	go func() { ended <- session.Run(command.line) }()
 	select {
@@ -277,6 +279,10 @@ func (c *conn) run(ctx context.Context, argv []string, stdin []byte) ([]byte, er
 		_ = session.Signal(ssh.SIGTERM) // A courtesy; closing follows.
 		done()
 		return nil, engine.Ended(ctx)
+	case <-stdout.over:
+		_ = session.Signal(ssh.SIGTERM) // As above: the program waits for its output to be read.
+		done()
+		return nil, ErrLongOutput
 	}
 	out, began := command.output(stdout.Bytes())
 	if err == nil && !began {

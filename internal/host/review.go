@@ -79,6 +79,5 @@ func notFollowed() []unfollowed {
 		{"securitykeyprovider", isNot("internal", "none"), "add the key to an agent with ssh-add"},
 		{"gssapiauthentication", own(is("yes")), keys},
 		{"hostbasedauthentication", own(is("yes")), keys},
-		{"casignaturealgorithms", own(isNot("")), "the certificates of hosts are checked by the keys in known_hosts alone"},
 	}
 }

@@ -252,7 +252,7 @@ func (f remoteFiles) remove(ctx context.Context, what Below, tree bool) error {
 func (f remoteFiles) List(ctx context.Context, folder string) ([]Entry, error) {
 	var found []fs.FileInfo
 	err := f.do(ctx, "list", folder, true, func(ctx context.Context, c *sftp.Client) error {
-		infos, err := c.ReadDirContext(ctx, folder)
+		infos, err := f.readDir(ctx, c, folder)
 		if missing(err) {
 			return nil
 		}
@@ -267,6 +267,24 @@ func (f remoteFiles) List(ctx context.Context, folder string) ([]Entry, error) {
 		entries = append(entries, entry(info))
 	}
 	return visible(entries), nil
+}
+
+// readDir stops at a list without an end: the library takes all of it.
+func (f remoteFiles) readDir(ctx context.Context, c *sftp.Client, folder string) ([]fs.FileInfo, error) {
+	conn, err := f.r.conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	within, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	if received, ok := conn.metered(c); ok { // Else the connection is a new one, and this client is gone.
+		defer received.atMost(maxList, func() { stop(ErrLargeFolder) })()
+	}
+	infos, err := c.ReadDirContext(within, folder)
+	if errors.Is(context.Cause(within), ErrLargeFolder) {
+		return nil, ErrLargeFolder
+	}
+	return infos, err
 }
 
 func (f remoteFiles) Stat(ctx context.Context, file string) (Entry, error) {

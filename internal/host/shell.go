@@ -92,6 +92,9 @@ func (c *conn) noFiles(ctx context.Context, err error) error {
 		"or set in sshd_config, where no shell is started: Subsystem sftp internal-sftp")
 }
 
+// maxNoise bounds what is read of start files, in bytes.
+const maxNoise = 1 << 20
+
 // noise is what the start files of the login shell print, or empty.
 func (c *conn) noise(ctx context.Context) string {
 	session, done, err := c.session(ctx)
@@ -103,8 +106,18 @@ func (c *conn) noise(ctx context.Context) string {
 	if err != nil {
 		return ""
 	}
-	out, err := await(ctx, func() ([]byte, error) { return session.Output(command.line) })
-	before, _, began := bytes.Cut(out, []byte(command.mark))
+	stdout := newOutput(maxNoise)
+	session.Stdout = stdout
+	ended := make(chan error, 1)
+	go func() { ended <- session.Run(command.line) }()
+	select {
+	case err = <-ended:
+	case <-ctx.Done():
+		return ""
+	case <-stdout.over:
+		return "" // The deferred end of the session stops it.
+	}
+	before, _, began := bytes.Cut(stdout.Bytes(), []byte(command.mark))
 	if err != nil || !began {
 		return ""
 	}

@@ -12,6 +12,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/host"
@@ -67,7 +68,7 @@ func (s Store) copy(ctx context.Context, from *state.Dir, release, name string, 
 		}
 	}
 	if old, err := state.Decode(name, there); err == nil && state.Alike(old, f) {
-		if data, err = state.Succeed(there, data); err != nil {
+		if data, err = from.Succeed(there, data); err != nil {
 			return err
 		}
 	}
@@ -231,4 +232,41 @@ func (s Store) read(ctx context.Context, release, name string) ([]byte, error) {
 		return nil, fmt.Errorf("read mirrored state: %w", err)
 	}
 	return data, nil
+}
+
+// Other are the names of the files in the folder that were read for a release, and of
+// which the copies mean something else.
+func (s Store) Other(ctx context.Context, folder *state.Dir, release string, read []state.Input) ([]string, error) {
+	names, errs := make([]string, len(read)), make([]error, len(read))
+	var wg sync.WaitGroup
+	for i, in := range read {
+		wg.Go(func() {
+			name := state.FileName(in.Stage, in.Shard)
+			copied, err := s.read(ctx, release, name)
+			if err != nil || copied == nil || in.Satisfies(copied) {
+				errs[i] = err
+				return
+			}
+			if !alike(folder, name, copied) {
+				names[i] = name
+			}
+		})
+	}
+	wg.Wait()
+	return slices.DeleteFunc(names, func(name string) bool { return name == "" }), errors.Join(errs...)
+}
+
+// alike reports whether the file in the folder means what its copy does. A copy that
+// cannot be read says nothing.
+func alike(folder *state.Dir, name string, copied []byte) bool {
+	there, err := state.Decode(name, copied)
+	if err != nil {
+		return true
+	}
+	data, err := folder.Raw(name)
+	if err != nil {
+		return true
+	}
+	have, err := state.Decode(name, data)
+	return err != nil || state.Alike(have, there)
 }

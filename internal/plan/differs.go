@@ -10,20 +10,22 @@ import (
 	"github.com/kstep/kstep/internal/engine"
 )
 
-// settings are what kstep.yml says of a role's containers, by key and each option
-// by its own, without what it does not say.
+// settings are what kstep.yml says of a role's containers, by key, without what it
+// does not say.
 func settings(cfg *config.Config, role config.Role) map[string]any {
 	all := map[string]any{
-		"cmd":         role.Cmd,
-		"labels":      cfg.EffectiveLabels(role),
-		"volumes":     cfg.EffectiveVolumes(role),
-		"networks":    cfg.EffectiveNetworks(role),
-		"healthcheck": cfg.EffectiveHealthcheck(role),
-		"stop":        cfg.EffectiveStop(role),
-		"logging":     cfg.EffectiveLogging(role),
+		"cmd":      role.Cmd,
+		"labels":   cfg.EffectiveLabels(role), // Their names may be anything.
+		"volumes":  cfg.EffectiveVolumes(role),
+		"networks": cfg.EffectiveNetworks(role),
 	}
-	for name, value := range object(role.Options) {
-		all["options."+name] = value
+	for key, value := range map[string]any{
+		"healthcheck": cfg.EffectiveHealthcheck(role), "stop": cfg.EffectiveStop(role),
+		"logging": cfg.EffectiveLogging(role), "options": role.Options,
+	} {
+		for name, field := range object(value) {
+			all[key+"."+name] = field
+		}
 	}
 	maps.DeleteFunc(all, func(_ string, value any) bool {
 		return slices.Contains([]string{"null", "[]", "{}", `""`}, compact(value))

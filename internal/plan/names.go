@@ -200,6 +200,16 @@ func (n Names) Verdict(release string) string {
 // StateDir mirrors the state files, on the lease host: a folder for each release.
 func (n Names) StateDir() string { return path.Join(n.Folder(), "state") }
 
+// Fixed are the run directory and the paths below it that every release of the
+// service uses, folders before what is in them.
+func (n Names) Fixed() []string {
+	return []string{
+		n.Run, n.EnvKey(), n.ProxyDir(), n.RouteDir(), path.Dir(n.Accessories()), n.Accessories(),
+		n.Folder(), n.Ledger(), n.Audit(), n.EnvDir(), n.Cords(), n.Assets(), n.Lease(), n.Fence(),
+		path.Dir(n.Verdict("any")), n.StateDir(),
+	}
+}
+
 // Audit is the log of what happened.
 func (n Names) Audit() string { return path.Join(n.Folder(), "audit.jsonl") }
 

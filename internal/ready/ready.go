@@ -48,6 +48,8 @@ type Check struct {
 	Cord        bool
 	// Proven tells that the container served before, as it is.
 	Proven bool
+	// Seen, if it is set, is called with the container as it is when the wait begins.
+	Seen func(engine.Container)
 	// Notice, if it is set, is called with what the user should know about a
 	// container that is ready.
 	Notice func(text string)
@@ -78,6 +80,9 @@ func (k Check) Wait(ctx context.Context) (string, error) {
 	}
 	if err := Ended(first, first.Restarts); err != nil {
 		return "", err
+	}
+	if k.Seen != nil {
+		k.Seen(first)
 	}
 	how := k.How(first)
 	switch how {

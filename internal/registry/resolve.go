@@ -15,6 +15,16 @@ import (
 	"github.com/kstep/kstep/internal/state"
 )
 
+// IsOf reports whether an image, by whatever name, is of a repository.
+func IsOf(image, repository string) bool {
+	ref, err := name.ParseReference(image)
+	if err != nil {
+		return false
+	}
+	want, err := name.NewRepository(repository)
+	return err == nil && ref.Context().Name() == want.Name()
+}
+
 // Resolve looks a ready image up in its registry, by tag or digest. It sends
 // nothing and sets no tag.
 func Resolve(ctx context.Context, cfg *config.Config, ref string, secrets Secrets, sink report.Sink) (state.PushOutputs, error) {

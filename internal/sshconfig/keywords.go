@@ -80,6 +80,7 @@ func keywords() map[string]keyword {
 	for old, name := range map[string]string{
 		"identityfile2": "identityfile", "pubkeyacceptedkeytypes": "pubkeyacceptedalgorithms",
 		"dsaauthentication": "pubkeyauthentication", "smartcarddevice": "pkcs11provider",
+		"rsaminsize": "requiredrsasize", // Of Red Hat, before OpenSSH had one.
 	} {
 		table[old] = table[name]
 	}
@@ -104,7 +105,7 @@ func ignored() map[string]bool {
 		kerberostgtpassing localcommand localforward loglevel logverbose
 		numberofpasswordprompts obscurekeystroketiming passwordauthentication
 		permitlocalcommand permitremoteopen protocol rekeylimit remotecommand remoteforward
-		requesttty rhostsauthentication rhostsrsaauthentication rsaauthentication rsaminsize
+		requesttty rhostsauthentication rhostsrsaauthentication rsaauthentication
 		sendenv sessiontype setenv skeyauthentication stdinnull streamlocalbindmask
 		streamlocalbindunlink syslogfacility tcpkeepalive tisauthentication tunnel tunneldevice
 		updatehostkeys usekeychain useprivilegedport userknownhostsfile2 useroaming usersh

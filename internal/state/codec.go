@@ -2,6 +2,7 @@ package state
 
 import (
 	"bytes"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -35,15 +36,16 @@ const emptySum = `"sum": ""` + "\n}\n"
 // bytes that it covers are plain: those of the file with this tail emptied.
 var sumTail = regexp.MustCompile(`"sum": "(sha256:[0-9a-f]{64})"\n\}\n$`)
 
-// encode renders a file in its one canonical form, with its sum.
-func encode(f *File) ([]byte, error) {
+// encode renders a file in its one canonical form, with its seal and its sum.
+func encode(f *File, key []byte) ([]byte, error) {
 	bare := *f
-	bare.Sum = ""
-	return sealed(&bare)
+	bare.Seal, bare.Sum = "", ""
+	return render(&bare, key)
 }
 
-// sealed renders a document whose last field is an empty sum, and fills it in.
-func sealed(bare any) ([]byte, error) {
+// render renders a document without a seal whose last field is an empty sum, and
+// fills in both; without a key only the sum.
+func render(bare any, key []byte) ([]byte, error) {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
@@ -55,8 +57,49 @@ func sealed(bare any) ([]byte, error) {
 	if !ok {
 		return nil, fmt.Errorf("encode state: the sum is not the last field")
 	}
-	sum := digest(buf.Bytes())
+	if key != nil {
+		data = fmt.Appendf(slices.Clip(data), "\"seal\": %q,\n  ", seal(buf.Bytes(), key))
+	}
+	sum := digest(append(slices.Clip(data), emptySum...))
 	return fmt.Appendf(slices.Clip(data), "\"sum\": %q\n}\n", sum), nil
+}
+
+// key is the secret of the seals, or nil.
+func (o Options) key() ([]byte, error) {
+	if o.Key == nil {
+		return nil, nil
+	}
+	return o.Key()
+}
+
+// vouch returns an error if data lacks the seal that it has to have. what is to be
+// done about it.
+func (o Options) vouch(path string, data []byte, hints ...string) error {
+	key, err := o.key()
+	if err != nil || key == nil || sealedWith(key, data) {
+		return err
+	}
+	return bad(path, "is not sealed with the secret of state.key: it was written without the key, or with another one", hints...)
+}
+
+func seal(bare, key []byte) string {
+	mac := hmac.New(sha256.New, key)
+	mac.Write(bare)
+	return "hmac-sha256:" + hex.EncodeToString(mac.Sum(nil))
+}
+
+// sealTail is how a file with a seal ends.
+var sealTail = regexp.MustCompile(`"seal": "(hmac-sha256:[0-9a-f]{64})",\n  "sum": "sha256:[0-9a-f]{64}"\n\}\n$`)
+
+// sealedWith reports whether data has the seal that belongs to the key.
+func sealedWith(key, data []byte) bool {
+	end := tail(data, 256)
+	loc := sealTail.FindSubmatchIndex(end)
+	if loc == nil {
+		return false
+	}
+	bare := append(bytes.Clone(data[:len(data)-len(end)+loc[0]]), emptySum...)
+	return hmac.Equal(end[loc[2]:loc[3]], []byte(seal(bare, key)))
 }
 
 // intact tells whether data still has the sum it was written with.

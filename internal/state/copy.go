@@ -50,22 +50,26 @@ func (in Input) Satisfies(data []byte) bool {
 	return digest(data) == in.Digest || supersedes(data, in.Digest)
 }
 
-// Succeed returns data as the successor of an older copy that means the same:
+// Succeed returns data, a file of the folder, as the successor of an older copy that means the same:
 // what was made from either is then made from it.
-func Succeed(older, data []byte) ([]byte, error) {
+func (d *Dir) Succeed(older, data []byte) ([]byte, error) {
 	was, is := &entry{data: older}, &entry{data: data}
 	if err := errors.Join(was.decode(), is.decode()); err != nil {
 		return nil, err
 	}
 	f := is.file
 	f.Supersedes = append([]string{digest(data)}, f.Supersedes...)
-	for _, d := range append([]string{digest(older)}, was.file.Supersedes...) {
-		if !slices.Contains(f.Supersedes, d) {
-			f.Supersedes = append(f.Supersedes, d)
+	for _, one := range append([]string{digest(older)}, was.file.Supersedes...) {
+		if !slices.Contains(f.Supersedes, one) {
+			f.Supersedes = append(f.Supersedes, one)
 		}
 	}
 	f.Supersedes = f.Supersedes[:min(len(f.Supersedes), maxSupersedes)]
-	return encode(f)
+	key, err := d.opt.key()
+	if err != nil {
+		return nil, err
+	}
+	return encode(f, key)
 }
 
 // Import takes a copy of a state file into the folder, after the checks that a

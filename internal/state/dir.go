@@ -27,6 +27,9 @@ type Options struct {
 	// what was done. They quote other programs, and must not make Scan refuse
 	// the whole file.
 	Redact func(string) string
+	// Key is the secret that seals what is written and what was read; without it,
+	// or if it returns nil, nothing is sealed.
+	Key func() ([]byte, error)
 	// Adopt accepts, and overwrites, files of another service, destination or
 	// release (`--adopt`).
 	Adopt bool
@@ -74,6 +77,9 @@ func (d *Dir) File(stage, shard string) string { return d.file(FileName(stage, s
 // Writable makes the folder and tries to write in it, so that a stage learns
 // before it touches a host that it could not record what it did.
 func (d *Dir) Writable() error {
+	if _, err := d.opt.key(); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(d.path, 0o755); err != nil {
 		return exit.With(exit.BadState, fmt.Errorf("make state folder: %w", err), folderHint)
 	}

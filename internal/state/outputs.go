@@ -204,6 +204,9 @@ type BarrierTarget struct {
 	How string `json:"how"`
 	// Took is until the last one was ready, in milliseconds.
 	Took int64 `json:"tookMs"`
+	// Restarts is how often each container had restarted when the wait for it
+	// began, by id; those that never had are left out.
+	Restarts map[string]int `json:"restarts,omitempty"`
 }
 
 // CutoverOutputs is what `cutover` leaves for `prune`, by Key.

@@ -68,6 +68,9 @@ type Plan struct {
 	Stages []PlannedStage `json:"stages"`
 	// Observed is what the hosts were like.
 	Observed []Observed `json:"observed"`
+	// Seal is an HMAC-SHA256 of this file, without the seal and with an empty sum,
+	// under `state.key`, if there is one.
+	Seal string `json:"seal,omitempty" jsonschema:"pattern=^hmac-sha256:[0-9a-f]{64}$"`
 	// Sum is the digest of this file with an empty sum.
 	Sum string `json:"sum"`
 }

@@ -25,8 +25,12 @@ const planAgain = "make one with kstep plan --out FILE, of the kstep that carrie
 
 // WritePlan writes a plan, complete or not at all, and returns its sum.
 func WritePlan(path string, p Plan, opt Options) (sum string, err error) {
-	p.Sum = ""
-	data, err := sealed(&p)
+	p.Seal, p.Sum = "", ""
+	key, err := opt.key()
+	if err != nil {
+		return "", err
+	}
+	data, err := render(&p, key)
 	if err != nil {
 		return "", exit.With(exit.Internal, err)
 	}
@@ -92,6 +96,15 @@ func ReadPlan(path string, validate Validator) (*Plan, error) {
 		return nil, bad(path, "names no release and version", planAgain)
 	}
 	return &p, nil
+}
+
+// VouchFor refuses a plan file without the seal that files of this folder have.
+func (d *Dir) VouchFor(path string) error {
+	data, err := plain(path, planAgain)
+	if err != nil {
+		return err
+	}
+	return d.opt.vouch(path, data, planAgain)
 }
 
 // Belongs refuses a plan of another service, destination, configuration,

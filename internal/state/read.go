@@ -31,9 +31,15 @@ func (d *Dir) ReadSet(stages []string, want Expect) (Set, error) {
 	if err != nil {
 		return Set{}, err
 	}
-	names = slices.DeleteFunc(names, func(name string) bool { return !slices.Contains(stages, stageOf(name)) })
+	names = slices.DeleteFunc(names, func(name string) bool {
+		return !slices.Contains(stages, stageOf(name)) || Whole(stageOf(name)) && name != FileName(stageOf(name), "")
+	})
 	return d.read(stages, names, want)
 }
+
+// Whole reports whether a stage has one file only: it works on no host. What looks
+// like a shard of it is ignored.
+func Whole(stage string) bool { return stage == "build" || stage == "push" }
 
 func (d *Dir) read(stages, names []string, want Expect) (Set, error) {
 	entries, err := d.load(names)
@@ -170,6 +176,11 @@ func (d *Dir) chained(e *entry) error {
 		return bad(e.path, "was changed after kstep wrote it: its sum does not match",
 			"restore it from the job that made it, or run `kstep "+e.file.Stage+"` again after removing it")
 	}
+	err := d.opt.vouch(e.path, e.data,
+		"run `kstep "+e.file.Stage+"` again in a job that has the key (what is already so stays so)")
+	if err != nil {
+		return err
+	}
 	var errs []error
 	for _, in := range e.file.Inputs {
 		name := FileName(in.Stage, in.Shard)
@@ -217,8 +228,8 @@ func (d *Dir) Own(stage, shard string, want Expect) (*File, error) {
 	if err != nil || e == nil {
 		return nil, err
 	}
-	if want.Release != "" && e.file.Release != want.Release {
-		return nil, nil
+	if want.Release != "" && e.file.Release != want.Release || d.opt.vouch(e.path, e.data) != nil {
+		return nil, nil // It is replaced.
 	}
 	return e.file, nil
 }

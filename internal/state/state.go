@@ -75,6 +75,9 @@ type File struct {
 	// release whose outputs meant the same, so that running a stage again does
 	// not break the chain behind it. Write fills it.
 	Supersedes []string `json:"supersedes,omitempty"`
+	// Seal is an HMAC-SHA256 of this file, without the seal and with an empty sum,
+	// under `state.key`, if there is one. Write fills it.
+	Seal string `json:"seal,omitempty" jsonschema:"pattern=^hmac-sha256:[0-9a-f]{64}$"`
 	// Sum is the digest of this file with an empty sum: it tells an edited or
 	// damaged file from a good one. Write fills it.
 	Sum string `json:"sum"`

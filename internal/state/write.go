@@ -38,7 +38,11 @@ func (d *Dir) Write(f *File) (string, error) {
 		out.Supersedes = out.Supersedes[:min(len(out.Supersedes), maxSupersedes)]
 	}
 
-	data, err := encode(&out)
+	key, err := d.opt.key()
+	if err != nil {
+		return "", err
+	}
+	data, err := encode(&out, key)
 	if err != nil {
 		return "", exit.With(exit.Internal, err)
 	}

@@ -29,6 +29,8 @@ taken away.
 **Variables.** ` + "`${VAR}`" + ` in a value is filled in from the environment of the machine that runs kstep.
 ` + "`${VAR:-default}`" + ` has a default, ` + "`${VAR:?message}`" + ` an error message of its own, ` + "`$$`" + ` is a dollar sign.
 A variable that is named as a secret anywhere in the file may be filled in only under ` + "`env`" + `.
+` + "`kstep config validate`" + ` lists all variables that are filled in elsewhere, with file, line and key: what they
+hold can be seen in labels, state files and ` + "`kstep config show`" + `. So declare each secret under ` + "`env.secret`" + `.
 
 **Values.** YAML 1.2: only ` + "`true`" + ` and ` + "`false`" + ` are booleans, and numbers are decimal. Variables, labels
 and options may be written without quotes and arrive exactly as written. A time span is ` + "`300ms`" + `,

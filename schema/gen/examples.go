@@ -96,6 +96,7 @@ func examples() map[string][]any {
 		"Registry.server":          {"ghcr.io", "registry:5000"},
 		"Registry.username":        {"acme-bot", arr{"REGISTRY_USERNAME"}},
 		"Registry.password":        {arr{"REGISTRY_PASSWORD"}},
+		"State.key":                {arr{"STATE_KEY"}},
 		"Role.hosts":               {arr{"192.0.2.1", "deploy@192.0.2.2:2222", obj{"192.0.2.3": "gpu"}}},
 		"Role.cmd":                 {"bin/worker --queue 'low prio'", arr{"bin/worker", "--queue", "all"}},
 		"Role.env":                 {obj{"QUEUES": "all"}},

@@ -70,7 +70,7 @@ func TestExamples_AllLoad(t *testing.T) {
 		"Role": {"servers", "job"}, "Task": {"tasks", "migrate"}, "Accessory": {"accessories", "db"}, "AssetRule": {"assets", "/app/public/assets"}, "Options": {"servers", "job", "options"}, "Registry": {"registry"}, "Healthcheck": {"healthcheck"}, "Stop": {"stop"},
 		"Logging": {"logging"}, "Barrier": {"barrier"}, "Rolling": {"boot"}, "Cutover": {"cutover"}, "Proxy": {"proxy"},
 		"Builder": {"builder"}, "Cache": {"builder", "cache"}, "Lease": {"lease"}, "SSH": {"ssh"},
-		"SecretSources": {"secrets"}, "Bootstrap": {"bootstrap"},
+		"SecretSources": {"secrets"}, "State": {"state"}, "Bootstrap": {"bootstrap"},
 	}
 	for path, all := range examples() {
 		for _, example := range all {

@@ -42,6 +42,7 @@ func refine(s *jsonschema.Schema) {
 	*p("Builder", "secrets") = names(p("Builder", "secrets"))
 	*p("SecretSources", "allow_empty") = names(p("SecretSources", "allow_empty"))
 	restrictKeys(p("SecretSources", "commands"), s.Definitions["SecretName"])
+	*p("State", "key") = names(p("State", "key"))
 	*p("SSH", "key_data") = names(p("SSH", "key_data"))
 
 	const inContainer = "must be an absolute path in the container"

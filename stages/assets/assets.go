@@ -13,7 +13,6 @@ import (
 	"github.com/kstep/kstep/internal/asset"
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/ledger"
-	"github.com/kstep/kstep/internal/report"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
 )
@@ -129,7 +128,7 @@ func pull(ctx context.Context, in stages.Input, w *stages.Work, push state.PushO
 // bridge fills the new version's asset folders and lends their files to the
 // versions that run now.
 func bridge(ctx context.Context, in stages.Input, w *stages.Work, push state.PushOutputs) (_ state.AssetsTarget, err error) {
-	b, ok := bridgeOf(in, w, push)
+	b, ok := stages.AssetFolders(in, w, push)
 	if !ok {
 		return state.AssetsTarget{}, nil
 	}
@@ -152,22 +151,6 @@ func servedBefore(in stages.Input, w *stages.Work, all []engine.Container) []eng
 		role := c.Labels[engine.LabelRole]
 		return !c.Up() || role != w.Target.Role.Name && (!w.Target.Proxied || !w.IsLeft(in, role))
 	})
-}
-
-// bridgeOf is the target's bridge, and false for a role without assets.
-func bridgeOf(in stages.Input, w *stages.Work, push state.PushOutputs) (asset.Bridge, bool) {
-	paths := in.Config.EffectiveAssetPaths(w.Target.Role)
-	return asset.Bridge{
-		Host: w.Host, Sudo: in.Config.SSH.Sudo, Image: push.Reference(), Paths: paths,
-		Rules: in.Config.AssetRules(paths), Writable: in.Config.WritableAssets(paths),
-		Root:   w.Names.Assets(),
-		Dir:    w.Names.AssetDir(w.Target.Role.Name, in.Version, push.ConfigDigest),
-		Helper: w.Names.Container(w.Target.Role.Name, in.Version) + "_assets",
-		Labels: stages.RoleLabels(in.Config, ""),
-		Warn: func(text string) {
-			in.Report.Emit(report.Event{Kind: report.Notice, Host: w.Target.Host, Message: text})
-		},
-	}, len(paths) > 0
 }
 
 func act(s asset.Step) stages.Act { return stages.To(stages.Verb(s.Verb), "%s", s.What) }

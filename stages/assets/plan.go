@@ -52,7 +52,7 @@ func foreseeImage(ctx context.Context, in stages.Input, w *stages.Work, push sta
 }
 
 func foreseeBridge(ctx context.Context, in stages.Input, w *stages.Work, push state.PushOutputs, ahead *stages.Outlook) (state.AssetsTarget, error) {
-	b, ok := bridgeOf(in, w, push)
+	b, ok := stages.AssetFolders(in, w, push)
 	if !ok {
 		return state.AssetsTarget{}, nil
 	}

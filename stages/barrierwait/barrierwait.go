@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/ready"
 	"github.com/kstep/kstep/internal/report"
@@ -96,8 +97,12 @@ func (g *gate) wait(ctx context.Context, w *stages.Work) (state.BarrierTarget, e
 		return state.BarrierTarget{}, exit.With(exit.MissingState, errors.New("boot has not started it"),
 			fmt.Sprintf("run kstep boot --roles %s --hosts %s", w.Target.Role.Name, w.Target.Host))
 	}
+	var stated error
+	var looking sync.WaitGroup
+	looking.Go(func() { stated = stages.AllStated(ctx, g.in, w, booted.IDs()) })
 	book, err := w.Guarded(ctx)
-	if err != nil {
+	looking.Wait()
+	if err = cmp.Or(err, stated); err != nil {
 		return state.BarrierTarget{}, err
 	}
 	g.mu.Lock()
@@ -134,6 +139,7 @@ func (g *gate) judge(ctx context.Context, w *stages.Work, booted state.BootTarge
 	}
 	how, err := g.known(ctx, w, booted)
 	if how != "" || err != nil {
+		out.Restarts = g.before.Targets[w.Target.Key()].Restarts
 		return how, err
 	}
 	return g.ready(ctx, w, booted, out)
@@ -148,7 +154,7 @@ func (g *gate) known(ctx context.Context, w *stages.Work, booted state.BootTarge
 		return "", nil
 	}
 	for _, r := range booted.Replicas {
-		c, err := w.Host.Engine().Inspect(ctx, r.Container)
+		c, err := stages.Stated(ctx, g.in, w, r.Container)
 		if err != nil || !c.Running() {
 			return "", err
 		}
@@ -176,16 +182,22 @@ func (g *gate) ready(ctx context.Context, w *stages.Work, booted state.BootTarge
 	}()
 	began := time.Now()
 	hows, errs := make([]string, len(booted.Replicas)), make([]error, len(booted.Replicas))
+	first := make([]engine.Container, len(booted.Replicas))
 	var all sync.WaitGroup
 	for i, r := range booted.Replicas {
 		all.Go(func() {
-			if hows[i], errs[i] = g.one(waiting, w, r); errs[i] != nil {
+			if hows[i], errs[i] = g.one(waiting, w, r, &first[i]); errs[i] != nil {
 				stop(errHalted) // The others cannot help it any more.
 			}
 		})
 	}
 	all.Wait()
 	out.Took = time.Since(began).Milliseconds()
+	for _, c := range first {
+		if c.Restarts > 0 {
+			out.Restarts = with(out.Restarts, c)
+		}
+	}
 	for i, err := range errs {
 		if err != nil && ctx.Err() == nil && !errors.Is(err, errHalted) {
 			g.show(ctx, w, booted.Replicas[i])
@@ -194,12 +206,21 @@ func (g *gate) ready(ctx context.Context, w *stages.Work, booted state.BootTarge
 	return hows[0], blame(booted.Replicas, errs)
 }
 
-// one waits for one container.
-func (g *gate) one(ctx context.Context, w *stages.Work, r state.BootReplica) (string, error) {
+func with(restarts map[string]int, c engine.Container) map[string]int {
+	if restarts == nil {
+		restarts = map[string]int{}
+	}
+	restarts[c.ID] = c.Restarts
+	return restarts
+}
+
+// one waits for one container, and leaves how it was before that in first.
+func (g *gate) one(ctx context.Context, w *stages.Work, r state.BootReplica, first *engine.Container) (string, error) {
 	began := time.Now()
 	check := stages.Ready(g.in, w, r.Container)
 	check.Cord = g.boot.Switch == "cord" && w.Target.Proxied
 	check.Proven = r.Retained
+	check.Seen = func(c engine.Container) { *first = c }
 	check.Notice = func(text string) { g.notice(w.Target.Role.Name + ": " + text) }
 	how, err := check.Wait(ctx)
 	if err == nil {

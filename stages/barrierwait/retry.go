@@ -32,7 +32,7 @@ func (g *gate) revive(ctx context.Context, w *stages.Work, book ledger.Ledger, i
 		return nil
 	}
 	for _, id := range ids {
-		c, err := w.Host.Engine().Inspect(ctx, id)
+		c, err := stages.Stated(ctx, g.in, w, id)
 		if errors.Is(err, engine.ErrNotFound) {
 			return exit.With(exit.BadState, errors.New("the container that boot started is gone"), "run kstep boot again")
 		}

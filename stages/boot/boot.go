@@ -261,6 +261,9 @@ func create(ctx context.Context, w *stages.Work, want plan.Wanted, env state.Env
 // recorded.
 func environment(ctx context.Context, w *stages.Work, env state.EnvTarget) (map[string]string, error) {
 	again := "run kstep env-push again"
+	if err := stages.StatedEnv(w, env); err != nil {
+		return nil, err
+	}
 	data, err := w.Host.Files().Read(ctx, env.File)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, exit.With(exit.BadState, fmt.Errorf("env file %s is gone", env.File), again)

@@ -28,6 +28,14 @@ func (from inputs) containers(in stages.Input, w *stages.Work) []plan.Wanted {
 	return all
 }
 
+// checked refuses what the stages before cannot have recorded of the target.
+func (from inputs) checked(in stages.Input, w *stages.Work) error {
+	if err := stages.StatedAssets(in, w, from.push, from.assets.Targets[w.Target.Key()]); err != nil {
+		return err
+	}
+	return stages.StatedEnv(w, from.env.Targets[w.Target.Key()])
+}
+
 // todo is what separates a target from one of its new containers, in this order.
 type todo struct {
 	rename, create, start bool
@@ -43,6 +51,9 @@ type todo struct {
 // decide compares all of a target's containers, found by their names, with the
 // wanted ones. The output is what can be told of them before they are there.
 func (from inputs) decide(in stages.Input, w *stages.Work, find func(name string) (engine.Container, bool, error)) (state.BootTarget, []todo, error) {
+	if err := from.checked(in, w); err != nil {
+		return state.BootTarget{}, nil, err
+	}
 	wanted := from.containers(in, w)
 	out := state.BootTarget{Waiting: waits(w), Old: stages.ServedBefore(in.Release, from.books[w.Target.Host])}
 	for _, want := range wanted {

@@ -228,7 +228,7 @@ func (c *cutover) hold(ctx context.Context, in stages.Input, from inputs) error 
 	_, _, err := stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
 		var down []engine.Container
 		for _, id := range from.boot.Targets[w.Target.Key()].IDs() {
-			one, err := w.Host.Engine().Inspect(ctx, id)
+			one, err := stages.Stated(ctx, in, w, id)
 			if errors.Is(err, engine.ErrNotFound) {
 				continue
 			}

@@ -49,7 +49,7 @@ func (Stage) Plan(ctx context.Context, in stages.Input, ahead *stages.Outlook) (
 			if !from.waited.Targets[key].Ready || done.Targets[key].Done || ahead.Starts(w.Target.Host, id) {
 				continue
 			}
-			_, crashed, err := look(ctx, in, w, w.Target, id, stages.OldVersion(book))
+			_, crashed, err := look(ctx, in, w, w.Target, id, from.waited.Targets[key].Restarts[id], stages.OldVersion(book))
 			if err = errors.Join(err, crashed); err != nil {
 				return out, err
 			}

@@ -28,7 +28,7 @@ func survived(ctx context.Context, in stages.Input, w *stages.Work, waited state
 		ready := waited.Targets[t.Key()]
 		if t.Host == w.Target.Host && ready.Ready && !done.Targets[t.Key()].Done {
 			for _, id := range ready.Containers {
-				c, err := up(ctx, in, w, t, id, kept)
+				c, err := up(ctx, in, w, t, id, ready.Restarts[id], kept)
 				restarts[id], errs = c.Restarts, append(errs, err)
 			}
 		}
@@ -36,21 +36,22 @@ func survived(ctx context.Context, in stages.Input, w *stages.Work, waited state
 	return restarts, errors.Join(errs...)
 }
 
-func up(ctx context.Context, in stages.Input, w *stages.Work, t plan.Target, id, kept string) (engine.Container, error) {
-	c, crashed, err := look(ctx, in, w, t, id, kept)
+func up(ctx context.Context, in stages.Input, w *stages.Work, t plan.Target, id string, restarts int, kept string) (engine.Container, error) {
+	c, crashed, err := look(ctx, in, w, t, id, restarts, kept)
 	if err != nil || crashed == nil {
 		return c, err
 	}
 	return c, errors.Join(crashed, stages.StopAndKeep(ctx, w, []engine.Container{c}, engine.Stop{}))
 }
 
-// look tells whether a container crashed after it was ready.
-func look(ctx context.Context, in stages.Input, w *stages.Work, t plan.Target, id, kept string) (c engine.Container, crashed, err error) {
-	c, err = w.Host.Engine().Inspect(ctx, id)
+// look tells whether a container crashed after it was ready: it had restarted this
+// often before that.
+func look(ctx context.Context, in stages.Input, w *stages.Work, t plan.Target, id string, restarts int, kept string) (c engine.Container, crashed, err error) {
+	c, err = stages.Stated(ctx, in, &stages.Work{Host: w.Host, Target: t, Names: w.Names}, id)
 	if errors.Is(err, engine.ErrNotFound) {
 		return c, nil, exit.With(exit.BadState, errors.New("the container that boot started is gone"), "run kstep boot again")
 	}
-	if err != nil || (c.Running() && c.Restarts == 0) {
+	if err != nil || (c.Running() && c.Restarts <= restarts) {
 		return c, nil, err
 	}
 	serving, err := stages.Serving(ctx, in, &stages.Work{Host: w.Host, Target: t, Names: w.Names}, c)

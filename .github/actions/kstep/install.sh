@@ -1,26 +1,55 @@
 #!/bin/bash
-# Finds or makes the kstep that the stage runs, and tells its path as the output
+# Finds or makes the kstep that the stage runs, and reports its path as the output
 # `path`: the given one, one on the PATH, or one built by Go. Binaries of a
 # release are not downloaded: there is no release yet.
 set -euo pipefail
 
-# The same commit always builds the same program, so later steps of the job find
-# it there.
-folder=${RUNNER_TEMP:-/tmp}/kstep-${WANTED_VERSION:-of-action}
 module=github.com/kstep/kstep
 
+# die ends with a message in which no value can begin a command of the runner.
 die() {
-    echo "::error title=install kstep::$1"
-    exit 1
+    local text=${1//%/%25}
+    echo "::error title=install kstep::${text//[[:cntrl:]]/ }"
+    exit "${2:-1}"
+}
+
+# no_control refuses an input that could write lines of its own into the log or
+# into the outputs. It does not print it.
+no_control() {
+    [[ $2 != *[[:cntrl:]]* ]] \
+        || die "the input $1 holds a line break or another control character; give one line of text" 64
+}
+
+# is_safe reports whether only root and this user can change a program.
+is_safe() {
+    local one
+    for one in "$1" "$(dirname "$1")"; do
+        [[ -n $(find -L "$one" -maxdepth 0 \( -user 0 -o -user "$(id -u)" \) ! -perm -002 2>/dev/null) ]] || return 1
+    done
+}
+
+sum() {
+    if command -v sha256sum >/dev/null; then sha256sum <"$1"; else shasum -a 256 <"$1"; fi | cut -d' ' -f1
+}
+
+# version is one line of what a kstep prints.
+version() {
+    local text
+    text=$("$1" version 2>&1) || die "$1 version ends with status $?; is it kstep?"
+    text=${text%%$'\n'*}
+    echo "${text//[[:cntrl:]]/ }"
 }
 
 use() {
-    echo "kstep: $1 ($("$1" version))"
+    local has
+    no_control "$2" "$1"
+    has=$(version "$1")
+    echo "kstep: $1 ($has, sha256 $(sum "$1")), $3"
     echo "path=$1" >>"$GITHUB_OUTPUT"
     exit 0
 }
 
-# is_wanted tells whether a kstep is of the wanted version. `v1.2.3`, Go's way to
+# is_wanted reports whether a kstep is of the wanted version. `v1.2.3`, Go's way to
 # write it, and `1.2.3` are the same.
 is_wanted() {
     local has
@@ -29,26 +58,41 @@ is_wanted() {
     [[ -z $WANTED_VERSION || ${has#v} == "${WANTED_VERSION#v}" ]]
 }
 
+no_control kstep-path "$WANTED_PATH"
+no_control kstep-version "$WANTED_VERSION"
+[[ -z $WANTED_VERSION || $WANTED_VERSION =~ ^[A-Za-z0-9][A-Za-z0-9._+~-]*$ ]] \
+    || die "kstep-version: $WANTED_VERSION is neither a version nor a commit" 64
+
 if [[ -n $WANTED_PATH ]]; then
-    [[ -x $WANTED_PATH ]] || die "kstep-path: $WANTED_PATH is no program"
-    use "$(realpath "$WANTED_PATH")"
+    [[ -f $WANTED_PATH && -x $WANTED_PATH ]] || die "kstep-path: $WANTED_PATH is no program"
+    use "$(realpath -- "$WANTED_PATH")" kstep-path "of the input kstep-path"
 fi
-if found=$(command -v kstep) && is_wanted "$found"; then
-    use "$found"
-fi
-if [[ -x $folder/kstep ]]; then
-    use "$folder/kstep"
+if found=$(type -P kstep); then
+    is_safe "$found" \
+        || die "$found, on the PATH, belongs to another user or can be changed by all users; give the input kstep-path, or fix its owner and permissions"
+    if is_wanted "$found"; then
+        use "$found" PATH "on the PATH"
+    fi
 fi
 command -v go >/dev/null \
     || die "kstep ${WANTED_VERSION:+$WANTED_VERSION }is not on the PATH, and there is no Go to build it; install kstep on the runner, or run actions/setup-go before"
 
+# Each build gets a new folder: what lies in one that is already there may come
+# from another step. Go keeps what it has compiled, so that a second build is short.
+if [[ -n $WANTED_VERSION ]]; then
+    commit=$WANTED_VERSION
+else
+    source=$(realpath -- "$GITHUB_ACTION_PATH/../../..")
+    [[ -f $source/cmd/kstep/main.go ]] || die "the action's own repository is not at $source; give kstep-version or kstep-path"
+    # GitHub fetches an action into a folder that is called after its commit or branch.
+    commit=$(git -C "$source" rev-parse --short=12 HEAD 2>/dev/null) || commit=$(basename "$source")
+fi
+folder=$(mktemp -d "${RUNNER_TEMP:-${TMPDIR:-/tmp}}/kstep-${commit//[^A-Za-z0-9._-]/_}.XXXXXXXX")
 export CGO_ENABLED=0 GOBIN=$folder
 if [[ -n $WANTED_VERSION ]]; then
     # Go checks the source against its checksum database.
     go install -trimpath "$module/cmd/kstep@$WANTED_VERSION"
 else
-    source=$(realpath "$GITHUB_ACTION_PATH/../../..")
-    [[ -f $source/cmd/kstep/main.go ]] || die "the action's own repository is not at $source; give kstep-version or kstep-path"
     go -C "$source" install -trimpath ./cmd/kstep
 fi
-use "$folder/kstep"
+use "$folder/kstep" RUNNER_TEMP "built by $(go env GOVERSION)"

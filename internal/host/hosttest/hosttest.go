@@ -226,6 +226,15 @@ func (f *Fake) Connect(t testing.TB) host.Host {
 	return h
 }
 
+// Offer limits the algorithms of the SSH server from now on.
+func (f *Fake) Offer(algorithms ssh.Config) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	limited := *f.server
+	limited.Config = algorithms
+	f.server = &limited
+}
+
 func newKey(t testing.TB) (ssh.Signer, []byte) {
 	t.Helper()
 	_, private, err := ed25519.GenerateKey(rand.Reader)

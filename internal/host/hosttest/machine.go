@@ -19,6 +19,16 @@ const bootFile = "/proc/sys/kernel/random/boot_id"
 type machine struct {
 	engine, name string
 	boot         string // A file outside of the fake's root.
+
+	account  *account // Nil is the one that the test runs as.
+	noStatus bool
+	owners   map[string]account
+}
+
+// account is a user with its groups; of a file it is the owner and its group.
+type account struct {
+	user   uint32
+	groups []uint32
 }
 
 func newMachine(t testing.TB, name string) machine {
@@ -100,3 +110,71 @@ func (e *Engine) mountInfo() (string, error) {
 	file := filepath.Join(filepath.Dir(e.fake.self.boot), "mountinfo")
 	return file, os.WriteFile(file, []byte(lines.String()), 0o600)
 }
+
+// statusFile is where a process finds its user and its groups.
+const statusFile = "/proc/self/status"
+
+// ActAs makes the SSH user one with these IDs. What the files permit does not
+// change.
+func (f *Fake) ActAs(user uint32, groups ...uint32) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.self.account = &account{user, groups}
+}
+
+// GiveTo makes a file or folder appear as another user's.
+func (f *Fake) GiveTo(path string, user, group uint32) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.self.owners == nil {
+		f.self.owners = map[string]account{}
+	}
+	f.self.owners[path] = account{user, []uint32{group}}
+}
+
+// HideStatus makes the SFTP server refuse to read its own process's status.
+func (f *Fake) HideStatus() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.self.noStatus = true
+}
+
+func (f *Fake) statusFile() (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.self.noStatus {
+		return "", sftp.ErrSSHFxNoSuchFile
+	}
+	if f.self.account == nil {
+		return statusFile, nil
+	}
+	a := *f.self.account
+	var text strings.Builder
+	fmt.Fprintf(&text, "Name:\tsftp-server\nUid:\t%[1]d\t%[1]d\t%[1]d\t%[1]d\nGid:\t%[2]d\t%[2]d\t%[2]d\t%[2]d\nGroups:\t", a.user, a.groups[0])
+	for _, group := range a.groups {
+		fmt.Fprintf(&text, "%d ", group)
+	}
+	file := filepath.Join(filepath.Dir(f.self.boot), "status")
+	return file, os.WriteFile(file, []byte(text.String()+"\n"), 0o600)
+}
+
+// owned is what is known of a file, with the owner that GiveTo named.
+func (f *Fake) owned(path string, info os.FileInfo) os.FileInfo {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if owner, ok := f.self.owners[path]; ok {
+		return ownedInfo{info, owner}
+	}
+	return info
+}
+
+type ownedInfo struct {
+	os.FileInfo
+
+	owner account
+}
+
+var _ sftp.FileInfoUidGid = ownedInfo{}
+
+func (o ownedInfo) Uid() uint32 { return o.owner.user }      //nolint:staticcheck,revive // The library's name.
+func (o ownedInfo) Gid() uint32 { return o.owner.groups[0] } //nolint:staticcheck // The library's name.

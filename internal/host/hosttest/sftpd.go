@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/pkg/sftp"
 )
@@ -28,7 +29,7 @@ func status(err error) error {
 	switch {
 	case err == nil, errors.Is(err, io.EOF):
 		return err
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR): // As errno_to_portable of OpenSSH.
 		return sftp.ErrSSHFxNoSuchFile
 	case errors.Is(err, fs.ErrPermission):
 		return sftp.ErrSSHFxPermissionDenied
@@ -46,6 +47,9 @@ func (s *sftpFiles) path(name string) (string, error) {
 	}
 	if name == bootFile {
 		return s.f.bootFile()
+	}
+	if name == statusFile {
+		return s.f.statusFile()
 	}
 	if mountInfo.MatchString(name) {
 		return s.f.Engine.mountInfo()
@@ -173,6 +177,9 @@ func (s *sftpFiles) Filelist(r *sftp.Request) (sftp.ListerAt, error) {
 	}
 	switch r.Method {
 	case "List":
+		if filepath.Base(p) == EndlessFolder {
+			return endlessList{}, nil
+		}
 		found, err := os.ReadDir(p)
 		if err != nil {
 			return nil, status(err)
@@ -204,8 +211,30 @@ func (s *sftpFiles) Lstat(r *sftp.Request) (sftp.ListerAt, error) {
 	if err != nil {
 		return nil, status(err)
 	}
-	return infoList{info}, nil
+	return infoList{s.f.owned(p, info)}, nil
 }
+
+// EndlessFolder is the name of folders whose list has no end.
+const EndlessFolder = "endless"
+
+type endlessList struct{}
+
+func (endlessList) ListAt(to []os.FileInfo, _ int64) (int, error) {
+	for i := range to {
+		to[i] = endlessFile{}
+	}
+	return len(to), nil
+}
+
+// endlessFile has the longest name that there is.
+type endlessFile struct{}
+
+func (endlessFile) Name() string       { return strings.Repeat("n", 255) }
+func (endlessFile) Size() int64        { return 1 }
+func (endlessFile) Mode() os.FileMode  { return 0o644 }
+func (endlessFile) ModTime() time.Time { return time.Unix(0, 0) }
+func (endlessFile) IsDir() bool        { return false }
+func (endlessFile) Sys() any           { return nil }
 
 type infoList []os.FileInfo
 

@@ -17,7 +17,7 @@ import (
 )
 
 func suiteFiles(t *testing.T, h host.Host) {
-	for _, table := range []map[string]filesTest{writing(h.Files()), folders(h.Files()), removals(h), limits(h)} {
+	for _, table := range []map[string]filesTest{writing(h.Files()), folders(h.Files()), removals(h), limits(h), owners(h)} {
 		for name, test := range table {
 			t.Run(name, func(t *testing.T) { test(t, suiteDir(t, h)) })
 		}

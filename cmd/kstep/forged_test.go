@@ -1,0 +1,272 @@
+package main
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/kstep/kstep/internal/exit"
+)
+
+// forge rewrites a state file, with the sum that belongs to the new text: its writer
+// knows kstep.
+func (w *world) forge(file string, change func(text string) string) {
+	w.t.Helper()
+	name := file
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(w.dir, "kstep-state", file)
+	}
+	was := w.read(name)
+	text := change(was)
+	if text == was {
+		w.t.Fatalf("%s was not changed:\n%s", file, was)
+	}
+	bare := regexp.MustCompile(`"sum": "[^"]*"\n}\n$`).ReplaceAllString(text, "\"sum\": \"\"\n}\n")
+	sum := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(bare)))
+	text = strings.TrimSuffix(bare, "\"\"\n}\n") + fmt.Sprintf("%q\n}\n", sum)
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// swap is a change of the first of a text's matches.
+func swap(pattern, by string) func(string) string { return swapAfter("", pattern, by) }
+
+// swapAfter is swap after the first place of some text.
+func swapAfter(place, pattern, by string) func(string) string {
+	return func(text string) string {
+		from := max(0, strings.Index(text, place))
+		at := regexp.MustCompile(pattern).FindStringIndex(text[from:])
+		if at == nil {
+			return text
+		}
+		return text[:from+at[0]] + by + text[from+at[1]:]
+	}
+}
+
+// A state file is an artifact, which other jobs can write: what it says is compared
+// with kstep.yml, with the names that kstep gives, and with the labels on the hosts.
+func TestState_ThatIsForgedCommandsNoHost(t *testing.T) {
+	t.Parallel()
+	const container = `"container": "[0-9a-f]+"`
+	for name, c := range map[string]struct {
+		last, file string // The last stage that was run honestly, and the file that is forged.
+		change     func(w *world, blog string) func(string) string
+		stage      string
+		want       string
+	}{
+		"the disk of the host as an asset folder": {"env-push", "assets.json", func(*world, string) func(string) string {
+			return swap(`"hostDir": "[^"]*"`, `"hostDir": "/"`)
+		}, "boot", "is not what kstep.yml and this release ask for"},
+		"the asset folder of another service": {"env-push", "assets.json", func(*world, string) func(string) string {
+			return swap(`/shop/assets/`, `/blog/assets/`)
+		}, "boot", "is not what kstep.yml and this release ask for"},
+		"an asset folder at another place in the container": {"env-push", "assets.json", func(*world, string) func(string) string {
+			return swap(`"path": "[^"]*"`, `"path": "/bin"`)
+		}, "boot", "is not what kstep.yml and this release ask for"},
+		"the env file of another service": {"env-push", "env-push.json", func(*world, string) func(string) string {
+			return swap(`/shop/env/`, `/blog/env/`)
+		}, "boot", "and the role's is"},
+		"the env file of another role": {"env-push", "env-push.json", func(*world, string) func(string) string {
+			return swap(`/env/job.json`, `/env/web.json`)
+		}, "boot", "and the role's is"},
+		"an image of another repository": {"push", "push.json", func(*world, string) func(string) string {
+			return swap(`/acme/shop"`, `/evil/miner"`)
+		}, "assets", "and that of kstep.yml is"},
+		"an image of another registry": {"env-push", "push.json", func(w *world, _ string) func(string) string {
+			return func(text string) string { return strings.ReplaceAll(text, w.registry.Host(), "evil.example.com") }
+		}, "boot", ""},
+		"a container of another service, to wait for": {"boot", "boot.json", func(_ *world, blog string) func(string) string {
+			return swapAfter(`"web@vm1"`, container, `"container": "`+blog+`"`)
+		}, "barrier-wait", "which is not one of role"},
+		"a path of the engine's API in place of a container": {"boot", "boot.json", func(*world, string) func(string) string {
+			return swap(container, `"container": "../images/prune?x="`)
+		}, "barrier-wait", "where the id of a container belongs"},
+		"a container of another service, to move to": {"barrier-wait", "barrier-wait.json", func(_ *world, blog string) func(string) string {
+			return swapAfter(`"web@vm1"`, `"containers": \[\s*"[0-9a-f]+"`, `"containers": ["`+blog+`"`)
+		}, "cutover", "which is not one of role"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			blog := w.service("blog", "proxy: {hosts: [blog.example.com]}\n")
+			blog.deploy("v1")
+			w.configure("proxy: {hosts: [shop.example.com]}\n")
+			w.deploy("v1")
+			w.pushed("v2")
+			for _, stage := range stageNames()[2:] {
+				if c.last == "push" {
+					break
+				}
+				w.exits(exit.OK, stage)
+				if stage == c.last {
+					break
+				}
+			}
+			theirs := w.containersOf("vm1")["blog-web-v1"]
+			copies := filepath.Join(w.hosts["vm1"].Home, ".kstep/shop/state")
+			if err := os.RemoveAll(copies); err != nil { // With them, any forged file is refused.
+				t.Fatal(err)
+			}
+			w.forge(c.file, c.change(w, theirs.ID))
+			_, stderr := w.exits(exit.BadState, c.stage)
+			if !strings.Contains(stderr, c.want) {
+				t.Errorf("it does not say %q:\n%s", c.want, stderr)
+			}
+			if strings.Contains(stderr, "blog-web-v1 is not ready") {
+				t.Errorf("it shows what the other service's container wrote:\n%s", stderr)
+			}
+			if now := w.containersOf("vm1")["blog-web-v1"]; now.State != "running" {
+				t.Errorf("the other service's container is %s", now.State)
+			}
+			w.exits(exit.OK, "abort")
+		})
+	}
+}
+
+// A ready image of another repository is named again by who runs the stages.
+func TestState_OfAnImageOfAnotherRepositoryWantsItNamed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.deploy("v1")
+	image := w.image("v2")
+	w.replace("image: acme/shop", "image: acme/other")
+	w.exits(exit.OK, "push", "--image", image, "--version", "v2")
+	_, stderr := w.exits(exit.BadState, "assets")
+	if !strings.Contains(stderr, "--image") {
+		t.Errorf("it does not say what to do:\n%s", stderr)
+	}
+	for _, stage := range stageNames()[2:] {
+		w.exits(exit.OK, stage, "--image", image)
+	}
+	w.serves("v2")
+}
+
+// Stages that work on no host have no shards: a file that looks like one counts for
+// nothing.
+func TestState_OfPushHasNoShards(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.deploy("v1")
+	w.pushed("v2")
+	dir := filepath.Join(w.dir, "kstep-state")
+	for _, name := range []string{"push.A.json", "push.vm1.json"} {
+		shard := strings.TrimSuffix(strings.TrimPrefix(name, "push."), ".json")
+		putFile(t, filepath.Join(dir, name), w.read(filepath.Join(dir, "push.json")))
+		w.forge(name, func(text string) string {
+			text = swap(`"stage": "push",`, `"stage": "push",`+"\n  \"shard\": \""+shard+`",`)(text)
+			text = swap(`"finished": "20`, `"finished": "29`)(text)
+			return strings.ReplaceAll(text, "/acme/shop", "/evil/miner")
+		})
+	}
+	for _, stage := range stageNames()[2:] {
+		w.exits(exit.OK, stage)
+	}
+	w.serves("v2")
+}
+
+// An artifact that another job put in place of the one that a stage left differs from
+// the copy on the hosts.
+func TestState_ThatDiffersFromItsCopyOnTheHostsIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		last, file string
+		change     func(string) string
+		stage      string
+	}{
+		"another image":               {"assets", "push.json", swap(`"digest": "sha256:[0-9a-f]{64}"`, `"digest": "sha256:`+strings.Repeat("0", 64)+`"`), "env-push"},
+		"a barrier that did not open": {"barrier-wait", "barrier-wait.json", swap(`"open": true`, `"open": false`), "cutover"},
+		"variables":                   {"env-push", "env-push.json", swap(`"fingerprint": "`, `"fingerprint": "0`), "boot"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.deploy("v1")
+			w.pushed("v2")
+			for _, stage := range stageNames()[2:] {
+				w.exits(exit.OK, stage)
+				if stage == c.last {
+					break
+				}
+			}
+			honest := w.read(filepath.Join(w.dir, "kstep-state", c.file))
+			w.forge(c.file, c.change)
+			_, stderr := w.exits(exit.BadState, c.stage)
+			if !strings.Contains(stderr, c.file+" says something else than the copy") && !strings.Contains(stderr, "was made from another") {
+				t.Errorf("it does not name the file:\n%s", stderr)
+			}
+			putFile(t, filepath.Join(w.dir, "kstep-state", c.file), honest)
+			w.exits(exit.OK, "deploy", "--image", w.registry.Host()+"/acme/shop:v2", "--version", "v2")
+			w.serves("v2")
+		})
+	}
+}
+
+// With state.key, only who has the secret can write what a stage believes.
+func TestState_WithAKeyIsBelievedOnlyIfItIsSealed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.append("state: {key: [STATE_KEY]}\n")
+	_, stderr := w.exits(exit.Config, "push", "--image", w.image("v1"), "--version", "v1")
+	if !strings.Contains(stderr, "state.key") || !strings.Contains(stderr, "STATE_KEY") {
+		t.Errorf("it does not say what is missing:\n%s", stderr)
+	}
+	w.env["STATE_KEY"] = "too short"
+	if _, stderr = w.exits(exit.Config, w.deployArgs("v1")...); !strings.Contains(stderr, "openssl rand") {
+		t.Errorf("it does not say how to make one:\n%s", stderr)
+	}
+	w.env["STATE_KEY"] = strings.Repeat("0123456789abcdef", 4)
+	w.deploy("v1")
+	w.pushed("v2")
+	w.exits(exit.OK, "status") // Without a word about the key.
+	const other = `"digest": "sha256:` + "0000000000000000000000000000000000000000000000000000000000000000" + `"`
+	honest := w.read(filepath.Join(w.dir, "kstep-state/push.json"))
+	w.forge("push.json", swap(`"digest": "sha256:[0-9a-f]{64}"`, other))
+	for _, seal := range []string{"", `  "seal": "hmac-sha256:` + strings.Repeat("a", 64) + "\",\n"} {
+		w.forge("push.json", func(text string) string {
+			return swap(`(  "seal": "[^"]*",\n)?  "sum"`, seal+`  "sum"`)(text)
+		})
+		if _, stderr := w.exits(exit.BadState, "assets"); !strings.Contains(stderr, "push.json is not sealed with the secret of state.key") {
+			t.Errorf("it does not say why:\n%s", stderr)
+		}
+	}
+	putFile(t, filepath.Join(w.dir, "kstep-state/push.json"), honest)
+	w.exits(exit.OK, "assets")
+	w.env["STATE_KEY"] = strings.Repeat("fedcba9876543210", 4)
+	w.exits(exit.BadState, "env-push")
+	w.env["STATE_KEY"] = strings.Repeat("0123456789abcdef", 4)
+	w.exits(exit.OK, "env-push")
+	w.forget()
+	for _, stage := range stageNames()[4:] {
+		w.exits(exit.OK, stage, "--state-from", "hosts") // The copies are sealed as well.
+	}
+	w.serves("v2")
+
+	plan := w.planTo("v3")
+	w.forge(plan, swap(`"version": "v3"`, `"version": "v4"`))
+	if _, stderr := w.exits(exit.BadState, "deploy", "--plan", plan); !strings.Contains(stderr, "state.key") {
+		t.Errorf("an edited plan is not refused for its seal:\n%s", stderr)
+	}
+}
+
+// A project that begins to use a key goes on with what it has.
+func TestState_GetsAKeyInTheMiddleOfARelease(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.deploy("v1")
+	w.pushed("v2")
+	w.append("state: {key: [STATE_KEY]}\n")
+	w.env["STATE_KEY"] = strings.Repeat("0123456789abcdef", 4)
+	_, stderr := w.exits(exit.BadState, "assets")
+	if !strings.Contains(stderr, "run `kstep push` again") {
+		t.Errorf("it does not say what to do:\n%s", stderr)
+	}
+	w.deploy("v2")
+	w.serves("v2")
+	w.exits(exit.OK, "rollback", "v1")
+	w.serves("v1")
+}
