@@ -47,5 +47,5 @@ func (r *run) compare(ctx context.Context, copies mirror.Store, inputs []state.I
 	}
 	return exit.With(exit.BadState,
 		fmt.Errorf("%s says something else than the copy that its stage left on %s", r.Dir.Path()+"/"+other[0], plan.LeaseHost(r.in.All)),
-		"run that stage again (what is already so stays so), or fetch its state file again; if nobody ran it since, "+whoWrote)
+		"run that stage again (what is already so stays so), or fetch its state file again; if it was not run since, "+whoWrote)
 }

@@ -77,7 +77,7 @@ func distrust(hostName string, names plan.Names, owners host.Owners) error {
 				hint = "set run_directory to the folder that the link leads to"
 			}
 			return refuse(file, "is a symbolic link, which kstep does not follow", look, hint)
-		case isFile && !at.Mode.IsRegular():
+		case isFile && !at.Mode.IsRegular() && file != names.Audit(): // A log that cannot be written ends nothing.
 			return refuse(file, "is not a file", look)
 		case !isFile && !at.Mode.IsDir():
 			return refuse(file, "is not a folder", look)

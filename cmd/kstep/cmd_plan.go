@@ -80,9 +80,9 @@ func (p *program) planOnly(ctx context.Context, s *stages.Session, flags *stageF
 }
 
 func (p *program) writePlan(file string, made state.Plan, s *stages.Session) error {
-	sum, err := state.WritePlan(file, made, state.Options{
-		Validate: validatePlan, Scan: s.Secrets.Scan, Key: p.stateOptions(s.Secrets, s.Config).Key,
-	})
+	options := p.stateOptions(s.Secrets, s.Config)
+	options.Validate = validatePlan
+	sum, err := state.WritePlan(file, made, options)
 	if err != nil {
 		return err
 	}

@@ -17,5 +17,5 @@ func (r Registry) IsZero() bool {
 // IsZero tells that there is no cache.
 func (c Cache) IsZero() bool { return len(c.From)+len(c.To) == 0 }
 
-// IsZero tells that the files have no key.
+// IsZero reports whether the files have no key.
 func (s State) IsZero() bool { return len(s.Key) == 0 }

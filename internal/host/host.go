@@ -27,11 +27,11 @@ const MaxRead = 32 << 20
 var ErrTooLarge = fmt.Errorf("the file has more than %d MiB, which is more than any file of kstep's has", MaxRead>>20)
 
 // MaxOutput bounds what Run takes into memory of a program's output, in bytes.
-const MaxOutput = 32 << 20
+const MaxOutput = engine.MaxOutput
 
 // ErrLongOutput is a program that prints more than MaxOutput bytes. It was
 // stopped.
-var ErrLongOutput = fmt.Errorf("the output has more than %d MiB", MaxOutput>>20)
+var ErrLongOutput = engine.ErrLongOutput
 
 // maxList bounds what List takes of a folder, in bytes: more than a million
 // names.

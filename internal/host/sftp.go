@@ -254,6 +254,10 @@ func (f remoteFiles) List(ctx context.Context, folder string) ([]Entry, error) {
 	err := f.do(ctx, "list", folder, true, func(ctx context.Context, c *sftp.Client) error {
 		infos, err := f.readDir(ctx, c, folder)
 		if missing(err) {
+			// OpenSSH's server gives the same answer where a file is in the way.
+			if info, look := c.Stat(folder); look == nil && !info.IsDir() {
+				return errors.New("it is a file, not a folder")
+			}
 			return nil
 		}
 		found = infos

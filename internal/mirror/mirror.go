@@ -124,19 +124,19 @@ func (s Store) Fetch(ctx context.Context, into *state.Dir, want state.Expect) ([
 // later tells whether the mirrored file replaces the one in the folder. What
 // cannot be compared is for Import to refuse.
 func later(into *state.Dir, name string, mirrored []byte) bool {
-	data, err := into.Raw(name)
+	have, there, ok := both(into, name, mirrored)
+	return !ok || there.Release != have.Release || have.Finished.Before(there.Finished)
+}
+
+// both are a file in the folder and its copy; false where one of them cannot be read.
+func both(folder *state.Dir, name string, mirrored []byte) (have, there *state.File, ok bool) {
+	data, err := folder.Raw(name)
 	if err != nil {
-		return true
+		return nil, nil, false
 	}
-	have, err := state.Decode(name, data)
-	if err != nil {
-		return true
-	}
-	there, err := state.Decode(name, mirrored)
-	if err != nil || there.Release != have.Release {
-		return true
-	}
-	return have.Finished.Before(there.Finished)
+	have, haveErr := state.Decode(name, data)
+	there, thereErr := state.Decode(name, mirrored)
+	return have, there, haveErr == nil && thereErr == nil
 }
 
 // hostReleases bounds how many releases Hosts reads.
@@ -235,7 +235,7 @@ func (s Store) read(ctx context.Context, release, name string) ([]byte, error) {
 }
 
 // Other are the names of the files in the folder that were read for a release, and of
-// which the copies mean something else.
+// which the copies mean something else. One that cannot be read says nothing.
 func (s Store) Other(ctx context.Context, folder *state.Dir, release string, read []state.Input) ([]string, error) {
 	names, errs := make([]string, len(read)), make([]error, len(read))
 	var wg sync.WaitGroup
@@ -247,26 +247,11 @@ func (s Store) Other(ctx context.Context, folder *state.Dir, release string, rea
 				errs[i] = err
 				return
 			}
-			if !alike(folder, name, copied) {
+			if have, there, ok := both(folder, name, copied); ok && !state.Alike(have, there) {
 				names[i] = name
 			}
 		})
 	}
 	wg.Wait()
 	return slices.DeleteFunc(names, func(name string) bool { return name == "" }), errors.Join(errs...)
-}
-
-// alike reports whether the file in the folder means what its copy does. A copy that
-// cannot be read says nothing.
-func alike(folder *state.Dir, name string, copied []byte) bool {
-	there, err := state.Decode(name, copied)
-	if err != nil {
-		return true
-	}
-	data, err := folder.Raw(name)
-	if err != nil {
-		return true
-	}
-	have, err := state.Decode(name, data)
-	return err != nil || state.Alike(have, there)
 }

@@ -33,7 +33,7 @@ func settings(cfg *config.Config, role config.Role) map[string]any {
 	return all
 }
 
-// Differs tells in which settings a wanted container is another one than the one
+// Differs lists the settings in which a wanted container is another one than the one
 // that runs now: a line each, with the mark of a new, another or missing one. The
 // values are the wanted ones, as JSON. Of the same version, another image differs
 // too.

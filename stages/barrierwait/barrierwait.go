@@ -195,7 +195,10 @@ func (g *gate) ready(ctx context.Context, w *stages.Work, booted state.BootTarge
 	out.Took = time.Since(began).Milliseconds()
 	for _, c := range first {
 		if c.Restarts > 0 {
-			out.Restarts = with(out.Restarts, c)
+			if out.Restarts == nil {
+				out.Restarts = map[string]int{}
+			}
+			out.Restarts[c.ID] = c.Restarts
 		}
 	}
 	for i, err := range errs {
@@ -204,14 +207,6 @@ func (g *gate) ready(ctx context.Context, w *stages.Work, booted state.BootTarge
 		}
 	}
 	return hows[0], blame(booted.Replicas, errs)
-}
-
-func with(restarts map[string]int, c engine.Container) map[string]int {
-	if restarts == nil {
-		restarts = map[string]int{}
-	}
-	restarts[c.ID] = c.Restarts
-	return restarts
 }
 
 // one waits for one container, and leaves how it was before that in first.

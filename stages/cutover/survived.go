@@ -44,7 +44,7 @@ func up(ctx context.Context, in stages.Input, w *stages.Work, t plan.Target, id 
 	return c, errors.Join(crashed, stages.StopAndKeep(ctx, w, []engine.Container{c}, engine.Stop{}))
 }
 
-// look tells whether a container crashed after it was ready: it had restarted this
+// look reports whether a container crashed after it was ready: it had restarted this
 // often before that.
 func look(ctx context.Context, in stages.Input, w *stages.Work, t plan.Target, id string, restarts int, kept string) (c engine.Container, crashed, err error) {
 	c, err = stages.Stated(ctx, in, &stages.Work{Host: w.Host, Target: t, Names: w.Names}, id)

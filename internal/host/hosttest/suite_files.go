@@ -177,6 +177,9 @@ func folders(files host.Files) map[string]filesTest {
 			if err := files.Mkdir(t.Context(), path.Join(dir, "file"), 0o755); !errors.Is(err, fs.ErrExist) {
 				t.Errorf("over a file: got %v, want fs.ErrExist", err)
 			}
+			if entries, err := files.List(t.Context(), path.Join(dir, "file")); err == nil {
+				t.Errorf("the list of a file is %v, want an error", entries)
+			}
 		},
 	}
 }
