@@ -108,12 +108,19 @@ func TestDeploy_ADeathWhileItSettlesClosesTheBarrierForThePrimaryRoleOnly(t *tes
 			}
 			w.replace("    healthcheck: {cmd: \"true\"}\n", "    healthcheck: {settle: 3s}\n")
 			w.deploy("v1")
+			// barrier-wait counts the restarts from its first look on, and follows the
+			// engine's events after it.
+			var started, followed atomic.Bool
 			var dies sync.Once
 			w.on = func(op host.Op) {
-				if op.Host == "vm3" && strings.HasSuffix(op.Name, "/start") {
-					dies.Do(func() {
-						time.AfterFunc(500*time.Millisecond, func() { w.hosts["vm3"].Engine.Crash("shop-job-v2", 4) })
-					})
+				switch {
+				case op.Host != "vm3":
+				case strings.HasSuffix(op.Name, "/start"):
+					started.Store(true)
+				case started.Load() && op.Name == "GET /events":
+					followed.Store(true)
+				case followed.Load() && op.Name == "GET /containers/{}/json":
+					dies.Do(func() { w.hosts["vm3"].Engine.Crash("shop-job-v2", 4) })
 				}
 			}
 			_, stderr := w.exits(c.code, w.deployArgs("v2")...)

@@ -201,10 +201,12 @@ func (w *world) overtake(at func(host.Op) bool, waited *atomic.Bool) (problems [
 	}
 	after := w.picture()
 	// A mark of its own token that was on its way to a host may arrive there: the
-	// highest one counts.
-	fence := func(what string, _ string) bool { return strings.Contains(what, "/lease/fence/") }
-	maps.DeleteFunc(before, fence)
-	maps.DeleteFunc(after, fence)
+	// highest one counts. A file that it had not put in its place may go.
+	own := func(what string, _ string) bool {
+		return strings.Contains(what, "/lease/fence/") || strings.HasSuffix(what, ".tmp")
+	}
+	maps.DeleteFunc(before, own)
+	maps.DeleteFunc(after, own)
 	for what, now := range after {
 		if had, ok := before[what]; !ok || had != now {
 			wrong("the older pipeline changed %s from %q (there: %t) to %q", what, had, ok, now)
