@@ -169,7 +169,7 @@ func (e *Engine) serveExec(w http.ResponseWriter, r *http.Request, parts []strin
 
 // resolved answers for the engine's DNS.
 func (e *Engine) resolved(w http.ResponseWriter, run *execution, found bool, address string) {
-	status, text := 0, "Address: "+address+"\n"
+	status, text := 0, "Name:\t"+run.argv[1]+"\nAddress: "+address+"\n"
 	if !found {
 		status, text = 1, "** server can't find "+run.argv[1]+": NXDOMAIN\n"
 	}
