@@ -230,7 +230,7 @@ func pushSuiteImage(t *testing.T, r *rig.Rig) {
 		}
 	}
 	add(tar.Header{Name: "bin/busybox", Typeflag: tar.TypeReg}, busybox)
-	for _, applet := range []string{"sh", "sleep", "httpd"} {
+	for _, applet := range []string{"sh", "sleep", "httpd", "nslookup"} {
 		add(tar.Header{Name: "bin/" + applet, Typeflag: tar.TypeSymlink, Linkname: "busybox"}, nil)
 	}
 	add(tar.Header{Name: "tmp/", Typeflag: tar.TypeDir}, nil)

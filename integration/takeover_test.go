@@ -93,6 +93,7 @@ func TestTakeover_HostsOfAnOlderKstepAreTakenOverWithoutALostRequest(t *testing.
 			w.commit(s.version("v3", ""))
 			w.must("deploy")
 			w.serves("v3")
+			w.isIn("kstep-proxy", "kstep", "kstep-shop")
 			w.must("rollback")
 			w.serves("v2")
 			w.commit(s.version("v4", ""))

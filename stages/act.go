@@ -13,6 +13,7 @@ type Verb string
 const (
 	Bridge  Verb = "bridge"
 	Build   Verb = "build"
+	Connect Verb = "connect"
 	Create  Verb = "create"
 	Extract Verb = "extract"
 	Make    Verb = "make"
@@ -74,7 +75,7 @@ func (a Act) Done() string {
 		past += past[len(past)-1:] + "ed"
 	case Create, Remove, Rename, Bridge, Move:
 		past += "d"
-	case Extract, Open, Pull, Push, Start:
+	case Connect, Extract, Open, Pull, Push, Start:
 		past += "ed"
 	}
 	return past + " " + a.What
@@ -90,7 +91,7 @@ func (a Act) mark() string {
 		return state.MarkRemove
 	case Move, Open, Rename, Set, Write:
 		return state.MarkChange
-	case Bridge, Build, Create, Extract, Make, Pin, Pull, Push, Run, Start, Tag:
+	case Bridge, Build, Connect, Create, Extract, Make, Pin, Pull, Push, Run, Start, Tag:
 	}
 	return state.MarkAdd
 }

@@ -26,6 +26,11 @@ func configureProxy(p *program, app *kingpin.Application, actions map[string]act
 			if err == nil {
 				err = w.Routable(ctx, booted.Container)
 			}
+			if err == nil {
+				var joined []string
+				joined, err = proxy.Join(ctx, w.Host, booted.Container)
+				booted.Changed = append(booted.Changed, joined...)
+			}
 			if err == nil && booted.Differs {
 				err = exit.With(exit.Failed, errDiffers, "kstep proxy reboot starts it anew")
 			}

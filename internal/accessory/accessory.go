@@ -18,6 +18,7 @@ import (
 	"github.com/kstep/kstep/internal/envfile"
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/host"
+	"github.com/kstep/kstep/internal/network"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/ready"
 )
@@ -88,6 +89,9 @@ func (p Place) Boot(ctx context.Context) (engine.Container, error) {
 	if what := plan.Drift(seen.Container, spec); len(what) > 0 {
 		return seen.Container, &DifferentError{seen.Container.Name, what}
 	}
+	if err := p.join(ctx, seen.Container, spec); err != nil {
+		return seen.Container, err
+	}
 	if err := p.Start(ctx, seen.Container); err != nil {
 		return seen.Container, err
 	}
@@ -131,6 +135,9 @@ func (p Place) Resume(ctx context.Context) error {
 		return err
 	}
 	if c, err = p.recover(ctx, c); err != nil {
+		return err
+	}
+	if err := p.join(ctx, c, engine.Spec{}); err != nil {
 		return err
 	}
 	return p.Start(ctx, c)
@@ -213,12 +220,18 @@ func (p Place) prepare(ctx context.Context, spec engine.Spec) error {
 	if err := p.folders(ctx); err != nil {
 		return err
 	}
-	_, err = p.Host.Engine().EnsureNetwork(ctx, plan.Network, map[string]string{engine.LabelProxy: "network"})
-	return err
+	return p.networks(ctx)
 }
 
 func (p Place) make(ctx context.Context, spec engine.Spec, mounts []engine.Mount) (string, error) {
 	spec.Mounts = slices.Concat(spec.Mounts, mounts)
+	old, err := network.Old(ctx, p.Host, p.Names)
+	if err != nil {
+		return "", err
+	}
+	if old && !slices.Contains(spec.Networks, plan.Network) { // They go on to find it.
+		spec.Networks = append(slices.Clip(spec.Networks), plan.Network)
+	}
 	id, err := p.Host.Engine().Create(ctx, spec)
 	if err == nil {
 		p.Did("created %s", spec.Name)

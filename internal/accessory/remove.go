@@ -43,6 +43,9 @@ func (p Place) Remove(ctx context.Context, data bool) (Kept, error) {
 		}
 		p.Did("removed %s", c.Name)
 	}
+	if err := p.leave(ctx); err != nil {
+		return kept, err
+	}
 	if err := p.removeAll(ctx, host.Inside(p.Names.Folder(), p.Names.EnvFile(plan.AccessoryRole(p.Accessory.Name))), "the env file"); err != nil {
 		return kept, err
 	}

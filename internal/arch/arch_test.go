@@ -25,7 +25,7 @@ func layers() [][]string {
 		{"internal/host", "internal/version", "internal/scaffold", "internal/envify", "internal/builder", "internal/registry"},
 		{"internal/fault", "internal/cord", "internal/probe", "internal/ledger", "internal/lease", "internal/envfile", "internal/asset", "internal/mirror", "internal/audit", "internal/bootstrap", "internal/drain"},
 		{"internal/plan"},
-		{"internal/barrier", "internal/traffic", "internal/ready", "internal/task"},
+		{"internal/barrier", "internal/traffic", "internal/ready", "internal/task", "internal/network"},
 		{"internal/proxy", "internal/accessory"},
 		{"stages"},
 		{"stages/build", "stages/push", "stages/assets", "stages/envpush", "stages/boot", "stages/barrierwait", "stages/cutover", "stages/prune", "stages/abort", "stages/remove"},

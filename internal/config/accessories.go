@@ -58,6 +58,9 @@ type Accessory struct {
 	// Volumes are mounts in Docker's short form `source:target[:options]`, as the
 	// top-level ones.
 	Volumes []string `json:"volumes,omitempty"`
+	// Networks are Docker networks that it joins besides the service's own, which
+	// have to be there. The top-level ones are not for accessories.
+	Networks []string `json:"networks,omitempty"`
 	// Labels are labels of its container. The top-level ones are not for
 	// accessories.
 	Labels map[string]string `json:"labels,omitempty"`

@@ -24,6 +24,7 @@ func (c *checker) accessories() {
 		c.placement(a)
 		c.labels(below("labels"), a.Labels)
 		c.volumes(below("volumes"), a.Volumes)
+		c.networks(below("networks"), a.Networks)
 		c.runOptions(below("options"), a.Options)
 		if a.Stop != nil {
 			c.stop(below("stop"), *a.Stop)

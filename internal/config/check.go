@@ -23,6 +23,7 @@ func (c *checker) semantics(kstepVersion string) {
 	c.roles()
 	c.lengths()
 	c.volumes([]string{"volumes"}, c.cfg.Volumes)
+	c.networks([]string{"networks"}, c.cfg.Networks)
 	c.tags()
 	c.assets(nil, c.cfg.AssetPath, c.cfg.AssetPaths)
 	c.assetRules()
@@ -68,6 +69,7 @@ func (c *checker) roles() {
 		c.labels(below("labels"), role.Labels)
 		c.routedByLabels(below("labels"), role.Labels)
 		c.volumes(below("volumes"), role.Volumes)
+		c.networks(below("networks"), role.Networks)
 		c.overAssets(role)
 		c.options(below("options"), role)
 		if role.Stop != nil {

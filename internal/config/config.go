@@ -68,6 +68,13 @@ type Config struct {
 	// `delegated`, `consistent`. A folder of the host has to be there; with `z` or
 	// `Z` the engine makes a missing one, which belongs to root.
 	Volumes []string `json:"volumes,omitempty"`
+	// Networks are Docker networks that every container joins besides the service's
+	// own, `kstep-<service>` with `.<destination>` behind it where one is given. They
+	// have to be there: `docker network create backend`. The containers of a network
+	// reach each other by name, so this is how services share a database. They may be
+	// those of other services of kstep's, too, and `kstep`, which all services
+	// shared before they had networks of their own.
+	Networks []string `json:"networks,omitempty"`
 
 	// Accessories are containers beside the application that no deploy touches,
 	// such as databases and caches, by name.

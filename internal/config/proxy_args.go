@@ -51,7 +51,7 @@ func reservedArgs() []reservedArg {
 		{name: "entrypoints.web.http3.", why: listens},
 		{name: "entrypoints.traefik.", why: asks},
 		{name: "api", allowed: yes, why: asks},
-		{name: "api.insecure", allowed: yes, why: asks},
+		{name: "api.insecure", allowed: []string{"true", "false"}, why: asks},
 		{name: "api.basepath", allowed: []string{"/"}, why: asks},
 		{name: "ping", allowed: yes, why: "answers load balancers by it"},
 		{name: "core.defaultrulesyntax", allowed: []string{"v3"}, why: "writes rules in the syntax of version 3"},

@@ -25,8 +25,8 @@ func TestLoad_RefusesProxySettingsThatWouldTakeAHostDown(t *testing.T) {
 			`proxy.args["entrypoints.web.http.tls.domains[0].main"]: ` + down + "publishes this port of the container and needs plain HTTP there; instead, end TLS in front of the hosts",
 		},
 		"no API": {
-			"{args: {API.Insecure: 'false'}}",
-			`proxy.args["API.Insecure"]: ` + down + "asks this API which routes are served",
+			"{args: {API: 'false'}}",
+			`proxy.args.API: ` + down + "asks this API which routes are served",
 		},
 		"another folder": {
 			"{args: {providers.file.directory: /etc/traefik}}",

@@ -90,6 +90,18 @@ func (c *Config) EffectiveVolumes(role Role) []string {
 	return append(volumes, role.Volumes...)
 }
 
+// EffectiveNetworks are the further networks of the top level and of the role, each
+// once.
+func (c *Config) EffectiveNetworks(role Role) []string {
+	var all []string
+	for _, name := range slices.Concat(c.Networks, role.Networks) {
+		if !slices.Contains(all, name) {
+			all = append(all, name)
+		}
+	}
+	return all
+}
+
 func volumeTarget(volume string) string {
 	parts := strings.Split(volume, ":")
 	if len(parts) < 2 {

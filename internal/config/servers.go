@@ -30,6 +30,8 @@ type Role struct {
 	Labels map[string]string `json:"labels,omitempty"`
 	// Volumes are added to the top-level ones.
 	Volumes []string `json:"volumes,omitempty"`
+	// Networks are added to the top-level ones.
+	Networks []string `json:"networks,omitempty"`
 	// Logging replaces the top-level one.
 	Logging *Logging `json:"logging,omitempty"`
 	// AssetPath replaces the top-level asset paths.

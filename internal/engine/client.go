@@ -325,7 +325,7 @@ func requestName(req *http.Request) string {
 // The name of an image may have slashes in it.
 var (
 	apiPrefix  = regexp.MustCompile(`^/v\d+\.\d+`)
-	objectPath = regexp.MustCompile(`^(/(?:containers|images|exec|networks)/)(.+?)(/(?:json|start|stop|update|kill|rename|logs|exec|archive|tag))?$`)
+	objectPath = regexp.MustCompile(`^(/(?:containers|images|exec|networks)/)(.+?)(/(?:json|start|stop|update|kill|rename|logs|exec|archive|tag|connect|disconnect))?$`)
 )
 
 // transportError keeps the client from looking into the cause, not even into

@@ -57,7 +57,8 @@ func (c *Client) Inspect(ctx context.Context, id string) (Container, error) {
 
 // Create makes a container and does not start it. ErrConflict if the name is
 // taken, ErrNotFound if the image or the network is missing. An answer that was
-// lost is looked up: it may have been made.
+// lost is looked up: it may have been made. If it cannot be connected to a further
+// network, it is there with the error.
 func (c *Client) Create(ctx context.Context, s Spec) (string, error) {
 	v, err := c.ready(ctx)
 	if err != nil {
@@ -66,6 +67,20 @@ func (c *Client) Create(ctx context.Context, s Spec) (string, error) {
 	if err := tooOld(s.Options, v); err != nil {
 		return "", fmt.Errorf("create container %s on %s: %w", s.Name, c.host, err)
 	}
+	id, err := c.create(ctx, s, v)
+	if err != nil {
+		return "", err
+	}
+	// Engines before 25.0 (API 1.44) take only one network with the request.
+	for _, network := range s.Networks {
+		if err := c.Connect(ctx, id, network, s.aliases()); err != nil {
+			return id, err
+		}
+	}
+	return id, nil
+}
+
+func (c *Client) create(ctx context.Context, s Spec, v version) (string, error) {
 	answer, err := c.api.ContainerCreate(ctx, createRequest(s, v))
 	if lost(ctx, err) {
 		made, look := c.Inspect(ctx, s.Name)

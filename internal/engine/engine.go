@@ -17,16 +17,17 @@ import (
 // Errors that callers test for. They are wrapped with what was asked and on
 // which host's engine.
 var (
-	ErrNotFound     = errors.New("not found")
-	ErrConflict     = errors.New("conflict") // The name is taken, or the state forbids it.
-	ErrUnauthorized = errors.New("the registry refused the credentials")
-	ErrRegistry     = errors.New("the registry did not answer")
-	ErrPortTaken    = errors.New("port is already taken")
-	ErrDiskFull     = errors.New("no space left on the host")
-	ErrNoFolder     = errors.New("a mounted folder is not on the host")
-	ErrNoNetwork    = errors.New("no free network on the host")
-	ErrPlatform     = errors.New("image is for another platform")
-	ErrUnreachable  = errors.New("the engine did not answer")
+	ErrNotFound       = errors.New("not found")
+	ErrConflict       = errors.New("conflict") // The name is taken, or the state forbids it.
+	ErrUnauthorized   = errors.New("the registry refused the credentials")
+	ErrRegistry       = errors.New("the registry did not answer")
+	ErrPortTaken      = errors.New("port is already taken")
+	ErrDiskFull       = errors.New("no space left on the host")
+	ErrNoFolder       = errors.New("a mounted folder is not on the host")
+	ErrNetworkMissing = errors.New("network is not on the host")
+	ErrNoNetwork      = errors.New("no free network on the host")
+	ErrPlatform       = errors.New("image is for another platform")
+	ErrUnreachable    = errors.New("the engine did not answer")
 )
 
 // Labels that kstep puts on everything it makes.
@@ -37,13 +38,15 @@ const (
 	LabelVersion     = "kstep.version"
 	LabelRelease     = "kstep.release"
 	LabelSpec        = "kstep.spec"
-	LabelReplica     = "kstep.replica"  // 1 for the first of a role's containers on a host.
-	LabelRun         = "kstep.run"      // The run directory that it was made from.
-	LabelTask        = "kstep.task"     // On a release's tasks, which have no role.
-	LabelProxy       = "kstep.proxy"    // On the proxy's container only.
-	LabelScheme      = "kstep.scheme"   // How the proxy connects; only on those it connects to by other than http.
-	LabelSettings    = "kstep.settings" // What kstep.yml says of it, a digest for each key.
-	LabelRestart     = "kstep.restart"  // The restart policy that the container was created with.
+	LabelReplica     = "kstep.replica"   // 1 for the first of a role's containers on a host.
+	LabelRun         = "kstep.run"       // The run directory that it was made from.
+	LabelTask        = "kstep.task"      // On a release's tasks, which have no role.
+	LabelProxy       = "kstep.proxy"     // On the proxy's container only.
+	LabelScheme      = "kstep.scheme"    // How the proxy connects; only on those it connects to by other than http.
+	LabelSettings    = "kstep.settings"  // What kstep.yml says of it, a digest for each key.
+	LabelRestart     = "kstep.restart"   // The restart policy that the container was created with.
+	LabelNetwork     = "kstep.network"   // The network in which the proxy reaches it; containers of earlier versions have none.
+	LabelProxyAPI    = "kstep.proxy.api" // On the proxy's container only: the password of its API.
 )
 
 // Labels on accessories' containers. They have none of those of the service, so
@@ -67,11 +70,13 @@ type Spec struct {
 	Mounts   []Mount           `json:"mounts,omitempty"`
 	Ports    []Port            `json:"ports,omitempty"`
 	Network  string            `json:"network,omitempty"`
-	Aliases  []string          `json:"aliases,omitempty"`
-	Restart  string            `json:"restart,omitempty"` // Restart policy name, such as `unless-stopped`.
-	Health   *Health           `json:"health,omitempty"`
-	Stop     Stop              `json:"stop,omitzero"`
-	Log      Log               `json:"log,omitzero"`
+	// Networks are further ones, which have to be there, with the same aliases.
+	Networks []string `json:"networks,omitempty"`
+	Aliases  []string `json:"aliases,omitempty"`
+	Restart  string   `json:"restart,omitempty"` // Restart policy name, such as `unless-stopped`.
+	Health   *Health  `json:"health,omitempty"`
+	Stop     Stop     `json:"stop,omitzero"`
+	Log      Log      `json:"log,omitzero"`
 	// Options stand over the fields above.
 	Options runopt.Options `json:"options,omitzero"`
 	// EnvFingerprint stands for Env in the digest.
@@ -147,6 +152,11 @@ type Container struct {
 	Exposed []string
 	// Addresses by network name; Inspect and List.
 	Addresses map[string]string
+	// Networks are the names of the networks that it is in, sorted, also of one that
+	// does not run; Inspect and List.
+	Networks []string
+	// Aliases are its further names by network, without its ID; Inspect only.
+	Aliases map[string][]string
 	// IPs are all its addresses on all networks, IPv4 and IPv6; Inspect and List.
 	IPs      []netip.Addr
 	Mounts   []Mount

@@ -9,14 +9,14 @@ import (
 // reserved are kstep's labels on containers. An image may bring labels of these
 // names, which engines merge into those of its containers.
 func reserved() []string {
-	return append(onApplication(), LabelSpec, LabelProxy,
+	return append(onApplication(), LabelSpec, LabelProxy, LabelProxyAPI,
 		LabelAccessory, LabelAccessoryService, LabelAccessoryDestination, LabelAccessoryParts)
 }
 
 // onApplication are the labels that accessories do not have.
 func onApplication() []string {
 	return []string{
-		LabelService, LabelRole, LabelDestination, LabelVersion, LabelRelease, LabelReplica, LabelRun, LabelTask, LabelScheme, LabelSettings, LabelRestart,
+		LabelService, LabelRole, LabelDestination, LabelVersion, LabelRelease, LabelReplica, LabelRun, LabelTask, LabelScheme, LabelSettings, LabelRestart, LabelNetwork,
 	}
 }
 

@@ -31,6 +31,7 @@ func inspected(r container.InspectResponse) Container {
 	}
 	if r.NetworkSettings != nil {
 		c.Addresses, c.IPs = addresses(r.NetworkSettings.Networks), ips(r.NetworkSettings.Networks)
+		c.Networks, c.Aliases = slices.Sorted(maps.Keys(r.NetworkSettings.Networks)), aliases(r.ID, r.NetworkSettings.Networks)
 	}
 	if r.HostConfig != nil {
 		c.Restart = restartText(r.HostConfig.RestartPolicy)
@@ -67,6 +68,7 @@ func listed(r container.Summary) Container {
 	c.Labels = genuine(c.Name, c.Labels)
 	if r.NetworkSettings != nil {
 		c.Addresses, c.IPs = addresses(r.NetworkSettings.Networks), ips(r.NetworkSettings.Networks)
+		c.Networks = slices.Sorted(maps.Keys(r.NetworkSettings.Networks))
 	}
 	switch {
 	case r.Health != nil && r.Health.Status != container.NoHealthcheck:
@@ -117,6 +119,21 @@ func addresses(networks map[string]*network.EndpointSettings) map[string]string 
 		case endpoint.GlobalIPv6Address.IsValid():
 			found[name] = endpoint.GlobalIPv6Address.String()
 		}
+	}
+	return found
+}
+
+// aliases leave out the container's short ID, which engines before 25.0 list among
+// them and which every network has anyway.
+func aliases(id string, networks map[string]*network.EndpointSettings) map[string][]string {
+	found := map[string][]string{}
+	for name, endpoint := range networks {
+		if endpoint == nil {
+			continue
+		}
+		found[name] = slices.DeleteFunc(slices.Clone(endpoint.Aliases), func(alias string) bool {
+			return len(alias) >= 12 && strings.HasPrefix(id, alias)
+		})
 	}
 	return found
 }

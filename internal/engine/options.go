@@ -106,7 +106,7 @@ func limits(texts []string, read func(string) (int64, error)) []*blkiodev.Thrott
 // endpoint is the container's place on its network.
 func endpoint(s Spec) *network.EndpointSettings {
 	o := s.Options
-	at := &network.EndpointSettings{Aliases: slices.Concat(s.Aliases, o.NetworkAlias)}
+	at := &network.EndpointSettings{Aliases: s.aliases()}
 	at.MacAddress = hardware(o.MacAddress)
 	if o.IP == "" && o.IP6 == "" && len(o.LinkLocalIP) == 0 {
 		return at
@@ -117,6 +117,9 @@ func endpoint(s Spec) *network.EndpointSettings {
 	}
 	return at
 }
+
+// aliases are the container's further names on its networks.
+func (s Spec) aliases() []string { return slices.Concat(s.Aliases, s.Options.NetworkAlias) }
 
 // address and hardware read what has been checked; nothing is none.
 func address(text string) netip.Addr {

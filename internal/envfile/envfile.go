@@ -75,7 +75,8 @@ func Left(ctx context.Context, files host.Files, path, key string) (env map[stri
 	return env, Fingerprint(secret, data), err
 }
 
-// Key returns the host's fingerprint key and makes one where there is none.
+// Key returns a key of the host's, such as that of fingerprints, and makes one where
+// there is none.
 // Of two jobs that make it at once, one wins and both use it.
 func Key(ctx context.Context, files host.Files, path string) ([]byte, error) {
 	for range 2 {
@@ -86,13 +87,13 @@ func Key(ctx context.Context, files host.Files, path string) ([]byte, error) {
 		fresh := make([]byte, 32)
 		rand.Read(fresh) // Never fails: crypto/rand.
 		if err := files.Create(ctx, path, fresh, 0o600); err != nil && !errors.Is(err, fs.ErrExist) {
-			return nil, fmt.Errorf("write fingerprint key: %w", err)
+			return nil, fmt.Errorf("write key: %w", err)
 		}
 	}
-	return nil, fmt.Errorf("fingerprint key %s comes and goes", path)
+	return nil, fmt.Errorf("key %s comes and goes", path)
 }
 
-// Find returns the host's fingerprint key, or nil where there is none.
+// Find returns a key of the host's, or nil where there is none.
 func Find(ctx context.Context, files host.Files, path string) ([]byte, error) {
 	key, err := files.Read(ctx, path)
 	switch {
@@ -101,7 +102,7 @@ func Find(ctx context.Context, files host.Files, path string) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case len(key) < 32:
-		return nil, fmt.Errorf("fingerprint key %s is too short: remove it and push the env again", path)
+		return nil, fmt.Errorf("key %s is too short: remove it, and run the same command again (a key of fingerprints: kstep env push)", path)
 	}
 	return key, nil
 }

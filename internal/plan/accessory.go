@@ -26,6 +26,7 @@ func Accessory(cfg *config.Config, n Names, a config.Accessory, env, files strin
 		Labels:         map[string]string{},
 		Mounts:         slices.Concat(uploaded, folders, mounts(a.Volumes)),
 		Network:        Network,
+		Networks:       a.Networks,
 		Restart:        "unless-stopped",
 		Options:        options,
 		Stop:           engine.Stop{Signal: stop.Signal, Timeout: stop.Timeout.D()},
@@ -40,14 +41,19 @@ func Accessory(cfg *config.Config, n Names, a config.Accessory, env, files strin
 	}
 	maps.Copy(spec.Labels, a.Labels)
 	digest := spec.Digest()
+	own(&spec, n)
 	maps.Copy(spec.Labels, AccessoryLabels(n, a.Name))
 	spec.Labels[engine.LabelSpec] = digest
-	spec.Labels[engine.LabelAccessoryParts] = written(map[string]any{
+	parts := map[string]any{
 		"service": spec.Name, "image": spec.Image, "cmd": spec.Cmd, "labels": a.Labels,
 		"port": a.Port, "options": a.Options, "env": env,
 		"files": uploaded, "directories": folders, "volumes": a.Volumes,
 		"healthcheck": spec.Health, "stop": spec.Stop, "logging": spec.Log,
-	})
+	}
+	if len(a.Networks) > 0 { // Containers of earlier versions do not have this part.
+		parts["networks"] = a.Networks
+	}
+	spec.Labels[engine.LabelAccessoryParts] = written(parts)
 	return spec
 }
 
@@ -114,8 +120,13 @@ func Drift(now engine.Container, spec engine.Spec) []string {
 		}
 		changed = append(changed, name)
 	}
+	if slices.ContainsFunc(was, isNetworks) && !slices.ContainsFunc(strings.Fields(spec.Labels[engine.LabelAccessoryParts]), isNetworks) {
+		changed = append(changed, "networks")
+	}
 	if len(changed) == 0 {
 		return []string{"what this kstep makes of the same settings"}
 	}
 	return changed
 }
+
+func isNetworks(part string) bool { return strings.HasPrefix(part, "networks=") }

@@ -14,9 +14,10 @@ import (
 // does not say.
 func settings(cfg *config.Config, role config.Role) map[string]any {
 	all := map[string]any{
-		"cmd":     role.Cmd,
-		"labels":  cfg.EffectiveLabels(role), // Their names may be anything.
-		"volumes": cfg.EffectiveVolumes(role),
+		"cmd":      role.Cmd,
+		"labels":   cfg.EffectiveLabels(role), // Their names may be anything.
+		"volumes":  cfg.EffectiveVolumes(role),
+		"networks": cfg.EffectiveNetworks(role),
 	}
 	for key, value := range map[string]any{
 		"healthcheck": cfg.EffectiveHealthcheck(role), "stop": cfg.EffectiveStop(role),

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"path"
@@ -9,12 +10,14 @@ import (
 	"strings"
 
 	"github.com/kstep/kstep/internal/config"
+	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/route"
 	"github.com/kstep/kstep/internal/short"
 )
 
-// Network is kstep's own Docker network on every host. Containers on it find
-// each other by name and by id, which survives restarts; addresses do not.
+// Network is the Docker network of the proxy on every host. Earlier versions of
+// kstep had all containers of a host in it; those that they made stay in it until
+// they are replaced.
 const Network = "kstep"
 
 // ProxyContainer is the name of the proxy's container, one for each host.
@@ -38,6 +41,24 @@ func (n Names) Base() string {
 	}
 	return n.Service + "-" + n.Destination
 }
+
+// Network is the Docker network of the service and destination on every host.
+// Containers on it find each other by name and by id, which survives restarts;
+// addresses do not. The dot is a sign that no service may hold: service `a-b` and
+// service `a` at destination `b` have networks of their own.
+func (n Names) Network() string {
+	if n.Destination == "" {
+		return Network + "-" + n.Service
+	}
+	return Network + "-" + n.Service + "." + n.Destination
+}
+
+// Address is where the host and its proxy reach a container: its address on the
+// network that it shares with the proxy, or empty.
+func Address(c engine.Container) string { return c.Addresses[Shared(c)] }
+
+// Shared is the network that a container of the service shares with the proxy.
+func Shared(c engine.Container) string { return cmp.Or(c.Labels[engine.LabelNetwork], Network) }
 
 // Replica is the name of one of a role's containers of one version on a host,
 // counted from 1. The first has no number in it. The others' is behind a dot,
@@ -191,6 +212,9 @@ func (n Names) Fixed() []string {
 
 // Audit is the log of what happened.
 func (n Names) Audit() string { return path.Join(n.Folder(), "audit.jsonl") }
+
+// ProxyKey is the password of the proxy's API. The proxy itself knows its digest.
+func (n Names) ProxyKey() string { return path.Join(n.ProxyDir(), "api.key") }
 
 // ProxyDir is the proxy's folder, shared by all services of a host.
 func (n Names) ProxyDir() string { return path.Join(n.Run, "proxy") }

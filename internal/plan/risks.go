@@ -42,6 +42,9 @@ func Risks(spec engine.Spec, run string) []string {
 	for _, from := range o.VolumesFrom {
 		found = append(found, "mounts all that "+from+" mounts")
 	}
+	for _, network := range spec.Networks {
+		found = append(found, "joins the network "+network)
+	}
 	add(o.CgroupParent != "", "is in the cgroup "+o.CgroupParent)
 	for _, port := range o.Publish {
 		found = append(found, "publishes the port "+port)

@@ -38,6 +38,7 @@ func Container(cfg *config.Config, n Names, t Target, replica int, version, rele
 		Labels:         map[string]string{},
 		Mounts:         append(mounts(cfg.EffectiveVolumes(t.Role)), assetMounts(cfg, assets.Volumes)...),
 		Network:        Network,
+		Networks:       cfg.EffectiveNetworks(t.Role),
 		Restart:        defaultRestart,
 		Options:        t.Role.Options,
 		Stop:           engine.Stop{Signal: stop.Signal, Timeout: stop.Timeout.D()},
@@ -66,8 +67,12 @@ func Container(cfg *config.Config, n Names, t Target, replica int, version, rele
 		spec.Labels["traefik.http.routers."+route+".service"] = route
 	}
 	digest := spec.Digest()
+	own(&spec, n)
 	wanted := Wanted{settings: settings(cfg, t.Role)}
 	if cordPath != "" {
+		// Of several networks Traefik takes this one's address. Not in the digest, as
+		// the network itself.
+		spec.Labels["traefik.docker.network"] = spec.Network
 		// Not in the digest: the containers of earlier versions of kstep, which
 		// did not send the name, stay as they are.
 		named := cfg.EffectiveHealthcheck(t.Role)
@@ -91,6 +96,7 @@ func Container(cfg *config.Config, n Names, t Target, replica int, version, rele
 		engine.LabelSpec:        digest,
 		engine.LabelSettings:    written(wanted.settings),
 		engine.LabelRestart:     spec.RestartPolicy(),
+		engine.LabelNetwork:     spec.Network,
 	})
 	if scheme := cfg.EffectiveHealthcheck(t.Role).Scheme; t.Proxied && scheme != "" && scheme != "http" {
 		spec.Labels[engine.LabelScheme] = scheme
@@ -121,12 +127,14 @@ func Task(cfg *config.Config, n Names, t Target, task config.Task, version, rele
 		Labels:         map[string]string{},
 		Mounts:         mounts(cfg.EffectiveVolumes(t.Role)),
 		Network:        Network,
+		Networks:       cfg.EffectiveNetworks(t.Role),
 		Options:        t.Role.Options.Alone(),
 		Stop:           engine.Stop{Signal: stop.Signal, Timeout: stop.Timeout.D()},
 		Log:            engine.Log{Driver: logging.Driver, Options: logging.Options},
 		EnvFingerprint: env.Fingerprint,
 	}
 	digest := spec.Digest()
+	own(&spec, n)
 	maps.Copy(spec.Labels, map[string]string{
 		engine.LabelService:     n.Service,
 		engine.LabelTask:        task.Name,
@@ -139,6 +147,11 @@ func Task(cfg *config.Config, n Names, t Target, task config.Task, version, rele
 	spec.Env["KSTEP_TASK"] = task.Name
 	return spec
 }
+
+// own puts a container into its service's network. The digest was made with the one
+// network that earlier versions of kstep had, so that their containers are equal
+// to new ones, and a deploy that changes nothing replaces none (ADR 8).
+func own(spec *engine.Spec, n Names) { spec.Network = n.Network() }
 
 // ownEnv is what every container is told about itself.
 func ownEnv(n Names, t Target, name, version string) map[string]string {

@@ -27,7 +27,11 @@ func Start(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names) (
 	if err != nil || c.Running() {
 		return Booted{Container: c}, err
 	}
-	return start(ctx, h, n, Booted{Container: c}, cfg.Proxy.Publish, nil)
+	joined, err := Join(ctx, h, c)
+	if err != nil {
+		return Booted{Container: c}, err
+	}
+	return start(ctx, h, n, Booted{Container: c, Changed: joined}, cfg.Proxy.Publish, nil)
 }
 
 // Stop stops the proxy; no service of the host is reached until it is started.
@@ -56,8 +60,13 @@ func Restart(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names)
 	if err != nil {
 		return stopped, err
 	}
+	joined, err := Join(ctx, h, now)
+	if err != nil {
+		return stopped, err
+	}
+	changed := append(stopped.Changed, joined...)
 	started, err := start(ctx, h, n, Booted{Container: now}, cfg.Proxy.Publish, &want)
-	started.Changed = append(stopped.Changed, started.Changed...)
+	started.Changed = append(changed, started.Changed...)
 	return started, err
 }
 

@@ -5,7 +5,11 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha1" //nolint:gosec // Traefik reads this form.
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -37,11 +41,18 @@ const HealthPath = "/.well-known/kstep/health"
 // catchAll answers 502 for requests that no service takes: nothing listens on
 // the discard port in the proxy's own container. Without it Traefik says 404,
 // which looks like the application's answer.
+//
+// Its other router serves Traefik's API to those who have its password: the port
+// is open to all containers on the proxy's networks.
 const catchAll = `{
   "http": {
     "routers": {
       "kstep-catch-all": {"rule": "PathPrefix(` + "`/`" + `)", "service": "kstep-nothing", "entryPoints": ["web"], "priority": 1},
-      "kstep-health": {"rule": "Path(` + "`" + HealthPath + "`" + `)", "service": "ping@internal", "entryPoints": ["web"], "priority": 100000}
+      "kstep-health": {"rule": "Path(` + "`" + HealthPath + "`" + `)", "service": "ping@internal", "entryPoints": ["web"], "priority": 100000},
+      "kstep-api": {"rule": "PathPrefix(` + "`/api`" + `)", "service": "api@internal", "entryPoints": ["traefik"], "middlewares": ["kstep-api"], "priority": 100000}
+    },
+    "middlewares": {
+      "kstep-api": {"basicAuth": {"users": [%q], "removeHeader": true}}
     },
     "services": {
       "kstep-nothing": {"loadBalancer": {"servers": [{"url": "http://127.0.0.1:9"}]}}
@@ -49,6 +60,16 @@ const catchAll = `{
   }
 }
 `
+
+// apiUser is the user name of Traefik's API.
+const apiUser = "kstep"
+
+// apiDigest is the password as Traefik reads it from a file. SHA-1 without salt is
+// enough for a random text of 256 bits, and fast: each request is checked.
+func apiDigest(password string) string {
+	sum := sha1.Sum([]byte(password)) //nolint:gosec // Of a random text.
+	return apiUser + ":{SHA}" + base64.StdEncoding.EncodeToString(sum[:])
+}
 
 // environment is what env-push left for the proxy, with its fingerprint.
 type environment struct {
@@ -70,16 +91,17 @@ func readEnvironment(ctx context.Context, h host.Host, cfg *config.Config, n pla
 // spec is the proxy's container.
 func spec(cfg *config.Config, n plan.Names, env environment) engine.Spec {
 	args := map[string]string{
-		"entrypoints.web.address":                                  fmt.Sprintf(":%d", webPort),
-		"entrypoints.web.transport.lifecycle.gracetimeout":         "30s",
-		"providers.file.directory":                                 routes,
-		"providers.file.watch":                                     "true",
-		"providers.providersthrottleduration":                      "20ms", // Between two changes, such as those of two roles.
-		"api.insecure":                                             "true", // On a port of the container's network only.
-		"ping":                                                     "true",
-		"global.checknewversion":                                   "false",
-		"global.sendanonymoususage":                                "false",
-		"serverstransport.forwardingtimeouts.dialtimeout":          traffic.DialTimeout.String(),
+		"entrypoints.web.address":                          fmt.Sprintf(":%d", webPort),
+		"entrypoints.web.transport.lifecycle.gracetimeout": "30s",
+		"providers.file.directory":                         routes,
+		"providers.file.watch":                             "true",
+		"providers.providersthrottleduration":              "20ms", // Between two changes, such as those of two roles.
+		"api":                                              "true",
+		"entrypoints.traefik.address":                      fmt.Sprintf(":%d", apiPort), // Where the catch-all has it.
+		"ping":                                             "true",
+		"global.checknewversion":                           "false",
+		"global.sendanonymoususage":                        "false",
+		"serverstransport.forwardingtimeouts.dialtimeout":  traffic.DialTimeout.String(),
 		"entrypoints.web.transport.respondingtimeouts.readtimeout": cfg.Proxy.ReadTimeout.D().String(),
 	}
 	mounts := []engine.Mount{{Source: n.RouteDir(), Target: routes, ReadOnly: true}}
@@ -200,12 +222,15 @@ func boot(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names, en
 	if now.Running() {
 		return booted, nil
 	}
+	if booted.Changed, err = Join(ctx, h, now); err != nil {
+		return booted, err
+	}
 	return start(ctx, h, n, booted, cfg.Proxy.Publish, nil)
 }
 
 // create makes the proxy. pull is nil where its image is on the host.
 func create(ctx context.Context, h host.Host, spec engine.Spec, n plan.Names, pull Pull) (Booted, error) {
-	if err := Prepare(ctx, h, n); err != nil {
+	if err := furnish(ctx, h, n, &spec, ""); err != nil {
 		return Booted{}, err
 	}
 	if _, err := h.Engine().EnsureNetwork(ctx, plan.Network, map[string]string{engine.LabelProxy: "network"}); err != nil {
@@ -266,7 +291,20 @@ func WatchesDocker(c engine.Container) bool {
 	return slices.ContainsFunc(c.Mounts, func(m engine.Mount) bool { return m.Target == "/var/run/docker.sock" })
 }
 
-// Prepare makes the folder the proxy watches, with the catch-all in it.
-func Prepare(ctx context.Context, h host.Host, n plan.Names) error {
-	return h.Files().Write(ctx, path.Join(n.RouteDir(), plan.CatchAllFile), []byte(catchAll), 0o644)
+// furnish makes what the proxy's container needs: the folder it watches, with the
+// catch-all in it, the password of its API, and the networks that it joins. had is
+// the password of the proxy that runs, which reads the same catch-all.
+func furnish(ctx context.Context, h host.Host, n plan.Names, spec *engine.Spec, had string) error {
+	key, err := envfile.Key(ctx, h.Files(), n.ProxyKey())
+	if err != nil {
+		return err
+	}
+	// The container brings it to every kstep that inspects the proxy, without
+	// another round trip. Those who can read labels have root's rights on the host.
+	password := cmp.Or(had, hex.EncodeToString(key))
+	spec.Labels[engine.LabelProxyAPI] = password
+	if spec.Networks, err = Networks(ctx, h); err != nil {
+		return err
+	}
+	return h.Files().Write(ctx, path.Join(n.RouteDir(), plan.CatchAllFile), fmt.Appendf(nil, catchAll, apiDigest(password)), 0o644)
 }

@@ -51,14 +51,14 @@ func Reboot(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names, 
 	if err != nil {
 		return Booted{}, err
 	}
-	if err := Prepare(ctx, h, n); err != nil {
+	spec := spec(cfg, n, env)
+	if err := furnish(ctx, h, n, &spec, old.Labels[engine.LabelProxyAPI]); err != nil {
 		return Booted{}, err
 	}
 	want, err := expect(ctx, h, old, n.RouteDir())
 	if err != nil {
 		return Booted{}, err
 	}
-	spec := spec(cfg, n, env)
 	if old.Running() {
 		if err := try(ctx, h, spec, want); err != nil {
 			return Booted{Container: old}, err
@@ -72,7 +72,7 @@ func try(ctx context.Context, h host.Host, spec engine.Spec, want expectation) (
 	if err := discard(ctx, h, trialContainer); err != nil {
 		return err
 	}
-	spec.Name, spec.Ports, spec.Restart = trialContainer, nil, ""
+	spec.Name, spec.Ports, spec.Restart, spec.Networks = trialContainer, nil, "", nil
 	id, err := h.Engine().Create(ctx, spec)
 	if err != nil {
 		return fmt.Errorf("create trial of the new proxy: %w", err)
@@ -107,6 +107,9 @@ func replace(ctx context.Context, h host.Host, n plan.Names, old engine.Containe
 		return Booted{Container: old}, fmt.Errorf("create new proxy: %w", err)
 	}
 	booted := Booted{Container: old}
+	if err := inherit(ctx, h, old, engine.Container{ID: id, Networks: spec.Networks}); err != nil {
+		return booted, err
+	}
 	if old.Up() {
 		if err := h.Engine().Stop(ctx, old.ID, engine.Stop{}); err != nil {
 			return booted, err
@@ -124,7 +127,26 @@ func replace(ctx context.Context, h host.Host, n plan.Names, old engine.Containe
 	if len(spec.Ports) > 0 {
 		port = config.Publish(spec.Ports[0].Host)
 	}
-	return start(ctx, h, n, booted, port, &want)
+	booted, err = start(ctx, h, n, booted, port, &want)
+	if err != nil {
+		return booted, err
+	}
+	late, err := Join(ctx, h, booted.Container) // Of a service that was deployed meanwhile.
+	booted.Changed = append(booted.Changed, late...)
+	return booted, err
+}
+
+// inherit connects the next proxy to the networks that the old one is in now: a
+// service that is being deployed for the first time has no container in its own yet.
+func inherit(ctx context.Context, h host.Host, old, next engine.Container) error {
+	now, err := h.Engine().Inspect(ctx, old.ID)
+	if errors.Is(err, engine.ErrNotFound) {
+		return nil
+	}
+	if err == nil {
+		_, err = connect(ctx, h, next, now.Networks)
+	}
+	return err
 }
 
 // discard removes a container that a reboot which was killed left behind.

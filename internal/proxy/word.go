@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,11 +19,13 @@ import (
 	"github.com/kstep/kstep/internal/traffic"
 )
 
-// Word asks Traefik's API, which listens on the container's network only and
+// Word asks Traefik's API, which listens on the container's networks only and
 // is reached through the host's connection.
 type Word struct {
 	client *http.Client
 	base   string
+	// password is empty for a proxy of an earlier version of kstep, whose API is open.
+	password string
 }
 
 var _ traffic.Word = (*Word)(nil)
@@ -32,6 +35,8 @@ func NewWord(h host.Host, c engine.Container) *Word {
 	return &Word{
 		client: probe.Client(h, 5*time.Second),
 		base:   fmt.Sprintf("http://%s:%d", c.Addresses[plan.Network], apiPort),
+
+		password: c.Labels[engine.LabelProxyAPI],
 	}
 }
 
@@ -103,6 +108,7 @@ const (
 func (w *Word) Rivals(ctx context.Context, own, host string) ([]string, error) {
 	var all []struct {
 		Name, Rule, Status, Provider string
+		EntryPoints                  []string
 		Priority                     int
 	}
 	if _, err := w.get(ctx, "/routers?per_page=1000", &all); err != nil {
@@ -117,7 +123,8 @@ func (w *Word) Rivals(ctx context.Context, own, host string) ([]string, error) {
 	var rivals []string
 	for _, r := range all {
 		about := host == "" || strings.Contains(r.Rule, "`"+host+"`") || !strings.Contains(r.Rule, "Host(")
-		if strings.HasPrefix(r.Name, own) || r.Status != "enabled" || r.Priority < least || !about || r.Provider == "internal" {
+		elsewhere := len(r.EntryPoints) > 0 && !slices.Contains(r.EntryPoints, "web")
+		if elsewhere || strings.HasPrefix(r.Name, own) || r.Status != "enabled" || r.Priority < least || !about || r.Provider == "internal" {
 			continue
 		}
 		if rivals = append(rivals, fmt.Sprintf("%s (%.100s)", r.Name, r.Rule)); len(rivals) == 3 {
@@ -135,6 +142,9 @@ func (w *Word) at(ctx context.Context, path string, limit int64, into any) (know
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.base+path, nil)
 	if err != nil {
 		return false, err
+	}
+	if w.password != "" {
+		req.SetBasicAuth(apiUser, w.password)
 	}
 	resp, err := w.client.Do(req)
 	if err != nil {

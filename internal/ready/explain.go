@@ -82,7 +82,7 @@ func (k Check) sickHints(sick *probe.SickError, c engine.Container) []string {
 func (k Check) hostHint(c engine.Container) string {
 	if k.Name == "" {
 		return fmt.Sprintf("kstep knows no host name of the application and sent the container's address as Host (%s); if the application answers to its own names only, set healthcheck.host to one of them",
-			net.JoinHostPort(c.Addresses[plan.Network], strconv.Itoa(k.Health.Port)))
+			net.JoinHostPort(plan.Address(c), strconv.Itoa(k.Health.Port)))
 	}
 	return fmt.Sprintf("if the application does not answer to the name %s, set healthcheck.host to one that it answers to", k.Name)
 }

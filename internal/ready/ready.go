@@ -99,9 +99,9 @@ func (k Check) Wait(ctx context.Context) (string, error) {
 }
 
 func (k Check) http(ctx context.Context, c engine.Container) error {
-	address := c.Addresses[plan.Network]
+	address := plan.Address(c)
 	if address == "" {
-		return fmt.Errorf("container has no address on network %s", plan.Network)
+		return fmt.Errorf("container has no address on network %s", plan.Shared(c))
 	}
 	request := probe.Request{
 		URL:  probe.URL(k.Health.Scheme, address, k.Health.Port, k.Health.Path),

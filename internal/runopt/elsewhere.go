@@ -8,7 +8,7 @@ func Elsewhere() map[string]string {
 		pulled   = "kstep pulls an image by its digest, in the stage assets, before any container is made"
 		health   = "belongs under the role's healthcheck, beside options"
 		stop     = "belongs under the role's stop (signal, timeout), beside options"
-		network  = "containers are on kstep's own network, where the proxy finds them; network-alias adds names there"
+		network  = "containers are on a network of their service, where the proxy finds them; further ones belong beside options, as networks, and network-alias adds names"
 		windows  = "is for engines on Windows; kstep deploys to Linux"
 	)
 	return map[string]string{
@@ -27,11 +27,11 @@ func Elsewhere() map[string]string {
 		"mount":          "belongs beside options, as volumes; for memory there is tmpfs",
 		"volume-driver":  "a volume that needs a driver is made beforehand (docker volume create --driver …) and named under volumes",
 		"use-api-socket": "belongs beside options, as volumes: [/var/run/docker.sock:/var/run/docker.sock]",
-		"name":           "kstep names containers by service, role and version; network-alias gives them further names on its network",
+		"name":           "kstep names containers by service, role and version; network-alias gives them further names on their networks",
 		"cidfile":        "kstep finds its containers by their labels, and tells their ids in its state files",
 		"rm":             "a container that was stopped stays for a rollback; retain tells how many",
 		"network":        network, "net": network, "net-alias": "is called network-alias", "dns-opt": "is called dns-option",
-		"link":          "containers on kstep's network find each other by name; set network-alias where the other one is declared",
+		"link":          "containers of a service find each other by name; set network-alias where the other one is declared",
 		"kernel-memory": "engines and kernels have given it up; use memory",
 		"isolation":     windows, "cpu-count": windows, "cpu-percent": windows, "io-maxbandwidth": windows, "io-maxiops": windows,
 		"help": "is for the command line",

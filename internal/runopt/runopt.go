@@ -85,17 +85,18 @@ type Options struct {
 	Init *bool `json:"init,omitempty"`
 	// Interactive keeps its standard input open.
 	Interactive bool `json:"interactive,omitempty"`
-	// IP is its IPv4 address on kstep's network, which must have been made with
-	// one to choose from: `docker network create --subnet 172.30.0.0/16 kstep`.
+	// IP is its IPv4 address on the service's network, which must have been made
+	// with one to choose from: `docker network create --subnet 172.30.0.0/16
+	// kstep-shop`, with `.<destination>` behind the service where one is given.
 	// Needs `start: after-barrier`, as all that only one container can have.
 	IP string `json:"ip,omitempty"`
-	// IP6 is its IPv6 address on kstep's network, in the same way.
+	// IP6 is its IPv6 address on the service's network, in the same way.
 	IP6 string `json:"ip6,omitempty"`
 	// IPC is its IPC namespace.
 	IPC string `json:"ipc,omitempty"`
 	// LinkLocalIP are its link-local addresses. Needs `start: after-barrier`.
 	LinkLocalIP Texts `json:"link-local-ip,omitempty"`
-	// MacAddress is its hardware address on kstep's network. Engines from 25.0
+	// MacAddress is its hardware address on the service's network. Engines from 25.0
 	// on (API 1.44) know it. Needs `start: after-barrier`.
 	MacAddress string `json:"mac-address,omitempty"`
 	// Memory is the most memory that it may use.
@@ -106,7 +107,7 @@ type Options struct {
 	MemorySwap Size `json:"memory-swap,omitempty"`
 	// MemorySwappiness is how readily its memory is swapped, 0 to 100.
 	MemorySwappiness *int64 `json:"memory-swappiness,omitempty" jsonschema:"minimum=0,maximum=100"`
-	// NetworkAlias adds names by which others on kstep's network find it.
+	// NetworkAlias adds names by which others on its networks find it.
 	NetworkAlias Texts `json:"network-alias,omitempty"`
 	// OOMKillDisable keeps the kernel from killing it for want of memory.
 	OOMKillDisable *bool `json:"oom-kill-disable,omitempty"`

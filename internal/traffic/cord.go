@@ -206,5 +206,5 @@ func (s *cordSwitch) service(c engine.Container) string {
 }
 
 func (s *cordSwitch) url(c engine.Container) string {
-	return s.upstream(c.Addresses[plan.Network])
+	return s.upstream(plan.Address(c))
 }

@@ -78,7 +78,7 @@ func (s *routes) Return(ctx context.Context, had, _ []engine.Container) (bool, e
 	})
 }
 
-// url names the container by its id on kstep's network: Docker's DNS follows
+// url names the container by its id on a network that the proxy is in: Docker's DNS follows
 // it through restarts of container, engine and host, when addresses change.
 func (s *routes) url(c engine.Container) string {
 	return s.upstream(short.Of(c.ID))

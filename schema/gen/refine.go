@@ -49,6 +49,10 @@ func refine(s *jsonschema.Schema) {
 	for _, def := range []string{"", "Role", "Accessory"} {
 		pattern(p(def, "volumes").Items, `^(/[^:]*|[A-Za-z0-9][A-Za-z0-9_.-]*):/[^:]*(:[A-Za-z]+(,[A-Za-z]+)*)?$`, "must be source:target or source:target:options, such as ro,z; the source is an absolute path or a volume's name, the target an absolute path")
 	}
+	for _, def := range []string{"", "Role", "Accessory"} {
+		pattern(p(def, "networks").Items, `^[A-Za-z0-9][A-Za-z0-9_.-]*$`, "must be a Docker network's name: letters, digits, _, . and -")
+		p(def, "networks").Items.MaxLength = new(uint64(128))
+	}
 	for _, def := range []string{"", "Role"} {
 		pattern(p(def, "asset_path"), `^/[^:]*[^:/]$`, inContainer)
 		pattern(p(def, "asset_paths").Items, `^/[^:]*[^:/]$`, inContainer)

@@ -16,6 +16,7 @@ import (
 	"github.com/kstep/kstep/internal/envfile"
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/ledger"
+	"github.com/kstep/kstep/internal/network"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/proxy"
 	"github.com/kstep/kstep/internal/state"
@@ -103,18 +104,27 @@ func admissible(ctx context.Context, in stages.Input, w *stages.Work) (ledger.Le
 	return book, err
 }
 
-// prepare makes what all containers of a host share: the network, and the
-// proxy where a role needs it.
+// prepare makes what all containers of a host share: the networks, and the proxy
+// where a role needs it. The proxy and the accessories are in the service's network
+// before a container of it starts.
 func prepare(ctx context.Context, in stages.Input, w *stages.Work) error {
+	var seen network.Seen
+	var lookErr error
+	var wg sync.WaitGroup
+	wg.Go(func() { seen, lookErr = network.Look(ctx, w.Host, w.Names, needs(in, w)) })
+	front, err := proxyOf(ctx, in, w)
+	wg.Wait()
+	if err = errors.Join(lookErr, err); err != nil {
+		return err
+	}
+	return connect(ctx, w, seen, front)
+}
+
+// proxyOf is the host's proxy, which runs, or the zero Container where no role needs
+// one.
+func proxyOf(ctx context.Context, in stages.Input, w *stages.Work) (engine.Container, error) {
 	if !proxied(in, w) {
-		made, err := w.Host.Engine().EnsureNetwork(ctx, plan.Network, map[string]string{engine.LabelProxy: "network"})
-		if err != nil {
-			return err
-		}
-		if made {
-			w.Made(making())
-		}
-		return nil
+		return engine.Container{}, nil
 	}
 	booted, err := proxy.Boot(ctx, w.Host, in.Config, w.Names, in.PullOn(w))
 	for _, what := range booted.Changed {
@@ -126,7 +136,7 @@ func prepare(ctx context.Context, in stages.Input, w *stages.Work) error {
 	if err == nil && booted.Differs {
 		in.Warn("the proxy on %s runs with other settings than the config asks for: kstep proxy reboot", w.Target.Host)
 	}
-	return err
+	return booted.Container, err
 }
 
 // follows makes sure that the proxy can do what the switch needs.
@@ -141,8 +151,6 @@ func follows(in stages.Input, w *stages.Work, front engine.Container) error {
 func proxied(in stages.Input, w *stages.Work) bool {
 	return slices.ContainsFunc(in.Targets, func(t plan.Target) bool { return t.Host == w.Target.Host && t.Proxied })
 }
-
-func making() stages.Act { return stages.To(stages.Make, "network %s", plan.Network) }
 
 // target makes the target's containers run, or be created if they have to wait
 // for the barrier. All are looked at before the first is touched.
@@ -180,6 +188,12 @@ func replica(ctx context.Context, w *stages.Work, todo todo, env state.EnvTarget
 			return out, err
 		}
 		w.Made(stages.SettingRestart(todo.have, policy))
+	}
+	for _, name := range todo.connect {
+		if err := w.Host.Engine().Connect(ctx, todo.have.ID, name, todo.want.Spec.Options.NetworkAlias); err != nil {
+			return out, err
+		}
+		w.Made(connecting(todo.have.Name, name))
 	}
 	if todo.rename {
 		if err := w.Host.Engine().Rename(ctx, todo.have.ID, out.Replaced); err != nil {

@@ -2,6 +2,7 @@ package boot
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
@@ -38,6 +39,9 @@ func (from inputs) checked(in stages.Input, w *stages.Work) error {
 // todo is what separates a target from one of its new containers, in this order.
 type todo struct {
 	rename, create, start bool
+	// connect are networks that an equal container is not in: the run that created
+	// it was killed.
+	connect []string
 
 	want plan.Wanted
 	have engine.Container // If there is one of that name.
@@ -100,6 +104,11 @@ func decide(w *stages.Work, want plan.Wanted, have engine.Container, found bool,
 	if found && (push.Retained || equal && !(push.Anew && older)) {
 		t.out.Container, t.out.Spec, t.out.Retained = have.ID, have.Labels[engine.LabelSpec], push.Retained
 		t.start = !have.Running() && !waits(w)
+		for _, network := range want.Spec.Networks {
+			if equal && !slices.Contains(have.Networks, network) {
+				t.connect = append(t.connect, network)
+			}
+		}
 		return t, nil
 	}
 	if found {

@@ -8,6 +8,7 @@ import (
 	"github.com/kstep/kstep/internal/config"
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/ledger"
+	"github.com/kstep/kstep/internal/network"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/proxy"
 	"github.com/kstep/kstep/internal/state"
@@ -42,16 +43,24 @@ func (Stage) Plan(ctx context.Context, in stages.Input, ahead *stages.Outlook) (
 
 // foreseeHost is prepare without the act.
 func foreseeHost(ctx context.Context, in stages.Input, w *stages.Work) error {
-	if !proxied(in, w) {
-		have, err := w.Host.Engine().Networks(ctx, plan.Network)
-		if err == nil && len(have) == 0 {
-			w.Intend(making())
-		}
+	networks, err := network.Look(ctx, w.Host, w.Names, needs(in, w))
+	if err != nil {
 		return err
+	}
+	if !proxied(in, w) {
+		foreseeConnect(w, networks, engine.Container{})
+		return nil
 	}
 	seen, err := proxy.Look(ctx, w.Host, in.Config)
 	if err != nil {
 		return err
+	}
+	front := seen.Container
+	if seen.Missing {
+		front = engine.Container{ID: plan.ProxyContainer}
+		if front.Networks, err = proxy.Networks(ctx, w.Host); err != nil {
+			return err
+		}
 	}
 	if seen.NoImage {
 		w.Intend(stages.To(stages.Pull, "%s", in.Config.Proxy.Image))
@@ -59,6 +68,7 @@ func foreseeHost(ctx context.Context, in stages.Input, w *stages.Work) error {
 	if seen.Missing || !seen.Container.Running() {
 		w.Intend(starting(plan.ProxyContainer))
 	}
+	foreseeConnect(w, networks, front)
 	if !seen.Missing {
 		return errors.Join(w.Routable(ctx, seen.Container), follows(in, w, seen.Container))
 	}
@@ -133,6 +143,9 @@ func foreseeReplica(in stages.Input, w *stages.Work, todo todo, ahead *stages.Ou
 	host, out := w.Target.Host, todo.out
 	if policy := todo.restart(w, book); policy != "" {
 		w.Intend(stages.SettingRestart(todo.have, policy))
+	}
+	for _, name := range todo.connect {
+		w.Intend(connecting(todo.have.Name, name))
 	}
 	if todo.rename {
 		w.Intend(renaming(todo.have, out))

@@ -19,6 +19,7 @@ import (
 	"github.com/kstep/kstep/internal/exit"
 	hosts "github.com/kstep/kstep/internal/host"
 	"github.com/kstep/kstep/internal/ledger"
+	"github.com/kstep/kstep/internal/network"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/internal/traffic"
 	"github.com/kstep/kstep/stages"
@@ -55,6 +56,13 @@ func host(ctx context.Context, in stages.Input, w *stages.Work) error {
 	}
 	if err := containers(ctx, w, own); err != nil {
 		return err
+	}
+	released, err := network.Release(ctx, w.Host, w.Names)
+	if err != nil {
+		return err
+	}
+	if released {
+		w.Made(removing("network " + w.Names.Network()))
 	}
 	ids := engine.IDs(own)
 	rest := slices.DeleteFunc(all, func(c engine.Container) bool { return slices.Contains(ids, c.ID) })

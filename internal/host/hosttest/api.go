@@ -130,12 +130,16 @@ func (e *Engine) serveCreate(w http.ResponseWriter, r *http.Request) {
 	if !read(w, r, &asked) {
 		return
 	}
-	networks := map[string][]string{}
-	for name, endpoint := range asked.NetworkingConfig.EndpointsConfig {
-		networks[name] = endpoint.Aliases
+	networks := map[string]*endpoint{}
+	for name, one := range asked.NetworkingConfig.EndpointsConfig {
+		networks[name] = &endpoint{aliases: one.Aliases}
+	}
+	if len(networks) > 1 && minor(e.api) < 44 {
+		refuse(w, 400, "Container cannot be connected to network endpoints: "+strings.Join(sortedKeys(networks), ", "))
+		return
 	}
 	if len(networks) == 0 && asked.HostConfig.NetworkMode != "none" {
-		networks["bridge"] = nil
+		networks["bridge"] = &endpoint{}
 	}
 	c, status, err := e.create(r.URL.Query().Get("name"), asked.containerConfig, asked.HostConfig, networks)
 	if err != nil {
@@ -238,8 +242,8 @@ func (c *container) statusText() string {
 
 func (c *container) endpoints() map[string]any {
 	found := map[string]any{}
-	for name, aliases := range c.networks {
-		found[name] = map[string]any{"IPAddress": c.address, "Aliases": append([]string{c.ID[:12]}, aliases...)}
+	for name, one := range c.networks {
+		found[name] = map[string]any{"IPAddress": one.address, "Aliases": append([]string{c.ID[:12]}, one.aliases...)}
 	}
 	return found
 }

@@ -61,8 +61,7 @@ type container struct {
 	ID, Name   string
 	Config     containerConfig
 	HostConfig hostConfig
-	networks   map[string][]string // Aliases by network.
-	address    string
+	networks   map[string]*endpoint // By name.
 	pid        int
 	sockets    *sockets
 
@@ -145,7 +144,7 @@ type logLine struct {
 }
 
 // create makes a container; the engine is locked.
-func (e *Engine) create(name string, config containerConfig, hostConfig hostConfig, networks map[string][]string) (*container, int, error) {
+func (e *Engine) create(name string, config containerConfig, hostConfig hostConfig, networks map[string]*endpoint) (*container, int, error) {
 	if name == "" {
 		name = "fake_" + newID()[:12]
 	}
@@ -241,44 +240,38 @@ func (c *container) publishedPorts() []int {
 	return ports
 }
 
-// freeAddress is the lowest that no running container has, so that addresses
-// are used again by others, as in life; the engine is locked.
-func (e *Engine) freeAddress() string {
-	for n := 2; ; n++ {
-		address := fmt.Sprintf("172.18.0.%d", n)
-		if !slices.ContainsFunc(e.containers, func(c *container) bool { return c.address == address }) {
-			return address
-		}
-	}
-}
-
 // dialFromHost reaches a container's address, or a published port. It returns
 // nothing where the host would ask somebody else.
 func (e *Engine) dialFromHost(name string, port int) (net.Conn, error) {
 	e.mu.Lock()
 	var found *container
-	inside := port
+	inside, from, to := port, "", name
 	for _, c := range e.containers {
 		if c.state != "running" {
 			continue
 		}
-		if c.address == name {
+		if slices.Contains(c.addresses(), name) {
 			found = c
 			break
 		}
-		if target, ok := c.published(port); ok && (name == "127.0.0.1" || name == "localhost") {
-			found, inside = c, target
+		if target, ok := c.published(port); ok && (name == "127.0.0.1" || name == "localhost") && len(c.addresses()) > 0 {
+			found, inside, to = c, target, c.addresses()[0]
 			break
+		}
+	}
+	for _, n := range e.networks {
+		if found != nil && found.on(n) != nil && found.on(n).address == to {
+			from = n.gateway()
 		}
 	}
 	e.mu.Unlock()
 	if found == nil {
-		if strings.HasPrefix(name, "172.18.") || name == "localhost" {
+		if strings.HasPrefix(name, "172.") || name == "localhost" {
 			return nil, fmt.Errorf("connect to %s port %d: No route to host", name, port)
 		}
 		return nil, nil
 	}
-	return found.dial(gateway, inside)
+	return found.dial(from, to, inside)
 }
 
 func (c *container) published(host int) (int, bool) {
@@ -294,11 +287,9 @@ func (c *container) published(host int) (int, bool) {
 	return 0, false
 }
 
-// gateway is the host's own address on the containers' network.
-const gateway = "172.18.0.1"
-
-// dial reaches a port of a running container, from an address on its network.
-func (c *container) dial(from string, port int) (net.Conn, error) {
+// dial reaches a port of a running container, from and at an address on one of its
+// networks.
+func (c *container) dial(from, to string, port int) (net.Conn, error) {
 	c.engine.mu.Lock()
 	listening, wire, table := c.listening, c.wire, c.sockets
 	c.engine.mu.Unlock()
@@ -306,16 +297,5 @@ func (c *container) dial(from string, port int) (net.Conn, error) {
 		return nil, fmt.Errorf("connect to port %d: %w", port, syscall.ECONNREFUSED)
 	}
 	client, server := duplex()
-	return wire.connect(table.track(from, port, client, server))
-}
-
-// Connect opens a connection from one running container to another one's port.
-func (e *Engine) Connect(from, to string, port int) (net.Conn, error) {
-	e.mu.Lock()
-	source, target := e.find(from), e.find(to)
-	e.mu.Unlock()
-	if source == nil || target == nil {
-		return nil, fmt.Errorf("connect %s to %s: no such container", from, to)
-	}
-	return target.dial(source.address, port)
+	return wire.connect(table.track(from, to, port, client, server))
 }

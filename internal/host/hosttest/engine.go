@@ -45,16 +45,10 @@ type Engine struct {
 	pids       int // The last process.
 }
 
-type network struct {
-	ID, Name string
-	Labels   map[string]string
-	Created  time.Time
-}
-
 func newEngine(f *Fake) *Engine {
 	e := &Engine{
 		fake: f, api: "1.41", wire: newPipeListener(),
-		networks:   []*network{{ID: newID(), Name: "bridge", Created: time.Now()}},
+		networks:   []*network{{ID: newID(), Name: "bridge", Created: time.Now(), subnet: firstSubnet - 1}},
 		execs:      map[string]*execution{},
 		behaviours: map[string]Behaviour{},
 		changed:    make(chan struct{}),
@@ -199,42 +193,6 @@ func minor(api string) int {
 	_, after, _ := strings.Cut(api, ".")
 	n, _ := strconv.Atoi(after)
 	return n
-}
-
-func (e *Engine) serveNetworks(w http.ResponseWriter, r *http.Request, parts []string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	switch {
-	case r.Method == http.MethodGet && len(parts) == 0:
-		found := []*network{}
-		want := filtersOf(r)["name"]
-		for _, n := range e.networks {
-			if len(want) == 0 || slices.ContainsFunc(want, func(s string) bool { return strings.Contains(n.Name, s) }) {
-				found = append(found, n)
-			}
-		}
-		answerList(w, found, func(n *network) any {
-			return map[string]any{"Id": n.ID, "Name": n.Name, "Labels": n.Labels, "Created": n.Created.Format(time.RFC3339Nano)}
-		})
-	case r.Method == http.MethodPost && parts[0] == "create":
-		var asked network
-		if !read(w, r, &asked) {
-			return
-		}
-		asked.ID, asked.Created = newID(), time.Now()
-		e.networks = append(e.networks, &asked)
-		answer(w, 201, map[string]any{"Id": asked.ID, "Warning": ""})
-	case r.Method == http.MethodDelete:
-		before := len(e.networks)
-		e.networks = slices.DeleteFunc(e.networks, func(n *network) bool { return n.ID == parts[0] || n.Name == parts[0] })
-		if len(e.networks) == before {
-			refuse(w, 404, "network "+parts[0]+" not found")
-			return
-		}
-		w.WriteHeader(204)
-	default:
-		refuse(w, 404, "page not found")
-	}
 }
 
 // hostPath is where a path in a container lies in the fake, by its bind

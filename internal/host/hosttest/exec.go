@@ -137,6 +137,12 @@ func (e *Engine) serveExec(w http.ResponseWriter, r *http.Request, parts []strin
 	}
 	run.running = true
 	cmd := run.container.command(run.argv)
+	if run.argv[0] == "nslookup" && len(run.argv) == 2 {
+		found, _, address := run.container.lookup(run.argv[1])
+		e.mu.Unlock()
+		e.resolved(w, run, found != nil, address)
+		return
+	}
 	e.mu.Unlock()
 	if run.argv[0] != "sh" && run.argv[0] != "/bin/sh" {
 		e.finish(run, 126)
@@ -159,6 +165,18 @@ func (e *Engine) serveExec(w http.ResponseWriter, r *http.Request, parts []strin
 			w.Write(frame(i == 1, text)) // The client notices.
 		}
 	}
+}
+
+// resolved answers for the engine's DNS.
+func (e *Engine) resolved(w http.ResponseWriter, run *execution, found bool, address string) {
+	status, text := 0, "Name:\t"+run.argv[1]+"\nAddress: "+address+"\n"
+	if !found {
+		status, text = 1, "** server can't find "+run.argv[1]+": NXDOMAIN\n"
+	}
+	e.finish(run, status)
+	w.Header().Set("Content-Type", "application/vnd.docker.raw-stream")
+	w.WriteHeader(200)
+	w.Write(frame(false, text)) // The client notices.
 }
 
 // converse connects the program with the caller in both directions.

@@ -27,7 +27,7 @@ func (c *container) start() error {
 		}
 	}
 	for name := range c.networks {
-		if !slices.ContainsFunc(e.networks, func(n *network) bool { return n.Name == name || n.ID == name }) {
+		if e.findNetwork(name) == nil {
 			return fmt.Errorf("network %s not found", name)
 		}
 	}
@@ -36,9 +36,11 @@ func (c *container) start() error {
 			return fmt.Errorf("error gathering device information while adding custom device %q: no such file or directory", d.PathOnHost)
 		}
 	}
-	address := e.freeAddress()
+	for name, one := range c.networks {
+		one.address = e.freeAddress(e.findNetwork(name))
+	}
 	e.pids++
-	table, err := newSockets(e.fake, e.pids, address)
+	table, err := newSockets(e.fake, e.pids, c.addresses())
 	if err != nil {
 		return err
 	}
@@ -47,7 +49,6 @@ func (c *container) start() error {
 	c.life, c.end = context.WithCancel(context.Background())
 	c.ended = make(chan struct{})
 	c.state, c.started, c.exitCode, c.stopping, c.err = "running", time.Now(), 0, false, ""
-	c.address = address
 	c.listening = false
 	e.emit(c, "start", nil)
 	for _, line := range c.behaviour.Log {
@@ -198,7 +199,9 @@ func healthAfterEnd(health string) string {
 // release takes away what a running container has; the engine is locked.
 func (c *container) release() {
 	c.listening = false
-	c.address = ""
+	for _, one := range c.networks {
+		one.address = ""
+	}
 	c.sockets.end()
 	if c.end != nil {
 		c.end()

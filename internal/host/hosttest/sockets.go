@@ -17,7 +17,6 @@ import (
 type sockets struct {
 	dir    string // Of the process, in the fake's root.
 	mu     sync.Mutex
-	own    string // The container's address.
 	listen []int
 	open   map[*tracked]bool
 	closed bool
@@ -28,25 +27,59 @@ type sockets struct {
 }
 
 // newSockets makes the files of a process.
-func newSockets(f *Fake, pid int, address string) (*sockets, error) {
+func newSockets(f *Fake, pid int, addresses []string) (*sockets, error) {
 	s := &sockets{
-		dir: filepath.Join(f.Root, "proc", fmt.Sprint(pid)), own: address, open: map[*tracked]bool{},
+		dir: filepath.Join(f.Root, "proc", fmt.Sprint(pid)), open: map[*tracked]bool{},
 	}
 	if err := os.MkdirAll(filepath.Join(s.dir, "net"), 0o755); err != nil {
 		return nil, err
 	}
-	var trie strings.Builder
-	trie.WriteString("Local:\n  +-- 0.0.0.0/0 3 0 5\n")
-	for _, ip := range []string{"127.0.0.1", address} {
-		trie.WriteString("        |-- " + ip + "\n           /32 host LOCAL\n")
-	}
-	for name, text := range map[string]string{"fib_trie": trie.String(), "tcp6": head(), "tcp": head()} {
+	for name, text := range map[string]string{"fib_trie": trie(addresses), "tcp6": head(), "tcp": head()} {
 		if err := os.WriteFile(filepath.Join(s.dir, "net", name), []byte(text), 0o600); err != nil {
 			return nil, err
 		}
 	}
 	s.count()
 	return s, nil
+}
+
+// trie is the text of fib_trie, with a container's addresses.
+func trie(addresses []string) string {
+	var text strings.Builder
+	text.WriteString("Local:\n  +-- 0.0.0.0/0 3 0 5\n")
+	for _, ip := range append([]string{"127.0.0.1"}, addresses...) {
+		text.WriteString("        |-- " + ip + "\n           /32 host LOCAL\n")
+	}
+	return text.String()
+}
+
+// setAddresses shows the addresses of a container that has joined a network, or
+// left one.
+func (s *sockets) setAddresses(addresses []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	file := filepath.Join(s.dir, "net", "fib_trie")
+	if os.WriteFile(file+".new", []byte(trie(addresses)), 0o600) == nil {
+		os.Rename(file+".new", file) // A reader that finds the old one looks again.
+	}
+}
+
+// cut ends the connections to an address that the container has no more.
+func (s *sockets) cut(address string) {
+	s.mu.Lock()
+	var open []*tracked
+	for c := range s.open {
+		if c.own == address {
+			open = append(open, c)
+		}
+	}
+	s.mu.Unlock()
+	for _, c := range open {
+		c.Close()
+	}
 }
 
 // count writes what the network's interfaces have sent; s is locked, or not
@@ -87,7 +120,7 @@ func (s *sockets) write() {
 		line(socket("0.0.0.0", port), socket("0.0.0.0", 0), "0A")
 	}
 	for c := range s.open {
-		line(socket(s.own, c.port), socket(c.remote, c.remotePort), "01")
+		line(socket(c.own, c.port), socket(c.remote, c.remotePort), "01")
 	}
 	table := filepath.Join(s.dir, "net", "tcp")
 	if os.WriteFile(table+".new", []byte(text.String()), 0o600) == nil {
@@ -127,14 +160,14 @@ type tracked struct {
 	*halves
 	sockets          *sockets
 	port, remotePort int
-	remote           string
+	own, remote      string
 }
 
 // track shows a connection in the table, from both of its ends.
-func (s *sockets) track(from string, port int, client, server *halves) (net.Conn, net.Conn) {
+func (s *sockets) track(from, to string, port int, client, server *halves) (net.Conn, net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	end := &tracked{halves: client, sockets: s, port: port, remote: from, remotePort: 32768 + len(s.open)}
+	end := &tracked{halves: client, sockets: s, port: port, own: to, remote: from, remotePort: 32768 + len(s.open)}
 	s.listens(port)
 	s.open[end] = true
 	s.write()

@@ -12,7 +12,6 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -68,9 +67,11 @@ func (t *traefik) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case port == t.web:
-		t.proxy(w, r)
+		t.proxy(w, r, "web")
 	case port == t.api && t.option("api.insecure") == "true":
 		t.serveAPI(w, r)
+	case port == t.api:
+		t.proxy(w, r, "traefik")
 	default:
 		http.NotFound(w, r)
 	}
@@ -117,12 +118,12 @@ func answerOne[T any](w http.ResponseWriter, found *T) {
 	answer(w, 200, found)
 }
 
-func (t *traefik) proxy(w http.ResponseWriter, r *http.Request) {
+func (t *traefik) proxy(w http.ResponseWriter, r *http.Request, entry string) {
 	d := t.read()
 	var best []*tRouter // Of routers with one priority Traefik takes any, another one after each reload.
 	for _, name := range sortedKeys(d.routers) {
 		one := d.routers[name]
-		if one.Status != "enabled" || !one.match(r) || len(best) > 0 && one.Priority < best[0].Priority {
+		if one.Status != "enabled" || !one.takes(entry) || !one.match(r) || len(best) > 0 && one.Priority < best[0].Priority {
 			continue
 		}
 		if len(best) > 0 && one.Priority > best[0].Priority {
@@ -138,14 +139,24 @@ func (t *traefik) proxy(w http.ResponseWriter, r *http.Request) {
 }
 
 func (t *traefik) forward(w http.ResponseWriter, r *http.Request, d dynamic, best *tRouter) {
-	if best.Service == pingService {
-		fmt.Fprint(w, "OK")
-		return
-	}
 	for _, name := range best.Middlewares {
-		for header, value := range d.middlewares[qualified(name, best.Provider)].Headers.CustomResponseHeaders {
+		middleware := d.middlewares[qualified(name, best.Provider)]
+		if !middleware.BasicAuth.admits(r) {
+			w.Header().Set("WWW-Authenticate", `Basic realm="traefik"`)
+			http.Error(w, "401 Unauthorized", http.StatusUnauthorized)
+			return
+		}
+		for header, value := range middleware.Headers.CustomResponseHeaders {
 			w.Header().Set(header, value)
 		}
+	}
+	switch best.Service {
+	case pingService:
+		fmt.Fprint(w, "OK")
+		return
+	case apiService:
+		t.serveAPI(w, r)
+		return
 	}
 	servers := d.services[qualified(best.Service, best.Provider)].LoadBalancer.Servers
 	if len(servers) == 0 {
@@ -215,15 +226,8 @@ func (t *traefik) dial(_ context.Context, _, address string) (net.Conn, error) {
 	}
 	e := t.c.engine
 	e.mu.Lock()
-	from, life := t.c.address, t.c.life
-	var found *container
-	for _, c := range e.containers {
-		if c.state == "running" && sharesNetwork(c, t.c) &&
-			(c.address == name || c.ID[:12] == name || c.Name == name || c.hasAlias(name)) {
-			found = c
-			break
-		}
-	}
+	life := t.c.life
+	found, from, to := t.c.lookup(name)
 	e.mu.Unlock()
 	if found == nil {
 		return nil, fmt.Errorf("lookup %s: no such host", name)
@@ -231,27 +235,9 @@ func (t *traefik) dial(_ context.Context, _, address string) (net.Conn, error) {
 	if from == "" {
 		return nil, net.ErrClosed // It has ended.
 	}
-	conn, err := found.dial(from, number)
+	conn, err := found.dial(from, to, number)
 	if err == nil {
 		context.AfterFunc(life, func() { conn.Close() }) // Its connections end with it.
 	}
 	return conn, err
-}
-
-func sharesNetwork(a, b *container) bool {
-	for name := range a.networks {
-		if _, ok := b.networks[name]; ok {
-			return true
-		}
-	}
-	return false
-}
-
-func (c *container) hasAlias(name string) bool {
-	for _, aliases := range c.networks {
-		if slices.Contains(aliases, name) {
-			return true
-		}
-	}
-	return false
 }

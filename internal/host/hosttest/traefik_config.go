@@ -2,7 +2,10 @@ package hosttest
 
 import (
 	"cmp"
+	"crypto/sha1" //nolint:gosec // As Traefik reads passwords of this form.
+	"encoding/base64"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,8 +15,11 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// pingService is Traefik's own: it answers 200.
-const pingService = "ping@internal"
+// Traefik's own services: one answers 200, one is its API.
+const (
+	pingService = "ping@internal"
+	apiService  = "api@internal"
+)
 
 // dynamic is what Traefik knows, with `@provider` at every name.
 type dynamic struct {
@@ -27,6 +33,21 @@ type tMiddleware struct {
 	Headers struct {
 		CustomResponseHeaders map[string]string `yaml:"customResponseHeaders"`
 	} `yaml:"headers"`
+	BasicAuth *tBasicAuth `yaml:"basicAuth"`
+}
+
+// tBasicAuth are users, as `name:{SHA}<digest in base64>`.
+type tBasicAuth struct {
+	Users []string `yaml:"users"`
+}
+
+func (a *tBasicAuth) admits(r *http.Request) bool {
+	if a == nil {
+		return true
+	}
+	name, password, _ := r.BasicAuth()
+	sum := sha1.Sum([]byte(password))
+	return slices.Contains(a.Users, name+":{SHA}"+base64.StdEncoding.EncodeToString(sum[:]))
 }
 
 // tTransport is how a service's servers are connected to; the zero one is
@@ -62,6 +83,15 @@ type tRouter struct {
 	match matcher
 }
 
+// takes reports whether the router has requests of an entry point. By default it has
+// those of all but Traefik's own.
+func (r *tRouter) takes(entry string) bool {
+	if len(r.EntryPoints) == 0 {
+		return entry != "traefik"
+	}
+	return slices.Contains(r.EntryPoints, entry)
+}
+
 type tService struct {
 	LoadBalancer struct {
 		Servers []struct {
@@ -82,6 +112,9 @@ func (t *traefik) read() dynamic {
 	}
 	if t.option("ping") == "true" {
 		d.services[pingService] = &tService{}
+	}
+	if t.option("api") == "true" || t.option("api.insecure") == "true" {
+		d.services[apiService] = &tService{}
 	}
 	if dir := t.option("providers.file.directory"); dir != "" && time.Since(t.started) > loadTime {
 		t.readFiles(d, t.c.hostPath(dir))
@@ -214,7 +247,7 @@ func (t *traefik) readLabels(d dynamic) {
 				}
 				lb.Servers = append(lb.Servers, struct {
 					URL string `yaml:"url" json:"url"`
-				}{fmt.Sprintf("%s://%s:%s", cmp.Or(c.Config.Labels["traefik.http.services."+m[1]+".loadbalancer.server.scheme"], "http"), c.address, value)})
+				}{fmt.Sprintf("%s://%s:%s", cmp.Or(c.Config.Labels["traefik.http.services."+m[1]+".loadbalancer.server.scheme"], "http"), t.addressOf(c), value)})
 			}
 			if m := routerLabel.FindStringSubmatch(label); m != nil {
 				name := m[1] + "@docker"
@@ -229,6 +262,19 @@ func (t *traefik) readLabels(d dynamic) {
 			}
 		}
 	}
+}
+
+// addressOf is where Traefik sends a container's requests: on the network that its
+// label or else the option names, or the first one if it is not in that.
+func (t *traefik) addressOf(c *container) string {
+	want := cmp.Or(c.Config.Labels["traefik.docker.network"], t.option("providers.docker.network"))
+	if at := c.networks[want]; at != nil {
+		return at.address
+	}
+	if all := c.addresses(); len(all) > 0 {
+		return all[0]
+	}
+	return ""
 }
 
 // conflict stands for the transport of a service that is defined in two ways.
