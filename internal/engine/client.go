@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -27,6 +29,9 @@ type Options struct {
 	// repeat or break requests. It calls the request itself, which may be
 	// repeated when safe is true. Nil calls it once.
 	Around func(ctx context.Context, name string, safe bool, request func(context.Context) error) error
+	// Patience is how long the answer to a question may take; a change may take five
+	// times as long. Zero is a minute. See ErrSilent.
+	Patience time.Duration
 	// Observed gets each container, with its environment, before anything that
 	// it has written is passed on: its secrets may be in there. Nil drops it. It
 	// may be called by several goroutines at once.
@@ -57,7 +62,7 @@ func New(opts Options) *Client {
 		MaxIdleConnsPerHost: 2,
 		IdleConnTimeout:     time.Minute,
 	}
-	through := &seam{base: base, around: opts.Around}
+	through := &seam{base: base, around: opts.Around, patience: cmp.Or(opts.Patience, time.Minute)}
 	// The client takes its socket from the transport; without an option that
 	// can fail there is no error to return.
 	api, err := client.New(client.WithHTTPClient(&http.Client{
@@ -215,8 +220,9 @@ func (c *Client) Clock() (now time.Time, known bool) {
 
 // seam is the transport through which every request passes.
 type seam struct {
-	base   http.RoundTripper
-	around func(context.Context, string, bool, func(context.Context) error) error
+	base     http.RoundTripper
+	around   func(context.Context, string, bool, func(context.Context) error) error
+	patience time.Duration
 }
 
 // RoundTrip sends one request. Short answers are read completely within it,
@@ -224,15 +230,14 @@ type seam struct {
 // repeated.
 func (s *seam) RoundTrip(req *http.Request) (*http.Response, error) {
 	var resp *http.Response
-	send := func(context.Context) error {
-		again := req
+	send := func(context.Context) (err error) {
+		ctx, done := s.limit(req)
+		defer func() { err = done(err) }()
+		again := req.WithContext(ctx)
 		if req.Body != nil && req.GetBody != nil {
-			body, err := req.GetBody()
-			if err != nil {
+			if again.Body, err = req.GetBody(); err != nil {
 				return err
 			}
-			again = req.Clone(req.Context())
-			again.Body = body
 		}
 		answer, err := s.base.RoundTrip(again) //nolint:bodyclose // The caller closes it.
 		if err == nil && !streams(req) {
@@ -255,6 +260,33 @@ func (s *seam) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, &transportError{err}
 	}
 	return resp, nil
+}
+
+// ErrSilent is an engine that took a request and did not answer it in time, such as
+// one whose disk hangs. Whether it did what was asked is not known.
+var ErrSilent = errors.New("no answer")
+
+// limit is the context of one attempt of a request. done gives an attempt that ran
+// out of time its error.
+func (s *seam) limit(req *http.Request) (ctx context.Context, done func(error) error) {
+	if streams(req) {
+		return req.Context(), func(err error) error { return err }
+	}
+	within := s.patience
+	if req.Method != http.MethodGet && req.Method != http.MethodHead {
+		within *= 5
+	}
+	if seconds, err := strconv.Atoi(req.URL.Query().Get("t")); err == nil { // Of a stop.
+		within += time.Duration(max(seconds, 0)) * time.Second
+	}
+	ctx, cancel := context.WithTimeout(req.Context(), within)
+	return ctx, func(err error) error {
+		defer cancel()
+		if err != nil && ctx.Err() != nil && req.Context().Err() == nil {
+			return fmt.Errorf("%w from the engine within %s", ErrSilent, within)
+		}
+		return err
+	}
 }
 
 func (s *seam) call(req *http.Request, send func(context.Context) error) error {

@@ -30,14 +30,19 @@ type conn struct {
 	sftp   *sftp.Client
 	meter  *meter // Of what the SFTP server sends.
 
+	silence time.Duration // So long may the SFTP server say nothing when it is asked.
+	waitMu  sync.Mutex
+	waiting map[*time.Timer]bool // Of those that wait for the SFTP server.
+
 	engine engineWay
 }
 
-func newConn(name string, client *ssh.Client, keepalive, patience time.Duration) *conn {
+func newConn(name string, client *ssh.Client, keepalive, patience, silence time.Duration) *conn {
 	c := &conn{
 		name: name, client: client,
 		sessions: make(chan struct{}, maxSessions),
 		dead:     make(chan struct{}),
+		silence:  silence, waiting: map[*time.Timer]bool{},
 	}
 	go func() {
 		client.Wait() //nolint:errcheck // Why it ended is told by the operation that notices.
@@ -160,7 +165,7 @@ func (c *conn) files(ctx context.Context) (*sftp.Client, error) {
 	if c.sftp != nil {
 		return c.sftp, nil
 	}
-	received := &meter{}
+	received := &meter{heard: c.heard}
 	client, err := await(ctx, func() (*sftp.Client, error) { return newSFTP(c.client, received) })
 	if err != nil {
 		if ctx.Err() != nil {
@@ -201,6 +206,43 @@ func newSFTP(client *ssh.Client, received *meter) (*sftp.Client, error) {
 	return sftp.NewClientPipe(received, in)
 }
 
+// patiently makes a call to the SFTP server end if nothing comes from it for too
+// long. A host that is there and does not answer, such as one whose disk hangs,
+// counts as a connection that broke.
+func (c *conn) patiently(outer context.Context, call func(context.Context) error) error {
+	silent := fmt.Errorf("%w: no answer within %s", ErrConnectionLost, c.silence)
+	ctx, cancel := context.WithCancelCause(outer)
+	defer cancel(nil)
+	timer := time.AfterFunc(c.silence, func() { cancel(silent) })
+	c.waitMu.Lock()
+	c.waiting[timer] = true
+	c.waitMu.Unlock()
+	stop := func() {
+		c.waitMu.Lock()
+		defer c.waitMu.Unlock()
+		timer.Stop()
+		delete(c.waiting, timer)
+	}
+	defer stop()
+	err := call(context.WithValue(ctx, unhurried{}, stop))
+	if err != nil && outer.Err() == nil && context.Cause(ctx) == silent { //nolint:errorlint // This very one.
+		return silent
+	}
+	return err
+}
+
+// unhurried is the key of the function that makes patiently wait for ever.
+type unhurried struct{}
+
+// heard is called when something has come from the SFTP server.
+func (c *conn) heard() {
+	c.waitMu.Lock()
+	defer c.waitMu.Unlock()
+	for timer := range c.waiting {
+		timer.Reset(c.silence)
+	}
+}
+
 // metered is the meter of an SFTP client, unless another one has taken its place.
 func (c *conn) metered(client *sftp.Client) (*meter, bool) {
 	c.sftpMu.Lock()
@@ -210,7 +252,8 @@ func (c *conn) metered(client *sftp.Client) (*meter, bool) {
 
 // meter counts what is read through it, for those who set a limit.
 type meter struct {
-	from io.Reader
+	from  io.Reader
+	heard func()
 
 	mu     sync.Mutex
 	limits map[*limit]bool
@@ -241,6 +284,7 @@ func (m *meter) atMost(bytes int, stop func()) (off func()) {
 
 func (m *meter) Read(p []byte) (int, error) {
 	n, err := m.from.Read(p)
+	m.heard()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for l := range m.limits {

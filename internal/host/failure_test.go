@@ -3,6 +3,7 @@ package host_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"os"
@@ -311,5 +312,65 @@ func TestDial_ForbiddenForwardingIsTold(t *testing.T) {
 	wantError(t, err, exit.Unreachable, "reach 172.18.0.2:3000 from vm1", "AllowTcpForwarding")
 	if !errors.Is(err, host.ErrForwardingForbidden) {
 		t.Errorf("got %v, want ErrForwardingForbidden", err)
+	}
+}
+
+// TestHost_ThatIsThereAndAnswersNothingEndsWithAnError: keepalives are answered by
+// sshd itself, also where every disk of the machine hangs.
+func TestHost_ThatIsThereAndAnswersNothingEndsWithAnError(t *testing.T) {
+	t.Parallel()
+	for name, ask := range map[string]func(context.Context, host.Host) error{
+		"a file":      func(ctx context.Context, h host.Host) error { _, err := h.Files().Read(ctx, "file"); return err },
+		"a new file":  func(ctx context.Context, h host.Host) error { return h.Files().Create(ctx, "file", nil, 0o600) },
+		"a folder":    func(ctx context.Context, h host.Host) error { _, err := h.Files().List(ctx, "folder"); return err },
+		"the engine":  func(ctx context.Context, h host.Host) error { _, err := h.Engine().Inspect(ctx, "app"); return err },
+		"a container": func(ctx context.Context, h host.Host) error { return h.Engine().Remove(ctx, "app") },
+	} {
+		for _, begun := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, asked before: %t", name, begun), func(t *testing.T) {
+				t.Parallel()
+				fake := hosttest.NewFake(t, "vm1")
+				opts := hosttest.Options(t, fake)
+				opts.Patience = 300 * time.Millisecond
+				h, err := get(t, opts, "vm1")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if begun {
+					if _, err := h.Files().List(t.Context(), "."); err != nil {
+						t.Fatal(err)
+					}
+					if _, err := h.Engine().Info(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+				}
+				fake.Set(hosttest.Mood{Stuck: true})
+				wantError(t, ask(t.Context(), h), exit.Unreachable, "vm1", "no answer", "within")
+			})
+		}
+	}
+}
+
+// TestFiles_ThatTakeLongAreWaitedForWhileTheHostAnswers: a large
+// file comes in many parts.
+func TestFiles_ThatTakeLongAreWaitedForWhileTheHostAnswers(t *testing.T) {
+	t.Parallel()
+	fake := hosttest.NewFake(t, "vm1")
+	if err := os.WriteFile(filepath.Join(fake.Home, "file"), make([]byte, 4<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	opts := hosttest.Options(t, fake)
+	opts.Patience = 100 * time.Millisecond
+	h, err := get(t, opts, "vm1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fake.Set(hosttest.Mood{Slow: 2 * time.Millisecond})
+	began := time.Now()
+	if _, err := h.Files().Read(t.Context(), "file"); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took < 2*opts.Patience {
+		t.Errorf("it took %s, too little to prove anything", took)
 	}
 }

@@ -32,7 +32,7 @@ func newLocal(opts Options) *local {
 		socket:   opts.DockerSocket,
 	}
 	l.operator.lost = func(Op, error) { l.engine.CloseIdle() }
-	l.engine = engine.New(engine.Options{Dial: l.dialEngine, Host: Local, Around: l.aroundEngine, Observed: opts.Observed})
+	l.engine = engine.New(engine.Options{Dial: l.dialEngine, Host: Local, Around: l.aroundEngine, Observed: opts.Observed, Patience: opts.Patience})
 	return l
 }
 

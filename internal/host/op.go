@@ -97,7 +97,7 @@ func broken(err error) bool {
 		return false
 	}
 	for _, sign := range []error{
-		ErrConnectionLost, io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, net.ErrClosed,
+		ErrConnectionLost, engine.ErrSilent, io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, net.ErrClosed,
 		syscall.ECONNRESET, syscall.EPIPE, sftp.ErrSSHFxConnectionLost, sftp.ErrSSHFxNoConnection,
 	} {
 		if errors.Is(err, sign) {

@@ -50,6 +50,9 @@ type Options struct {
 	// RetryPause is the pause before the first new attempt to connect; it
 	// doubles.
 	RetryPause time.Duration
+	// Patience is how long a host may take to answer what it answers at once: an
+	// operation of Files, or a question to its engine.
+	Patience time.Duration
 	// Keepalive is the time between two questions whether the host is there.
 	Keepalive time.Duration
 	// EngineTransport forces one way to the engine: EngineSocket or

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/host"
@@ -25,7 +24,6 @@ func TestRun_StopsAProgramThatPrintsWithoutAnEnd(t *testing.T) {
 			"a byte too much":     {"head", "-c", "33554433", "/dev/zero"},
 			"lines, and complain": {"sh", "-c", "yes | tee /dev/stderr"},
 		} {
-			began := time.Now()
 			if name == "vm1" && program == "without an end" {
 				argv = []string{"sh", "-c", "yes"} // The fake has no /dev/zero.
 			}
@@ -39,9 +37,6 @@ func TestRun_StopsAProgramThatPrintsWithoutAnEnd(t *testing.T) {
 			if !errors.Is(err, host.ErrLongOutput) || exit.CodeOf(err) != exit.Failed || len(exit.Hints(err)) == 0 || len(out) > 0 ||
 				!strings.Contains(err.Error(), "run "+argv[0]+" on "+name+": the output has more than 32 MiB") {
 				t.Errorf("%s on %s: got %d bytes, %v", program, name, len(out), err)
-			}
-			if took := time.Since(began); took > time.Minute {
-				t.Errorf("%s on %s took %v", program, name, took)
 			}
 		}
 		out, err := h.Run(t.Context(), []string{"sh", "-c", "yes | head -c 1000000"}, nil)

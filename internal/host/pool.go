@@ -27,6 +27,9 @@ func NewPool(opts Options) *Pool {
 	if opts.Keepalive <= 0 {
 		opts.Keepalive = 15 * time.Second
 	}
+	if opts.Patience <= 0 {
+		opts.Patience = time.Minute
+	}
 	if opts.ConnectTimeout <= 0 {
 		opts.ConnectTimeout = 10 * time.Second
 	}

@@ -41,7 +41,7 @@ func newRemote(name string, opts Options, d *dialer) *remote {
 	r := &remote{operator: operator{name: name, intercept: opts.Intercept}, opts: opts, dialer: d}
 	r.operator.lost = r.drop
 	r.engine = engine.New(engine.Options{
-		Dial: r.dialEngine, Host: name, Observed: opts.Observed,
+		Dial: r.dialEngine, Host: name, Observed: opts.Observed, Patience: opts.Patience,
 		Around: func(ctx context.Context, what string, safe bool, request func(context.Context) error) error {
 			return r.do(ctx, Op{Kind: KindEngine, Name: what}, safe, request)
 		},
@@ -91,7 +91,7 @@ func (r *remote) conn(ctx context.Context) (*conn, error) {
 		}
 		return nil, err
 	}
-	r.now = newConn(r.name, client, to.alive, to.patience)
+	r.now = newConn(r.name, client, to.alive, to.patience, r.opts.Patience)
 	return r.now, nil
 }
 

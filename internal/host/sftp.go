@@ -31,12 +31,14 @@ func (f remoteFiles) do(ctx context.Context, name, file string, safe bool, call 
 		if err != nil {
 			return err
 		}
-		files, err := c.files(ctx)
-		if err != nil {
+		return c.patiently(ctx, func(ctx context.Context) error {
+			files, err := c.files(ctx)
+			if err != nil {
+				return err
+			}
+			_, err = await(ctx, func() (struct{}, error) { return struct{}{}, call(ctx, files) })
 			return err
-		}
-		_, err = await(ctx, func() (struct{}, error) { return struct{}{}, call(ctx, files) })
-		return err
+		})
 	})
 	return fileError(f.r.name, name, file, plain(err))
 }
@@ -243,6 +245,9 @@ func (f remoteFiles) remove(ctx context.Context, what Below, tree bool) error {
 		conn, err := f.r.conn(ctx)
 		if err != nil {
 			return err
+		}
+		if wait, ok := ctx.Value(unhurried{}).(func()); ok {
+			wait() // The SFTP server says nothing meanwhile.
 		}
 		_, err = conn.run(ctx, []string{"rm", "-rf", "--", file}, nil)
 		return err

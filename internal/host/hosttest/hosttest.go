@@ -50,17 +50,19 @@ type Fake struct {
 
 // Mood is how a host misbehaves; the zero Mood is a good host.
 type Mood struct {
-	RefuseKeys     bool // The login fails.
-	NoForwarding   bool // sshd forbids forwarded sockets.
-	NoTCP          bool // sshd forbids forwarded addresses.
-	SocketDenied   bool // The user may not open the engine's socket.
-	SudoDenied     bool // sudo asks for a password.
-	NoDockerClient bool // There is no docker program.
-	NoSFTP         bool // sshd has no SFTP.
-	DiskFull       bool // Writes fail for want of space.
-	HiddenProc     bool // /proc is mounted with hidepid=2.
-	NoCommands     bool // sshd runs no programs (ForceCommand internal-sftp).
-	Deaf           bool // Connections are accepted and never answered.
+	RefuseKeys     bool          // The login fails.
+	NoForwarding   bool          // sshd forbids forwarded sockets.
+	NoTCP          bool          // sshd forbids forwarded addresses.
+	SocketDenied   bool          // The user may not open the engine's socket.
+	SudoDenied     bool          // sudo asks for a password.
+	NoDockerClient bool          // There is no docker program.
+	NoSFTP         bool          // sshd has no SFTP.
+	DiskFull       bool          // Writes fail for want of space.
+	HiddenProc     bool          // /proc is mounted with hidepid=2.
+	NoCommands     bool          // sshd runs no programs (ForceCommand internal-sftp).
+	Deaf           bool          // Connections are accepted and never answered.
+	Stuck          bool          // SFTP and the engine do not answer any more; sshd does.
+	Slow           time.Duration // So much later comes each part of an answer of SFTP and the engine.
 	// LoginShell runs the commands, such as /bin/tcsh; empty is one that adds
 	// nothing of its own (the fake then starts the program without it). Its
 	// start files are in the home folder, and what they print comes before SFTP.

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
@@ -153,7 +154,22 @@ func (f *Fake) forward(asked ssh.NewChannel, dial func() (net.Conn, error)) {
 		ssh.DiscardRequests(requests) // Ends when the client closes the channel.
 		cancel()
 	}()
-	bridge(ctx, channel, to)
+	bridge(ctx, answers{channel, f.Mood}, to)
+}
+
+// answers is a channel to the client as the host's mood has it.
+type answers struct {
+	ssh.Channel
+	mood func() Mood
+}
+
+func (a answers) Write(p []byte) (int, error) {
+	m := a.mood()
+	if m.Stuck {
+		return len(p), nil
+	}
+	time.Sleep(m.Slow) //nolint:forbidigo // It is the host that takes its time.
+	return a.Channel.Write(p)
 }
 
 // bridge copies both ways until both have ended, or ctx has. A client may end
@@ -206,7 +222,7 @@ func (f *Fake) session(ctx context.Context, asked ssh.NewChannel) {
 					channel.Write(noise) // The client notices. sshd starts the SFTP server by the shell.
 				}
 				files := &sftpFiles{f}
-				server := sftp.NewRequestServer(channel, sftp.Handlers{
+				server := sftp.NewRequestServer(answers{channel, f.Mood}, sftp.Handlers{
 					FileGet: files, FilePut: files, FileCmd: files, FileList: files,
 				}, sftp.WithStartDirectory(f.home()))
 				running.Go(func() {
