@@ -9,6 +9,7 @@ import (
 )
 
 func (c *checker) accessories() {
+	c.nested()
 	for i, a := range c.cfg.Accessories.All {
 		segs := []string{"accessories", a.Name}
 		below := func(keys ...string) []string { return append(slices.Clip(segs), keys...) }
@@ -55,6 +56,34 @@ func (c *checker) inside(segs []string, paths ...string) {
 	for _, p := range paths {
 		if slices.Contains(strings.Split(p, "/"), "..") {
 			c.at(segs, "must not lead out of its folder with ..")
+		}
+	}
+}
+
+// nested refuses a directory below one that a container can write: the container could
+// put a link to any folder of the host in its place, which the next boot would mount.
+func (c *checker) nested() {
+	type folder struct {
+		path, name string
+		written    bool
+		segs       []string
+	}
+	var all []folder
+	for _, a := range c.cfg.Accessories.All {
+		for i, m := range a.Directories {
+			at := path.Clean(m.Local)
+			if !path.IsAbs(at) {
+				at = path.Join(a.Name, at) // Each accessory has a folder of its own.
+			}
+			all = append(all, folder{at, m.Local, !m.ReadOnly(), []string{"accessories", a.Name, "directories", itoa(i)}})
+		}
+	}
+	for _, inner := range all {
+		for _, outer := range all {
+			if outer.written && strings.HasPrefix(inner.path, strings.TrimSuffix(outer.path, "/")+"/") {
+				c.at(inner.segs, "lies in the directory %s, in which a container can put a link in its place; give it a path beside that one", outer.name)
+				break
+			}
 		}
 	}
 }

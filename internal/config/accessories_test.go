@@ -104,6 +104,11 @@ func TestAccessories_SayWhatIsWrongAndWhere(t *testing.T) {
 		"a file without place": {one("host: a, files: [my.cnf]"), `kstep.yml:5:39: accessories.db.files[0]: must be local:remote or local:remote:ro; remote is an absolute path in the container`},
 		"a mode in words":      {one("host: a, files: [{local: a, remote: /a, mode: rw}]"), `kstep.yml:5:68: accessories.db.files[0].mode: must be permissions in octal digits, such as 0640`},
 		"a folder out of ours": {one("host: a, directories: ['../x:/x']"), `kstep.yml:5:45: accessories.db.directories[0]: must not lead out of its folder with ..`},
+		"a folder in a folder": {one("host: a, directories: ['data:/x', 'data/sub:/y']"), `kstep.yml:5:56: accessories.db.directories[1]: lies in the directory data, in which a container can put a link in its place; give it a path beside that one`},
+		"a folder in another's": {
+			one("host: a, directories: ['/srv/db/:/x']") + "  pub: {image: b, host: a, directories: ['/srv/db/pub/x:/y:ro']}\n",
+			`kstep.yml:6:42: accessories.pub.directories[0]: lies in the directory /srv/db/, in which a container can put a link in its place; give it a path beside that one`,
+		},
 		"a file out of ours":   {one("host: a, files: ['x:/../x']"), `kstep.yml:5:39: accessories.db.files[0]: must not lead out of its folder with ..`},
 		"two mounts at once":   {one("host: a, directories: ['x:/x'], volumes: ['y:/x/']"), `kstep.yml:5:64: accessories.db.volumes[0]: something else is mounted at /x already`},
 		"a check of nothing":   {one("host: a, healthcheck: {}"), `kstep.yml:5:31: accessories.db.healthcheck.cmd: is missing`},
