@@ -1,20 +1,23 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/kstep/kstep/internal/host"
+	"github.com/kstep/kstep/internal/lines"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/stages"
 )
 
 // configureExec declares `kstep server exec`.
 func configureExec(p *program, server *kingpin.CmdClause, actions map[string]action) {
-	cmd := server.Command("exec", "Run a program on every host and show what it prints. Put -- before it: kstep server exec -- df -h. One argument with spaces is a line for sh: kstep server exec 'df -h | tail -1'.")
+	cmd := server.Command("exec", "Run a program on every host and show what it prints, line by line as it comes. Put -- before it: kstep server exec -- df -h. One argument with spaces is a line for sh: kstep server exec 'df -h | tail -1'.")
 	argv := cmd.Arg("program", "The program and its arguments, or one line for sh.").Required().Strings()
 	actions["server exec"] = p.inSession("server exec", func(ctx context.Context, s *stages.Session) error {
 		return p.serverExec(ctx, s, *argv)
@@ -30,9 +33,18 @@ func (p *program) serverExec(ctx context.Context, s *stages.Session, argv []stri
 	in := s.Input(targets, targets)
 	in.Anywhere = true
 	program, merged := mergedOutput(argv)
+	printer := &linePrinter{p: p, s: s, label: func(t plan.Target) string { return "[" + t.Host + "]" }}
 	records, ran, err := stages.EachHost(ctx, in, targets, func(ctx context.Context, w *stages.Work) (execution, error) {
-		out, err := w.Host.Run(ctx, merged, nil)
-		one := execution{Host: w.Target.Host, Output: string(out)}
+		one := execution{Host: w.Target.Host}
+		var kept bytes.Buffer
+		split := &lines.Writer{Emit: func(text string) { printer.print(w.Target, text) }}
+		var out io.Writer = split
+		if p.global.output == "json" {
+			out = &kept
+		}
+		err := w.Host.RunTo(ctx, merged, nil, out)
+		split.Flush()
+		one.Output = kept.String()
 		if failed, ok := errors.AsType[*host.CommandError](err); ok {
 			failed.Program, one.Status = program, failed.Status
 		} else if err != nil {
@@ -42,13 +54,13 @@ func (p *program) serverExec(ctx context.Context, s *stages.Session, argv []stri
 		return one, err
 	})
 	s.Audit(ctx, called(s), records)
+	err = errors.Join(err, printer.err)
+	if p.global.output != "json" {
+		return err
+	}
 	for _, name := range plan.HostNames(targets) {
-		one, there := ran[name]
-		if !there || one.Host == "" {
-			continue // It was not reached.
-		}
-		if printErr := p.printExecution(one); printErr != nil {
-			return printErr
+		if one, there := ran[name]; there && one.Host != "" { // Else it was not reached.
+			err = errors.Join(err, p.encode(one))
 		}
 	}
 	return err
@@ -62,14 +74,4 @@ func mergedOutput(argv []string) (program string, merged []string) {
 		return words[0], []string{"sh", "-c", "exec 2>&1\n" + argv[0]}
 	}
 	return argv[0], append([]string{"sh", "-c", `exec "$@" 2>&1`, "sh"}, argv...)
-}
-
-func (p *program) printExecution(one execution) error {
-	if p.global.output == "json" {
-		return p.encode(one)
-	}
-	for line := range strings.Lines(one.Output) {
-		p.result("[%s] %s", one.Host, strings.TrimSuffix(line, "\n"))
-	}
-	return nil
 }

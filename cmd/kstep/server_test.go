@@ -139,3 +139,24 @@ func TestServerExec_ShowsWhatEachHostPrintsAndFailsWhenOneFails(t *testing.T) {
 	}
 	w.exits(exit.Usage, "server", "exec")
 }
+
+// TestServerExec_ShowsLinesWhileTheProgramRuns: of a program that waits for a file,
+// what it printed before is seen.
+func TestServerExec_ShowsLinesWhileTheProgramRuns(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	f := w.follow("server", "exec", "echo began; until test -e go-on; do sleep 0.02; done; echo ended")
+	for name := range w.hosts {
+		f.shows("[" + name + "] began")
+		break
+	}
+	for _, fake := range w.hosts {
+		if err := os.WriteFile(filepath.Join(fake.Home, "go-on"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.shows("ended")
+	if code := <-f.code; code != exit.OK {
+		t.Errorf("got exit code %d, want 0", code)
+	}
+}

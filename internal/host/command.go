@@ -2,6 +2,7 @@ package host
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -88,36 +89,23 @@ func (t *tailBuffer) String() string { return strings.TrimSpace(t.buf.String()) 
 type output struct {
 	buf  bytes.Buffer
 	left int
-	over chan struct{} // Closed when there was more.
 }
 
-func newOutput(limit int) *output { return &output{left: limit, over: make(chan struct{})} }
-
-// Write fails at the limit. It is called by one goroutine.
+// Write fails at the limit.
 func (o *output) Write(p []byte) (int, error) {
-	if o.left < 0 {
-		return 0, ErrLongOutput
-	}
 	if o.left -= len(p); o.left < 0 {
-		close(o.over)
 		return 0, ErrLongOutput
 	}
 	return o.buf.Write(p)
 }
 
-func (o *output) Bytes() []byte { return o.buf.Bytes() }
-
-func (o *output) isOver() bool {
-	select {
-	case <-o.over:
-		return true
-	default:
-		return false
+// collect runs a program and takes its output into memory.
+func collect(ctx context.Context, h Host, argv []string, stdin []byte) ([]byte, error) {
+	out := &output{left: MaxOutput}
+	err := h.RunTo(ctx, argv, stdin, out)
+	if errors.Is(err, ErrLongOutput) {
+		return nil, exit.With(exit.Failed, fmt.Errorf("run %s on %s: %w: kstep stopped the program", argv[0], h.Name(), ErrLongOutput),
+			"have it print less, or write into a file on the host")
 	}
-}
-
-// tooLong reports a program that was stopped because of its output.
-func tooLong(host, program string) error {
-	return exit.With(exit.Failed, fmt.Errorf("run %s on %s: %w: kstep stopped the program", program, host, ErrLongOutput),
-		"have it print less, or write into a file on the host")
+	return out.buf.Bytes(), err
 }

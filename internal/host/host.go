@@ -65,6 +65,9 @@ type Host interface {
 	// A non-zero exit status is a *CommandError; so is a missing one. A program
 	// that prints more than MaxOutput bytes is stopped: ErrLongOutput.
 	Run(ctx context.Context, argv []string, stdin []byte) (stdout []byte, err error)
+	// RunTo is Run with the output written to out as it comes, without a limit. The
+	// program is stopped when out fails, with out's error.
+	RunTo(ctx context.Context, argv []string, stdin []byte, out io.Writer) error
 	// Dial reaches an address as seen from the host, such as a container's.
 	Dial(ctx context.Context, network, address string) (net.Conn, error)
 	// Close ends the connection. It is safe to call twice.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os/exec"
@@ -71,27 +72,31 @@ func (l *local) Dial(ctx context.Context, network, address string) (net.Conn, er
 }
 
 func (l *local) Run(ctx context.Context, argv []string, stdin []byte) ([]byte, error) {
+	return collect(ctx, l, argv, stdin)
+}
+
+func (l *local) RunTo(ctx context.Context, argv []string, stdin []byte, out io.Writer) error {
 	if _, err := Quote(argv); err != nil {
-		return nil, fmt.Errorf("run command on %s: %w", Local, err)
+		return fmt.Errorf("run command on %s: %w", Local, err)
 	}
-	stdout := newOutput(MaxOutput)
+	to := &taken{to: out}
 	var stderr tailBuffer
 	err := l.do(ctx, Op{Kind: KindRun, Name: argv[0]}, false, func(ctx context.Context) error {
 		cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 		cmd.Dir = l.home
 		cmd.Stdin = bytes.NewReader(stdin)
-		cmd.Stdout, cmd.Stderr = stdout, &stderr
+		cmd.Stdout, cmd.Stderr = to, &stderr
 		cmd.WaitDelay = time.Second // A grandchild may hold the pipes open.
 		return cmd.Run()
 	})
-	if stdout.isOver() {
-		return nil, tooLong(Local, argv[0])
-	}
-	if err == nil {
-		return stdout.Bytes(), nil
+	switch {
+	case to.err != nil:
+		return fmt.Errorf("run %s on %s: %w", argv[0], Local, to.err)
+	case err == nil:
+		return nil
 	}
 	if ended := engine.Ended(ctx); ended != nil {
-		return stdout.Bytes(), fmt.Errorf("run %s on %s: %w", argv[0], Local, ended)
+		return fmt.Errorf("run %s on %s: %w", argv[0], Local, ended)
 	}
 	failed := &CommandError{Host: Local, Program: argv[0], Stderr: stderr.String()}
 	ended, ok := errors.AsType[*exec.ExitError](err)
@@ -104,9 +109,23 @@ func (l *local) Run(ctx context.Context, argv []string, stdin []byte) ([]byte, e
 	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
 		failed.Status, failed.Stderr = 127, "not found" // As a shell on a remote host would.
 	default:
-		return stdout.Bytes(), fmt.Errorf("run %s on %s: %w", argv[0], Local, err)
+		return fmt.Errorf("run %s on %s: %w", argv[0], Local, err)
 	}
-	return stdout.Bytes(), failed
+	return failed
+}
+
+// taken remembers that a writer failed, which ends the program by SIGPIPE.
+type taken struct {
+	to  io.Writer
+	err error
+}
+
+func (t *taken) Write(p []byte) (n int, err error) {
+	n, err = t.to.Write(p)
+	if err != nil {
+		t.err = err
+	}
+	return n, err
 }
 
 func signalName(s syscall.Signal) string {

@@ -86,10 +86,11 @@ func (f remoteFiles) account(ctx context.Context, c *sftp.Client) (user uint32, 
 	if err != nil {
 		return 0, nil, err
 	}
-	out, err := conn.run(ctx, []string{"sh", "-c", "id -u && id -G"}, nil)
-	if err != nil {
+	printed := &output{left: maxNoise}
+	if err := conn.run(ctx, []string{"sh", "-c", "id -u && id -G"}, nil, printed); err != nil {
 		return 0, nil, fmt.Errorf("find out the user: %w", err)
 	}
+	out := printed.buf.Bytes()
 	numbers := strings.Fields(string(out))
 	if len(numbers) < 2 {
 		return 0, nil, fmt.Errorf("find out the user: id printed %q", excerpt(out))

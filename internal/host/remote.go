@@ -230,43 +230,43 @@ func IsRefused(err error) bool {
 var ErrForwardingForbidden = errors.New("the SSH server forbids forwarding")
 
 func (r *remote) Run(ctx context.Context, argv []string, stdin []byte) ([]byte, error) {
+	return collect(ctx, r, argv, stdin)
+}
+
+func (r *remote) RunTo(ctx context.Context, argv []string, stdin []byte, out io.Writer) error {
 	if _, err := Quote(argv); err != nil {
-		return nil, fmt.Errorf("run command on %s: %w", r.name, err)
+		return fmt.Errorf("run command on %s: %w", r.name, err)
 	}
-	var stdout []byte
 	err := r.do(ctx, Op{Kind: KindRun, Name: argv[0]}, false, func(ctx context.Context) error {
 		c, err := r.conn(ctx)
 		if err != nil {
 			return err
 		}
-		stdout, err = c.run(ctx, argv, stdin)
-		return err
+		return c.run(ctx, argv, stdin, out)
 	})
 	switch _, told := errors.AsType[*CommandError](err); {
-	case errors.Is(err, ErrLongOutput):
-		return nil, tooLong(r.name, argv[0])
 	case err == nil || told:
-		return stdout, err
+		return err
 	case broken(err):
-		return stdout, exit.With(exit.Unreachable, &CommandError{Host: r.name, Program: argv[0], Status: -1})
+		return exit.With(exit.Unreachable, &CommandError{Host: r.name, Program: argv[0], Status: -1})
 	default:
-		return stdout, fmt.Errorf("run %s on %s: %w", argv[0], r.name, err)
+		return fmt.Errorf("run %s on %s: %w", argv[0], r.name, err)
 	}
 }
 
 // run executes one command. When ctx ends, the session is closed; what ignores
 // that goes on there, as with any SSH client.
-func (c *conn) run(ctx context.Context, argv []string, stdin []byte) ([]byte, error) {
+func (c *conn) run(ctx context.Context, argv []string, stdin []byte, out io.Writer) error {
 	program := argv[0]
 	command, err := commandFor(argv)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	session, done, err := c.session(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	stdout := newOutput(MaxOutput)
+	stdout := command.output(out)
 	var stderr tailBuffer
 	session.Stdin = io.MultiReader(strings.NewReader(command.script), bytes.NewReader(stdin))
 	session.Stdout, session.Stderr = stdout, &stderr
@@ -278,29 +278,30 @@ func (c *conn) run(ctx context.Context, argv []string, stdin []byte) ([]byte, er
 	case <-ctx.Done():
 		_ = session.Signal(ssh.SIGTERM) // A courtesy; closing follows.
 		done()
-		return nil, engine.Ended(ctx)
-	case <-stdout.over:
+		return engine.Ended(ctx)
+	case <-stdout.failed:
 		_ = session.Signal(ssh.SIGTERM) // As above: the program waits for its output to be read.
 		done()
-		return nil, ErrLongOutput
+		return stdout.err
 	}
-	out, began := command.output(stdout.Bytes())
-	if err == nil && !began {
-		return nil, notRun(c.name, program, stdout.Bytes())
-	}
-	if err == nil {
-		return out, nil
+	switch {
+	case stdout.err != nil:
+		return stdout.err
+	case err == nil && !stdout.began:
+		return notRun(c.name, program, stdout.before.Bytes())
+	case err == nil:
+		return nil
 	}
 	failed := &CommandError{Host: c.name, Program: program, Status: -1, Stderr: stderr.String()}
-	if !began && failed.Stderr == "" {
-		failed.Stderr = excerpt(stdout.Bytes()) // Of the login shell.
+	if !stdout.began && failed.Stderr == "" {
+		failed.Stderr = excerpt(stdout.before.Bytes())
 	}
 	if status, ok := errors.AsType[*ssh.ExitError](err); ok {
 		failed.Status, failed.Signal = status.ExitStatus(), status.Signal()
-		return out, failed
+		return failed
 	}
 	if _, missing := errors.AsType[*ssh.ExitMissingError](err); missing {
-		return out, exit.With(exit.Unreachable, failed)
+		return exit.With(exit.Unreachable, failed)
 	}
-	return out, err
+	return err
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
 	"slices"
@@ -249,8 +250,7 @@ func (f remoteFiles) remove(ctx context.Context, what Below, tree bool) error {
 		if wait, ok := ctx.Value(unhurried{}).(func()); ok {
 			wait() // The SFTP server says nothing meanwhile.
 		}
-		_, err = conn.run(ctx, []string{"rm", "-rf", "--", file}, nil)
-		return err
+		return conn.run(ctx, []string{"rm", "-rf", "--", file}, nil, io.Discard)
 	})
 }
 

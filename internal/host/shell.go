@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,11 +49,52 @@ func commandFor(argv []string) (shellCommand, error) {
 	}, nil
 }
 
-// output is what the command printed. began says whether the login shell ran
-// it at all.
-func (s shellCommand) output(stdout []byte) (out []byte, began bool) {
-	_, out, began = bytes.Cut(stdout, []byte(s.mark+"\n"))
-	return out, began
+// marked passes on what comes after a line of its own. It is written to by one
+// goroutine.
+type marked struct {
+	mark   string
+	to     io.Writer
+	before bytes.Buffer // What came before the line: of the login shell.
+	began  bool         // The line has come.
+
+	err    error
+	failed chan struct{} // Closed with err.
+}
+
+func (s shellCommand) output(to io.Writer) *marked {
+	return &marked{mark: s.mark, to: to, failed: make(chan struct{})}
+}
+
+// Write fails when what it passes on is not taken, or when start files print
+// without an end.
+func (m *marked) Write(p []byte) (n int, err error) {
+	if m.err != nil {
+		return 0, m.err
+	}
+	rest := p
+	if !m.began {
+		m.before.Write(p)
+		before, after, found := bytes.Cut(m.before.Bytes(), []byte(m.mark+"\n"))
+		if !found {
+			if m.before.Len() > maxNoise {
+				m.fail(ErrLongOutput)
+			}
+			return len(p), m.err
+		}
+		m.began, rest = true, bytes.Clone(after)
+		m.before.Truncate(len(before))
+	}
+	if len(rest) > 0 {
+		if _, err := m.to.Write(rest); err != nil {
+			m.fail(err)
+		}
+	}
+	return len(p), m.err
+}
+
+func (m *marked) fail(err error) {
+	m.err = err
+	close(m.failed)
 }
 
 // notRun is a login shell that did something else than it was told to.
@@ -92,7 +134,7 @@ func (c *conn) noFiles(ctx context.Context, err error) error {
 		"or set in sshd_config, where no shell is started: Subsystem sftp internal-sftp")
 }
 
-// maxNoise bounds what is read of start files, in bytes.
+// maxNoise bounds what is kept of what start files print, in bytes.
 const maxNoise = 1 << 20
 
 // noise is what the start files of the login shell print, or empty.
@@ -106,7 +148,7 @@ func (c *conn) noise(ctx context.Context) string {
 	if err != nil {
 		return ""
 	}
-	stdout := newOutput(maxNoise)
+	stdout := command.output(io.Discard)
 	session.Stdout = stdout
 	ended := make(chan error, 1)
 	go func() { ended <- session.Run(command.line) }()
@@ -114,12 +156,11 @@ func (c *conn) noise(ctx context.Context) string {
 	case err = <-ended:
 	case <-ctx.Done():
 		return ""
-	case <-stdout.over:
+	case <-stdout.failed:
 		return "" // The deferred end of the session stops it.
 	}
-	before, _, began := bytes.Cut(stdout.Bytes(), []byte(command.mark))
-	if err != nil || !began {
+	if err != nil || !stdout.began {
 		return ""
 	}
-	return excerpt(before)
+	return excerpt(stdout.before.Bytes())
 }

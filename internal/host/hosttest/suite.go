@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/kstep/kstep/internal/host"
+	"github.com/kstep/kstep/internal/lines"
 )
 
 // Suite is what every host must do, fake or real. open returns the host under
@@ -49,6 +51,11 @@ func suiteDir(t *testing.T, h host.Host) string {
 }
 
 func suiteName() string { return "kstep-suite-" + strings.ToLower(rand.Text()[:8]) }
+
+// refusing is a writer that fails.
+type refusing struct{ err error }
+
+func (r refusing) Write([]byte) (int, error) { return 0, r.err }
 
 // SuiteCommands is the part of Suite about commands, whatever the login shell.
 func SuiteCommands(t *testing.T, h host.Host) {
@@ -90,6 +97,30 @@ func SuiteCommands(t *testing.T, h host.Host) {
 		_, err := h.Run(t.Context(), []string{"kstep-no-such-program"}, nil)
 		if failed, ok := errors.AsType[*host.CommandError](err); !ok || failed.Status != 127 {
 			t.Errorf("got %v, want status 127", err)
+		}
+	})
+	t.Run("output comes while the program runs", func(t *testing.T) {
+		home, err := h.Files().Home(t.Context())
+		must(t, err)
+		file := path.Join(home, suiteName())
+		t.Cleanup(func() { must(t, h.Files().Remove(context.WithoutCancel(t.Context()), host.Inside(home, file))) })
+		var seen []string
+		split := &lines.Writer{Emit: func(line string) {
+			if seen = append(seen, strings.TrimSpace(line)); len(seen) == 1 {
+				must(t, h.Files().Create(t.Context(), file, nil, 0o600))
+			}
+		}}
+		script := `echo one; until test -e "$0"; do sleep 0.05; done; echo two`
+		must(t, h.RunTo(t.Context(), []string{"sh", "-c", script, file}, nil, split))
+		if !slices.Equal(seen, []string{"one", "two"}) {
+			t.Errorf("got %q, want one and two", seen)
+		}
+	})
+	t.Run("a program whose output is not taken is stopped", func(t *testing.T) {
+		full := errors.New("full")
+		err := h.RunTo(t.Context(), []string{"sh", "-c", "yes"}, nil, refusing{full})
+		if !errors.Is(err, full) || !strings.Contains(err.Error(), "run sh on "+h.Name()) {
+			t.Errorf("got %v, want %v", err, full)
 		}
 	})
 	t.Run("the end of the context ends the wait", func(t *testing.T) {
