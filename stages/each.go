@@ -38,6 +38,19 @@ type Work struct {
 	changed []string
 	acts    []Act // What Plan would do, and cannot tell.
 	notes   []string
+	detail  []string // Of the failure that follows.
+}
+
+// ErrHalted is the error of a target that only waited for others, which failed.
+var ErrHalted = errors.New("halted at the barrier")
+
+// Evidence adds lines to the report of the failure that the work ends with, such
+// as the last ones that a container has logged. It may be called from several
+// goroutines at once.
+func (w *Work) Evidence(lines ...string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.detail = append(w.detail, lines...)
 }
 
 // Did notes and tells a change that was made. It may be called from several
@@ -158,8 +171,12 @@ func record(w *Work, started time.Time, err error) (state.Target, error) {
 		return t, nil
 	}
 	t.Error = &state.Error{Class: exit.CodeOf(err).Class(), Message: err.Error()}
+	kind := report.TargetFailed
+	if errors.Is(err, ErrHalted) {
+		kind = report.TargetHalted
+	}
 	w.in.Report.Emit(report.Event{
-		Kind: report.TargetFailed, Host: t.Host, Role: t.Role, Message: err.Error(), Hints: exit.Hints(err),
+		Kind: kind, Host: t.Host, Role: t.Role, Message: err.Error(), Detail: w.detail, Hints: exit.Hints(err),
 	})
 	return t, located(w.Target, err)
 }

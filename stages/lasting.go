@@ -11,7 +11,6 @@ import (
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/ready"
-	"github.com/kstep/kstep/internal/report"
 	"github.com/kstep/kstep/internal/short"
 )
 
@@ -49,7 +48,7 @@ func Lasting(ctx context.Context, in Input, w *Work, ids []string, before map[st
 	}
 	errs := make([]error, len(all))
 	for i, l := range all {
-		wg.Go(func() { errs[i] = l.report(ctx, in, w) })
+		wg.Go(func() { errs[i] = l.report(ctx, w) })
 	}
 	wg.Wait()
 	return counts, errors.Join(append(unread, errs...)...)
@@ -83,20 +82,16 @@ func lookAgain(ctx context.Context, in Input, w *Work, id string, limit int) las
 	return l
 }
 
-// report tells what a container that has ended said last. The error is nil for
+// report adds what a container that has ended said last. The error is nil for
 // the others.
-func (l lasted) report(ctx context.Context, in Input, w *Work) error {
+func (l lasted) report(ctx context.Context, w *Work) error {
 	switch {
 	case l.ended == nil:
 		return nil
 	case l.gone:
 		return exit.With(exit.Failed, fmt.Errorf("container %s was removed after it was put into service", short.Of(l.id)))
 	}
-	in.Report.Emit(report.Event{
-		Kind: report.Notice, Host: w.Target.Host, Role: w.Target.Role.Name,
-		Message: fmt.Sprintf("%s does not work any more on %s:", l.now.Name, w.Target.Host),
-		Detail:  ready.Diagnose(ctx, w.Host, l.id),
-	})
+	w.Evidence(ready.Diagnose(ctx, w.Host, l.id)...)
 	return exit.Hint(
 		exit.With(exit.Failed, fmt.Errorf("%s was ready and has failed since it was put into service: %w", l.now.Name, l.ended)),
 		LogsHint(w.Target, l.now))

@@ -113,12 +113,12 @@ func TestReplicas_OneThatIsSickKeepsTheOldOnesOfItsHost(t *testing.T) {
 		return http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 	}})
 	_, stderr := w.exits(exit.BarrierClosed, w.deployArgs("v2")...)
-	for _, want := range []string{"shop-web.2-v2 is not ready on vm1", "shop-web.2-v2: ", "503"} {
+	for _, want := range []string{"container shop-web.2-v2: ", "shop-web.2-v2: ", "503"} {
 		if !strings.Contains(stderr, want) {
 			t.Errorf("no %q in:\n%s", want, stderr)
 		}
 	}
-	if strings.Contains(stderr, "shop-web-v2 is not ready") {
+	if strings.Contains(stderr, "container shop-web-v2:") {
 		t.Errorf("the healthy replica is blamed:\n%s", stderr)
 	}
 	w.works("vm1", "shop-web-v1", "shop-web.2-v1")

@@ -11,6 +11,7 @@ type junitSuite struct {
 	Name     string      `xml:"name,attr"`
 	Tests    int         `xml:"tests,attr"`
 	Failures int         `xml:"failures,attr"`
+	Skipped  int         `xml:"skipped,attr,omitempty"`
 	Time     string      `xml:"time,attr"`
 	Cases    []junitCase `xml:"testcase"`
 }
@@ -19,7 +20,12 @@ type junitCase struct {
 	Class   string        `xml:"classname,attr"`
 	Name    string        `xml:"name,attr"`
 	Time    string        `xml:"time,attr"`
+	Skipped *junitSkipped `xml:"skipped,omitempty"`
 	Failure *junitFailure `xml:"failure,omitempty"`
+}
+
+type junitSkipped struct {
+	Message string `xml:"message,attr"`
 }
 
 type junitFailure struct {
@@ -69,9 +75,13 @@ func suite(s stageTally, ending *Event) junitSuite {
 			name = e.Role + " on " + e.Host
 		}
 		c := junitCase{Class: "kstep." + s.name, Name: name, Time: fmt.Sprintf("%.3f", e.Duration.Seconds())}
-		if e.Kind == TargetFailed {
+		switch e.Kind {
+		case TargetFailed:
 			out.Failures++
 			c.Failure = &junitFailure{Message: oneLine(e.Message), Text: strings.Join(clean(strings.Join(e.Detail, "\n")), "\n")}
+		case TargetHalted:
+			out.Skipped++
+			c.Skipped = &junitSkipped{Message: oneLine(e.Message)}
 		}
 		out.Cases = append(out.Cases, c)
 	}

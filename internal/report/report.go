@@ -17,6 +17,7 @@ const (
 	HookFinished  Kind = "hook-finished"  // Message: the hook's name; Status (ok, failed), Duration.
 	TargetChanged Kind = "target"         // Something was done or observed on Host (and Role): Message.
 	TargetFailed  Kind = "target-failed"  // Host (and Role) failed: Message, Detail (log lines).
+	TargetHalted  Kind = "target-halted"  // Host and Role stopped waiting for others, and are not to blame: Message.
 	Progress      Kind = "progress"       // A long act goes on: Message, Done and Total.
 	Output        Kind = "output"         // A line another program printed: Message (hook, builder).
 	Notice        Kind = "notice"         // For people: a hint, a take-over, a summary line.

@@ -115,10 +115,7 @@ func failures(b *strings.Builder, t *tally) {
 func changes(b *strings.Builder, t *tally) {
 	rows := 0
 	for _, s := range t.stages {
-		for _, e := range s.targets {
-			if e.Kind == TargetFailed {
-				continue
-			}
+		for _, e := range s.changes {
 			if rows == 0 {
 				b.WriteString("<details><summary>what was done</summary>\n\n| Stage | Host | Role | |\n|---|---|---|---|\n")
 			}

@@ -19,6 +19,7 @@ type stageTally struct {
 	name     string
 	finished Event
 	targets  []Event // The last word of each target, in order of appearance.
+	changes  []Event // All that was done on hosts or seen there, in that order.
 }
 
 func (t *tally) add(e Event) {
@@ -27,7 +28,7 @@ func (t *tally) add(e Event) {
 		t.stages = append(t.stages, stageTally{name: e.Stage})
 	case StageFinished:
 		t.stage(e.Stage).finished = e
-	case TargetChanged, TargetFailed:
+	case TargetChanged, TargetFailed, TargetHalted:
 		if e.Host != "" {
 			t.stage(e.Stage).add(e)
 		}
@@ -50,11 +51,14 @@ func (t *tally) stage(name string) *stageTally {
 	return &t.stages[len(t.stages)-1]
 }
 
-// add keeps a failure even if something is said of the target after it.
+// add keeps how a target ended even if something is done on it after that.
 func (s *stageTally) add(e Event) {
+	if e.Kind == TargetChanged {
+		s.changes = append(s.changes, e)
+	}
 	for i, old := range s.targets {
 		if old.Host == e.Host && old.Role == e.Role {
-			if old.Kind != TargetFailed || e.Kind == TargetFailed {
+			if old.Kind == TargetChanged || e.Kind == TargetFailed {
 				s.targets[i] = e
 			}
 			return

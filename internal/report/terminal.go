@@ -99,6 +99,8 @@ func (t *Terminal) Emit(e Event) {
 		}
 		t.drop(label(e))
 		t.print(t.layout.lines(e))
+	case TargetHalted:
+		t.set(liveLine{label: label(e), message: t.layout.style.dim(oneLine(e.Message)), failed: true})
 	default:
 		t.print(t.layout.lines(e))
 	}

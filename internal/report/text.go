@@ -101,6 +101,8 @@ func (l *layout) lines(e Event) []string {
 		return l.target(e, oneLine(e.Message))
 	case TargetFailed:
 		return append(l.target(e, s.red("FAILED")+"  "+oneLine(e.Message)), l.detail(e)...)
+	case TargetHalted:
+		return l.target(e, s.dim(oneLine(e.Message)))
 	case Progress:
 		if !l.due(e) {
 			return nil

@@ -175,7 +175,7 @@ func (g *gate) ready(ctx context.Context, w *stages.Work, booted state.BootTarge
 		select {
 		case <-g.settled:
 			if !g.verdict.Open {
-				stop(errHalted)
+				stop(stages.ErrHalted)
 			}
 		case <-waiting.Done():
 		}
@@ -187,7 +187,7 @@ func (g *gate) ready(ctx context.Context, w *stages.Work, booted state.BootTarge
 	for i, r := range booted.Replicas {
 		all.Go(func() {
 			if hows[i], errs[i] = g.one(waiting, w, r, &first[i]); errs[i] != nil {
-				stop(errHalted) // The others cannot help it any more.
+				stop(stages.ErrHalted) // The others cannot help it any more.
 			}
 		})
 	}
@@ -202,8 +202,8 @@ func (g *gate) ready(ctx context.Context, w *stages.Work, booted state.BootTarge
 		}
 	}
 	for i, err := range errs {
-		if err != nil && ctx.Err() == nil && !errors.Is(err, errHalted) {
-			g.show(ctx, w, booted.Replicas[i])
+		if err != nil && ctx.Err() == nil && !errors.Is(err, stages.ErrHalted) {
+			w.Evidence(ready.Diagnose(ctx, w.Host, booted.Replicas[i].Container)...)
 		}
 	}
 	return hows[0], blame(booted.Replicas, errs)
@@ -248,7 +248,7 @@ func blame(replicas []state.BootReplica, errs []error) (sick error) {
 		switch {
 		case err == nil:
 			continue
-		case errors.Is(err, errHalted):
+		case errors.Is(err, stages.ErrHalted):
 			halted = err
 			continue
 		case len(replicas) > 1:
@@ -261,15 +261,6 @@ func blame(replicas []state.BootReplica, errs []error) (sick error) {
 		}
 	}
 	return cmp.Or(sick, halted)
-}
-
-// show lets a person read what a failed container had to say.
-func (g *gate) show(ctx context.Context, w *stages.Work, r state.BootReplica) {
-	g.in.Report.Emit(report.Event{
-		Kind: report.Notice, Host: w.Target.Host, Role: w.Target.Role.Name,
-		Message: fmt.Sprintf("%s is not ready on %s:", r.Name, w.Target.Host),
-		Detail:  ready.Diagnose(ctx, w.Host, r.Container),
-	})
 }
 
 // reason is why a primary container is not ready.

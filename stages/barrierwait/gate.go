@@ -2,7 +2,6 @@ package barrierwait
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -191,9 +190,6 @@ func (g *gate) tally(ctx context.Context, w *stages.Work, failed error) {
 	close(g.settled)
 }
 
-// errHalted is the error of a container that is not to blame.
-var errHalted = errors.New("halted at the barrier")
-
 // over tells whether there is a verdict, or will be none.
 func (g *gate) over() bool {
 	select {
@@ -211,7 +207,7 @@ func (g *gate) follow(ctx context.Context) error {
 	select {
 	case <-g.settled:
 		if g.err == nil && !g.verdict.Open {
-			return errHalted
+			return stages.ErrHalted
 		}
 		return g.err
 	case <-ctx.Done():

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/ready"
 	"github.com/kstep/kstep/internal/traffic"
 	"github.com/kstep/kstep/stages"
 )
@@ -68,9 +69,10 @@ func (m *move) waiting() []engine.Container {
 
 // able refuses to leave the old containers for ones that do not run. Those that
 // waited for the barrier start only after the old ones stopped.
-func (m *move) able() error {
+func (m *move) able(ctx context.Context) error {
 	for _, c := range m.waiting() {
 		if m.w.Target.Proxied || m.w.Target.Role.Start != "after-barrier" {
+			m.w.Evidence(ready.Diagnose(ctx, m.w.Host, c.ID)...)
 			return fmt.Errorf("the new container %s is %s, not running: %s", c.Name, c.State, m.kept)
 		}
 	}

@@ -28,7 +28,7 @@ func (m *move) proxied(ctx context.Context) error {
 		return nil
 	}
 	m.had = live
-	if err := m.able(); err != nil {
+	if err := m.able(ctx); err != nil {
 		return err
 	}
 	now, err := m.look(ctx)
@@ -194,7 +194,7 @@ func (m *move) watch(ctx context.Context, front engine.Container, runs, live boo
 // plain exchanges containers of a role without traffic: the old ones stop, and
 // one that had to wait for that starts.
 func (m *move) plain(ctx context.Context) error {
-	if err := m.able(); err != nil {
+	if err := m.able(ctx); err != nil {
 		return err
 	}
 	waiting := m.waiting()

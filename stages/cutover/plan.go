@@ -96,7 +96,7 @@ func (m *move) foresee(ctx context.Context, ahead *stages.Outlook) error {
 			return err
 		}
 	}
-	if err := m.able(); err != nil {
+	if err := m.able(ctx); err != nil {
 		return err
 	}
 	host := m.w.Target.Host

@@ -8,6 +8,7 @@ import (
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/ready"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
 )
@@ -25,10 +26,10 @@ func survived(ctx context.Context, in stages.Input, w *stages.Work, waited state
 	var errs []error
 	restarts := map[string]int{}
 	for _, t := range in.Targets {
-		ready := waited.Targets[t.Key()]
-		if t.Host == w.Target.Host && ready.Ready && !done.Targets[t.Key()].Done {
-			for _, id := range ready.Containers {
-				c, err := up(ctx, in, w, t, id, ready.Restarts[id], kept)
+		was := waited.Targets[t.Key()]
+		if t.Host == w.Target.Host && was.Ready && !done.Targets[t.Key()].Done {
+			for _, id := range was.Containers {
+				c, err := up(ctx, in, w, t, id, was.Restarts[id], kept)
 				restarts[id], errs = c.Restarts, append(errs, err)
 			}
 		}
@@ -41,6 +42,7 @@ func up(ctx context.Context, in stages.Input, w *stages.Work, t plan.Target, id 
 	if err != nil || crashed == nil {
 		return c, err
 	}
+	w.Evidence(ready.Diagnose(ctx, w.Host, c.ID)...)
 	return c, errors.Join(crashed, stages.StopAndKeep(ctx, w, []engine.Container{c}, engine.Stop{}))
 }
 
