@@ -3,7 +3,6 @@ package stages
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -70,11 +69,13 @@ func (s *Session) OnHosts(release string) *state.File {
 }
 
 // isOver reports whether a release in the folder came to its end, or was given up.
+// One that still has the lease did not: its process was killed after the last stage.
 func (s *Session) isOver(release string) bool {
-	return slices.ContainsFunc([]string{LastStage, "abort"}, func(stage string) bool {
+	done := func(stage string) bool {
 		f := s.own(stage, release)
 		return f != nil && f.Status.Done()
-	})
+	}
+	return done("abort") || done(LastStage) && s.underway.Release != release
 }
 
 // Unfinished is the rollback that is under way in the state folder, as push

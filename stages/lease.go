@@ -203,6 +203,9 @@ func (r *run) leave(ctx context.Context, changed bool, err error) error {
 		}
 		return err
 	}
+	if over && err == nil && r.KeepLease {
+		return nil // The command frees it when it has looked at the result: until then it can be killed and run again.
+	}
 	return errors.Join(err, r.FreeLease(ctx))
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -17,25 +18,59 @@ import (
 
 // try makes one attempt, and says what is wrong afterwards.
 func (g *ground) try(a attempt, want string) (fired bool, problem string) {
-	stages := chain()
-	if a.stage == "deploy" {
-		stages = []string{"deploy"}
+	if problem := g.prepare(a.stage); problem != "" {
+		return false, problem
 	}
-	for _, stage := range stages {
-		if stage != a.stage || a.fault.At == 0 {
-			if code, text := g.run(nil, g.command(stage)...); code != exit.OK {
-				return fired, fmt.Sprintf("%s, undisturbed itself: exit code %d\n%s", stage, code, text)
-			}
-			continue
-		}
-		if fired, problem = g.disturb(a); problem != "" {
+	if fired, problem = g.disturb(a); problem != "" {
+		return fired, problem
+	}
+	if problem := g.undisturbed(after(a.stage)...); problem != "" {
+		return fired, problem
+	}
+	got := g.observe()
+	if isScenario(a.stage) {
+		got = anyHistory(got)
+	}
+	if got != want {
+		return fired, "the hosts differ from an undisturbed run:\n" + difference(want, got) + g.said.String()
+	}
+	if isScenario(a.stage) {
+		if problem := g.goOn(); problem != "" {
 			return fired, problem
 		}
 	}
-	if got := g.observe(); want != "" && got != want {
-		return fired, "the hosts differ from an undisturbed run:\n" + difference(want, got) + g.said.String()
-	}
 	return fired, g.leaks()
+}
+
+// undisturbed runs stages without a fault.
+func (g *ground) undisturbed(stages ...string) (problem string) {
+	for _, stage := range stages {
+		if code, text := g.run(nil, g.command(stage)...); code != exit.OK {
+			return fmt.Sprintf("%s, undisturbed itself: exit code %d\n%s", stage, code, text)
+		}
+	}
+	return ""
+}
+
+// prepare makes the next version the one to deploy, and runs what comes before
+// the stage.
+func (g *ground) prepare(stage string) (problem string) {
+	if s, ok := scenarios()[stage]; ok {
+		return s.prepare(g)
+	}
+	g.next()
+	if stage == "deploy" {
+		return ""
+	}
+	return g.undisturbed(chain()[:slices.Index(chain(), stage)]...)
+}
+
+// after are the stages that follow.
+func after(stage string) []string {
+	if at := slices.Index(chain(), stage); at >= 0 {
+		return chain()[at+1:]
+	}
+	return nil
 }
 
 // disturb runs the stage with its fault, and again without.
@@ -49,11 +84,14 @@ func (g *ground) disturb(a attempt) (fired bool, problem string) {
 			return i.Fired(), problem + " " + said
 		}
 	}
+	if code == exit.OK && isScenario(a.stage) && stateOf(a.stage) == "" && (a.fault.Kind != fault.Kill || !i.Fired()) {
+		return i.Fired(), "" // Run again, it would begin another release.
+	}
 	again, text := g.run(nil, g.command(a.stage)...)
 	if again != exit.OK {
 		return i.Fired(), fmt.Sprintf("run again: exit code %d\n%s%s", again, text, said)
 	}
-	if got := g.status(a.stage); code == exit.OK && a.stage != "deploy" && a.fault.Kind != fault.Kill && got != state.Unchanged {
+	if got := g.status(a.stage); code == exit.OK && stateOf(a.stage) != "" && a.fault.Kind != fault.Kill && got != state.Unchanged {
 		return i.Fired(), fmt.Sprintf("exit code 0, but run again it says %s\n%s%s", got, text, said)
 	}
 	return i.Fired(), ""
@@ -62,14 +100,8 @@ func (g *ground) disturb(a attempt) (fired bool, problem string) {
 // freeze makes a stage stand still until another pipeline has deployed, and
 // says what is wrong after it went on: it must not have changed anything.
 func (g *ground) freeze(a attempt) (fired bool, problem string) {
-	stages := chain()
-	if a.stage == "deploy" {
-		stages = []string{"deploy"}
-	}
-	for _, stage := range stages[:slices.Index(stages, a.stage)] {
-		if code, text := g.run(nil, g.command(stage)...); code != exit.OK {
-			return false, fmt.Sprintf("%s, undisturbed itself: exit code %d\n%s", stage, code, text)
-		}
+	if problem := g.prepare(a.stage); problem != "" {
+		return false, problem
 	}
 	frozen, thaw, ended := make(chan host.Op, 1), make(chan struct{}), make(chan exit.Code, 1)
 	var said string
@@ -89,13 +121,18 @@ func (g *ground) freeze(a attempt) (fired bool, problem string) {
 		return false, ""
 	case at = <-frozen:
 	}
+	held := g.heldLease()
 	rival := g.rival()
 	code, text := rival.run(nil, append(rival.command("deploy"), "--wait", "1m")...)
-	before := rival.observe()
+	before := lastingly(a.stage, rival.observe())
 	close(thaw)
 	late := <-ended
-	g.version = rival.version
-	switch after := rival.observe(); {
+	g.version, g.latest = rival.version, rival.latest
+	if isScenario(a.stage) && !held {
+		// It had not begun, and goes on as one that is started after the other release.
+		return true, cmp.Or(g.goOn(), g.leaks())
+	}
+	switch after := lastingly(a.stage, rival.observe()); {
 	case code != exit.OK:
 		return true, fmt.Sprintf("frozen at %v, the next pipeline ends with %d\n%s", at, code, text)
 	case before != after:
@@ -105,7 +142,25 @@ func (g *ground) freeze(a attempt) (fired bool, problem string) {
 	case late != exit.LeaseHeld && late != exit.BadState && late != exit.OK:
 		return true, fmt.Sprintf("frozen at %v, it ends with %d\n%s", at, late, said)
 	}
+	if isScenario(a.stage) {
+		return true, cmp.Or(g.goOn(), g.leaks())
+	}
 	return true, g.leaks()
+}
+
+// heldLease reports whether a release has the lease.
+func (g *ground) heldLease() bool {
+	line := leaseLine(filepath.Join(g.hosts["vm1"].Home, ".kstep", "shop", "lease"))
+	return line == "lease freed: false"
+}
+
+// lastingly leaves out what an abort that comes late adds, and that changes nothing: its
+// own file, which says that the release is over.
+func lastingly(stage, observed string) string {
+	if stateOf(stage) != "abort" {
+		return observed
+	}
+	return strings.ReplaceAll(observed, "file shop/state/RELEASE/abort.json\n", "")
 }
 
 // copies tells looks at the copies of state files on a host. They come when the
@@ -113,7 +168,7 @@ func (g *ground) freeze(a attempt) (fired bool, problem string) {
 func copies(op host.Op) bool { return strings.Contains(op.Path, "/.kstep/shop/state/") }
 
 // alters tells stages that change what serves.
-func alters(stage string) bool { return stage == "cutover" || stage == "deploy" }
+func alters(stage string) bool { return stage == "cutover" || stateOf(stage) == "" }
 
 // truthful holds the exit code against the state file.
 func (g *ground) truthful(a attempt, code exit.Code, before []byte) string {
@@ -122,7 +177,7 @@ func (g *ground) truthful(a attempt, code exit.Code, before []byte) string {
 	}
 	after := g.ownState(a.stage)
 	if bytes.Equal(before, after) {
-		if code == exit.OK && a.stage != "deploy" {
+		if code == exit.OK && stateOf(a.stage) != "" {
 			return "exit code 0 without a state file"
 		}
 		return ""
@@ -137,15 +192,28 @@ func (g *ground) truthful(a attempt, code exit.Code, before []byte) string {
 	return ""
 }
 
+// stateOf is the name of the state file that a row of the table has. Commands
+// that run several stages have none.
+func stateOf(stage string) string {
+	switch {
+	case slices.Contains(chain(), stage):
+		return stage
+	case strings.HasPrefix(stage, "abort"):
+		return "abort"
+	default:
+		return ""
+	}
+}
+
 // ownState is the state file of a stage, or nothing.
 func (g *ground) ownState(stage string) []byte {
-	data, _ := os.ReadFile(filepath.Join(g.stateDir(), stage+".json"))
+	data, _ := os.ReadFile(filepath.Join(g.stateDir(), stateOf(stage)+".json"))
 	return data
 }
 
 func (g *ground) status(stage string) state.Status {
 	var file state.File
-	if stage == "deploy" || json.Unmarshal(g.ownState(stage), &file) != nil {
+	if json.Unmarshal(g.ownState(stage), &file) != nil {
 		return ""
 	}
 	return file.Status

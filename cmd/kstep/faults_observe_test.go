@@ -58,7 +58,7 @@ func (g *ground) observeHost(fake *hosttest.Fake) string {
 	lines = append(lines, files(fake)...)
 	plain := g.plain(fake, containers)
 	for i, line := range lines {
-		lines[i] = plain.Replace(generic(line))
+		lines[i] = containerID.ReplaceAllString(plain.Replace(generic(line)), "GONE")
 	}
 	slices.Sort(lines)
 	return strings.Join(slices.Compact(lines), "\n") + "\n"
@@ -80,7 +80,7 @@ func containerLine(c engine.Container) string {
 
 // plain puts names in the place of what differs between hosts and versions.
 func (g *ground) plain(fake *hosttest.Fake, containers []engine.Container) *strings.Replacer {
-	versions := []string{versionName(g.version), "NEW", versionName(g.version - 1), "OLD", versionName(g.version - 2), "OLDER", versionName(g.version - 3), "OLDEST"}
+	versions := []string{versionName(g.version), "NEW", versionName(g.version - 1), "OLD", versionName(g.version - 2), "OLDER", versionName(g.version - 3), "OLDEST", versionName(g.version + 1), "NEWER"}
 	pairs := append(versions, fake.Root, "", g.registry.Host(), "registry")
 	for _, c := range containers {
 		named := generic(strings.NewReplacer(versions...).Replace(c.Name))
@@ -95,12 +95,15 @@ var (
 	// Of the containers' ids; a route that came back also outranks the one before.
 	routeMark     = regexp.MustCompile(route.Header + `\\?": \\?"[0-9a-f]+`)
 	routePriority = regexp.MustCompile(`priority\\?": [0-9]+`)
+	apiUser       = regexp.MustCompile(`kstep:\{SHA\}[^"\\]+`) // Made from the host's own api.key.
+	containerID   = regexp.MustCompile(`\b[0-9a-f]{64}\b`)     // Of one that is not there any more.
 	longDigest    = regexp.MustCompile(`sha256:[0-9a-f]{64}`)
 )
 
 // generic leaves out what differs between two runs of the same.
 func generic(text string) string {
 	text = routeMark.ReplaceAllString(text, "MARK")
+	text = apiUser.ReplaceAllString(text, "API")
 	text = routePriority.ReplaceAllString(text, "PRIORITY")
 	text = releaseID.ReplaceAllString(text, "RELEASE")
 	text = longDigest.ReplaceAllString(text, "sha256:#")
@@ -141,7 +144,7 @@ func fileLines(name string, data []byte) []string {
 		return ledgerLines(data)
 	case strings.HasPrefix(base, ".") && strings.HasSuffix(base, ".tmp"):
 		return nil // Half written when the run was killed; nobody reads it, and a later prune sweeps it away.
-	case strings.HasPrefix(name, "shop/state/"), strings.HasPrefix(name, "shop/barrier/"), strings.HasSuffix(base, "complete.json"):
+	case strings.HasPrefix(name, "shop/state/"), strings.HasPrefix(name, "shop/barrier/"), strings.HasSuffix(base, "complete.json"), base == "api.key":
 		return []string{"file " + name}
 	default:
 		return []string{fmt.Sprintf("file %s %q", name, data)}
@@ -170,6 +173,9 @@ func leaseLine(dir string) string {
 	data, err := os.ReadFile(slices.Max(found))
 	if err != nil {
 		return err.Error()
+	}
+	if len(data) == 0 { // See lease.Store.Release.
+		return "lease freed: true"
 	}
 	var holder lease.Holder
 	if err := json.Unmarshal(data, &holder); err != nil {

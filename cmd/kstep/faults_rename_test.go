@@ -30,11 +30,10 @@ func TestFaults_ARenamedRoleConverges(t *testing.T) {
 			want := map[bool]string{}
 			for range 4 { // Until nothing of the first releases is left.
 				other := g.rename()
-				want[other] = g.undisturbed()
+				want[other] = g.leaves("push")
 			}
 			for _, a := range g.faultsOfACutover() {
 				other := g.rename()
-				g.next()
 				g.said.Reset()
 				u := g.users()
 				_, problem := g.try(a, want[other])

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"maps"
@@ -40,7 +41,7 @@ func TestFaults_EveryStageConverges(t *testing.T) {
 		t.Run(traffic, func(t *testing.T) {
 			t.Parallel()
 			g := settled(t, shared, setting{traffic, calmTTL})
-			want := g.undisturbed()
+			want := g.leaves("push")
 			for at, batch := range batches(g.operationsByStage()) {
 				t.Run(fmt.Sprint("batch ", at), func(t *testing.T) {
 					t.Parallel()
@@ -96,11 +97,11 @@ type attempt struct {
 	fault fault.Fault
 }
 
-// undisturbed is what a deploy leaves that nothing happened to.
-func (g *ground) undisturbed() string {
+// leaves is what is on the hosts after a stage that nothing happened to, and
+// those that follow.
+func (g *ground) leaves(stage string) string {
 	g.t.Helper()
-	g.next()
-	if _, problem := g.try(attempt{}, ""); problem != "" {
+	if problem := cmp.Or(g.prepare(stage), g.undisturbed(stage), g.undisturbed(after(stage)...), g.leaks()); problem != "" {
 		g.t.Fatal(problem)
 	}
 	return g.observe()
@@ -164,7 +165,7 @@ func batches(counts map[attempt]int) [][]attempt {
 	n := 0
 	for _, key := range keys {
 		every := *step
-		if key.stage == "deploy" {
+		if stateOf(key.stage) == "" {
 			every *= deployStep
 		}
 		for at := 1; at <= counts[key]; at++ {
@@ -197,7 +198,6 @@ func runBatch(t *testing.T, shared *images, traffic, want string, batch []attemp
 	}
 	g := settled(t, shared, how)
 	for _, a := range batch {
-		g.next()
 		g.said.Reset()
 		u := g.users()
 		var fired bool

@@ -71,15 +71,8 @@ func (g *ground) byHand(hostName string, meant func(engine.Container) bool, do f
 // meddle changes a host before an operation of a stage, and says what is wrong
 // afterwards. blameless says that users may have felt the change itself.
 func (g *ground) meddle(a attempt) (fired, blameless bool, problem string) {
-	stages := chain()
-	if a.stage == "deploy" {
-		stages = []string{"deploy"}
-	}
-	at := slices.Index(stages, a.stage)
-	for _, stage := range stages[:at] {
-		if code, text := g.run(nil, g.command(stage)...); code != exit.OK {
-			return false, false, fmt.Sprintf("%s, undisturbed itself: exit code %d\n%s", stage, code, text)
-		}
+	if problem := g.prepare(a.stage); problem != "" {
+		return false, false, problem
 	}
 	m := meddlings()[a.fault.At%len(meddlings())]
 	i := &fault.Injector{Fault: a.fault, Change: func(op host.Op) {
@@ -97,10 +90,14 @@ func (g *ground) meddle(a attempt) (fired, blameless bool, problem string) {
 	if problem := g.whatServes(a, m, code); problem != "" {
 		return i.Fired(), blameless, problem + " " + said
 	}
-	if a.stage == "prune" {
-		stages = append(stages, "deploy") // What was stopped or started by hand after the last look is not prune's to start or stop.
+	rest := append([]string{a.stage}, after(a.stage)...)
+	if isScenario(a.stage) && stateOf(a.stage) == "" && code == exit.OK {
+		rest = nil // Run again, it would begin another release.
 	}
-	if problem := g.goesOn(stages[at:]); problem != "" {
+	if a.stage == "prune" || isScenario(a.stage) {
+		rest = append(rest, "deploy") // What was stopped or started by hand after the last look is not the stage's to start or stop.
+	}
+	if problem := g.goesOn(rest); problem != "" {
 		return i.Fired(), blameless, problem + " " + said
 	}
 	if problem := g.lasting(); problem != "" {
@@ -116,8 +113,8 @@ func (g *ground) whatServes(a attempt, m meddling, code exit.Code) string {
 	}
 	for hostName := range g.hosts {
 		want := []string{g.name()}
-		if code != exit.OK || slices.Index(chain(), a.stage) < slices.Index(chain(), "cutover") && a.stage != "deploy" {
-			want = append(want, versionName(g.version-1))
+		if code != exit.OK || slices.Contains(after(a.stage), "cutover") {
+			want = append(want, g.before(a.stage))
 		}
 		if a.stage == "prune" && m.users {
 			continue // It ended by hand after the cutover had reported success.

@@ -28,7 +28,8 @@ type ground struct {
 	*world
 	images  *images
 	traffic string // The switch.
-	version int    // The one that serves.
+	version int    // The one that is to serve.
+	latest  int    // The highest one that there was.
 	said    strings.Builder
 }
 
@@ -120,7 +121,13 @@ func settled(t *testing.T, i *images, how setting) *ground {
 
 // next makes the next version the one to deploy.
 func (g *ground) next() {
-	g.version++
+	g.latest++
+	g.aim(g.latest)
+}
+
+// aim makes a version the one that is to serve.
+func (g *ground) aim(version int) {
+	g.version = version
 	g.env["TOKEN"] = secretMark + "-" + g.name()
 }
 
@@ -131,6 +138,9 @@ func versionName(n int) string { return fmt.Sprintf("v%04d", n) }
 
 // command is a stage's, with the flags that the first one of a release takes.
 func (g *ground) command(stage string) []string {
+	if s, ok := scenarios()[stage]; ok {
+		return s.command(g)
+	}
 	if stage != "push" && stage != "deploy" {
 		return []string{stage}
 	}
@@ -171,7 +181,7 @@ func (g *ground) rival() *ground {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	r := &ground{images: g.images, version: g.version, world: &world{
+	r := &ground{images: g.images, version: g.version, latest: g.latest, world: &world{
 		t: g.t, dir: g.t.TempDir(), hosts: g.hosts, registry: g.registry, env: maps.Clone(g.env), programs: g.programs,
 	}}
 	r.write("kstep.yml", string(config))

@@ -54,7 +54,7 @@ const head = `# Faults
 
 Made by ` + "`make faults`" + `; not written by hand.
 
-A fault injector stands where every remote operation of kstep passes (engine requests, SFTP, commands, connections) and breaks a run at one of them. After each fault the same command is run again, then the rest of the chain. An attempt has *converged* when the hosts are then as an undisturbed deploy leaves them (containers with their labels and mounts, routes, cords, env files, assets, images, ledger, the lease free), the exit code told the truth and agreed with the state file, no user's request failed from before the fault to the end, and no secret was in any output or state file.
+A fault injector stands where every remote operation of kstep passes (engine requests, SFTP, commands, connections) and breaks a run at one of them. After each fault the same command is run again, then the rest of the chain; after a rollback, a redeploy, a restart or an abort, two more deploys. An attempt has *converged* when the hosts are then as an undisturbed run leaves them (containers with their labels and mounts, routes, cords, env files, assets, images, ledger, the lease free), the exit code told the truth and agreed with the state file, no user's request failed from before the fault to the end, and no secret was in any output or state file.
 
 | kind | what happens |
 |---|---|
@@ -72,7 +72,7 @@ A fault injector stands where every remote operation of kstep passes (engine req
 
 const onFakes = `## On hosts that are not there
 
-The hosts are the fake ones of the unit tests: real SSH, SFTP and HTTP, and an engine and a proxy that imitate Docker and Traefik. Two hosts with two containers of the web role each, and one of another role on one of them. A half written, hidden file that a killed run left behind is not counted as a difference: nobody reads it, and a later prune sweeps it away.
+The hosts are the fake ones of the unit tests: real SSH, SFTP and HTTP, and an engine and a proxy that imitate Docker and Traefik. Two hosts with two containers of the web role each, and one of another role on one of them. A command that has done all and reported success is not run again where that would begin another release. An abort runs after boot, and after the cutover of one of the hosts. A half written, hidden file that a killed run left behind is not counted as a difference: nobody reads it, and a later prune sweeps it away.
 
 `
 
@@ -93,8 +93,8 @@ func page(fakes, behind, rig suite) string {
 	var text strings.Builder
 	text.WriteString(head)
 	text.WriteString(onFakes)
-	text.WriteString(coverage(fakes.step, "Every operation of every stage on every host was tried with every kind; of `deploy`, which runs all stages in one process, one in five; so of the first one on hosts that have nothing.",
-		"This is a sample: one in %d of the operations (and kinds) of every stage, and fewer of those of whole deploys."))
+	text.WriteString(coverage(fakes.step, "Every operation of every stage on every host was tried with every kind; of `deploy`, `rollback`, `redeploy` and `app restart`, which run all stages in one process, one in five; so of the first deploy on hosts that have nothing.",
+		"This is a sample: one in %d of the operations (and kinds) of every stage, and fewer of those of commands that run all stages."))
 	table(&text, fakes.rows, broken())
 	text.WriteString(onFakesBehind)
 	behind.write(&text)
@@ -111,8 +111,8 @@ func (s suite) write(text *strings.Builder) {
 		text.WriteString("They have not been measured at full length: the unit tests try a fixed sample of them.\n")
 		return
 	}
-	text.WriteString(coverage(s.step, "Every operation of every stage on every host was tried with both kinds; of `deploy`, one in five.",
-		"This is a sample: one in %d of the operations of every stage, and fewer of those of whole deploys."))
+	text.WriteString(coverage(s.step, "Every operation of every stage on every host was tried with both kinds; of commands that run all stages, one in five.",
+		"This is a sample: one in %d of the operations of every stage, and fewer of those of commands that run all stages."))
 	table(text, s.rows, behindItsBack())
 }
 
@@ -126,7 +126,8 @@ func coverage(step int, whole, sample string) string {
 }
 
 func table(text *strings.Builder, rows []row, kinds []fault.Kind) {
-	order := []string{"assets", "env-push", "boot", "barrier-wait", "cutover", "prune", "deploy", "first deploy"}
+	order := []string{"assets", "env-push", "boot", "barrier-wait", "cutover", "prune", "deploy", "first deploy",
+		"rollback", "redeploy", "app restart", "abort after boot", "abort in cutover"}
 	slices.SortFunc(rows, func(a, b row) int {
 		return cmp.Or(cmp.Compare(slices.Index(order, a.Stage), slices.Index(order, b.Stage)), -cmp.Compare(a.Traffic, b.Traffic))
 	})
