@@ -72,6 +72,7 @@ func TestReports_OfAContainerThatDiesBeforeTheCutoverShowItsLog(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.deploy("v1")
+	w.behave("v2", hosttest.Behaviour{Log: []string{"out of jobs"}})
 	w.stages("v2", "assets", "env-push", "boot", "barrier-wait")
 	three := 3
 	w.behave("v2", hosttest.Behaviour{Log: []string{"out of jobs"}, Exit: &three})

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/kstep/kstep/internal/config"
@@ -283,7 +284,9 @@ func Diagnose(ctx context.Context, h host.Host, id string) []string {
 	lines = append(lines, fmt.Sprintf("container %s: %s, exit status %d, restarts %d, out of memory: %t",
 		c.Name, c.State, c.ExitCode, c.Restarts, c.OOMKilled))
 	for _, check := range slices.Compact(slices.Clone(c.HealthLog)) {
-		lines = append(lines, "health check: "+check)
+		if strings.TrimSpace(check) != "" {
+			lines = append(lines, "health check: "+check)
+		}
 	}
 	logs, err := h.Engine().Logs(ctx, id, logLines)
 	if err != nil {
