@@ -232,7 +232,7 @@ func (w *world) private() {
 // deployer, until the result is asked for.
 func (w *world) watchProcesses() func() string {
 	w.t.Helper()
-	const script = `while [ ! -e /tmp/watched ]; do for f in /proc/[0-9]*/cmdline; do tr '\0' ' ' <"$f"; echo; done; sleep 0.03; done 2>/dev/null | sort -u; rm -f /tmp/watched`
+	const script = `while [ ! -e /tmp/watched ]; do cat /proc/[0-9]*/cmdline | tr '\0' ' '; echo; sleep 0.03; done 2>/dev/null | sort -u; rm -f /tmp/watched`
 	ctx := context.WithoutCancel(w.t.Context())
 	deployer := make(chan rig.Result, 1)
 	host := make(chan string, 1)
