@@ -66,13 +66,13 @@ env:
 	w.sees("vm2", map[string]string{"COLOR": "blue", "RED": "yes"})
 	w.hasCord("vm1") // S8
 
-	load := w.traffic()
+	load := w.load(rig.Load{Kept: 4, Fresh: 2, Slow: 2, Pace: 100 * time.Millisecond})
 	second := w.commit(version("v2", ""))
 	for _, stage := range allStages()[:3] {
 		w.must(stage)
 	}
 	// S7: from before the new version boots, both answer for the files of both.
-	assets := w.load(rig.Load{Paths: []string{"/assets/app-v1.css", "/assets/app-v2.css"}, Slow: -1, Pace: 100 * time.Millisecond})
+	assets := w.load(rig.Load{Paths: []string{"/assets/app-v1.css", "/assets/app-v2.css"}, Kept: 4, Slow: -1, Pace: 100 * time.Millisecond})
 	for _, stage := range allStages()[3:] {
 		w.must(stage)
 	}
@@ -81,7 +81,7 @@ env:
 	if got := w.state("boot")["status"]; got != "unchanged" {
 		t.Errorf("boot run again reports %v, want unchanged", got)
 	}
-	w.lostNothing(assets, 500)
+	w.lostNothing(assets, 250)
 	for _, host := range []string{"vm1", "vm2"} {
 		if _, manifest := w.get(w.rig.Host(host).URL() + "/assets/manifest.json"); !strings.Contains(manifest, "app-v2.css") {
 			t.Errorf("%s: the new version sees the manifest %q, want its own", host, manifest)
@@ -118,7 +118,7 @@ env:
 	w.must("rollback")
 	w.serves("v2")
 	w.runs("vm3", "shop-job-"+second)
-	w.lostNothing(load, 1000)
+	w.lostNothing(load, 500)
 }
 
 // TestSeeds_HooksEnvironmentsAccessoriesAndCommandsByHand follows one service
@@ -168,7 +168,7 @@ func TestSeeds_HooksEnvironmentsAccessoriesAndCommandsByHand(t *testing.T) {
 	// S9: containers keep their environment until they are made anew.
 	w.with([]string{"TOKEN=" + two}, "env", "push")
 	w.sees("vm1", map[string]string{"TOKEN": one})
-	load := w.traffic()
+	load := w.load(rig.Load{Kept: 4, Fresh: 2, Slow: 2, Pace: 100 * time.Millisecond})
 	w.with([]string{"TOKEN=" + two}, "redeploy") // S15
 	w.lostNothing(load, 200)
 	for _, host := range []string{"vm1", "vm2"} {
@@ -196,9 +196,9 @@ func TestSeeds_HooksEnvironmentsAccessoriesAndCommandsByHand(t *testing.T) {
 	w.noted()
 
 	// S6: hooks around each host's reboot take it out of the load balancer.
-	balanced := w.load(rig.Load{URLs: []string{w.rig.LoadBalancerURL()}, Kept: -1, Fresh: 8, Slow: -1, Pace: 40 * time.Millisecond})
+	balanced := w.load(rig.Load{URLs: []string{w.rig.LoadBalancerURL()}, Kept: -1, Fresh: 4, Slow: -1, Pace: 40 * time.Millisecond})
 	w.must("proxy", "reboot", "--rolling")
-	w.lostNothing(balanced, 500)
+	w.lostNothing(balanced, 250)
 	of := " of proxy reboot: shop@ on "
 	w.noteds("pre-traefik-reboot"+of+"vm1 by .*", "post-traefik-reboot"+of+"vm1 by .*", "pre-traefik-reboot"+of+"vm2 by .*", "post-traefik-reboot"+of+"vm2 by .*")
 
