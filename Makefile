@@ -51,7 +51,7 @@ integration: $(GOTESTSUM) rig ci-tools ## Run the integration tests on the rig.
 
 # Its tests are a part of integration: test does not run them twice.
 .PHONY: seeds
-seeds: $(GOTESTSUM) rig ## Show each of S1 to S17 (docs/seeds.md) on the rig: about two minutes with warm caches.
+seeds: $(GOTESTSUM) rig ## Show each of S1 to S17 (docs/seeds.md) on the rig (some minutes).
 	@$(GOTEST) --format testname -- $(ON_RIG:./integration/...=./integration) -run '^TestSeeds_'
 
 .PHONY: test
