@@ -16,7 +16,7 @@ import (
 )
 
 // The tests in this file show each of S1 to S17 (docs/seeds.md) on real hosts, in
-// about two minutes: `make seeds`.
+// a short time: `make seeds`.
 
 // countingContainers is a docker-setup hook that records how many containers there
 // are on each host.
