@@ -49,6 +49,11 @@ unit: $(GOTESTSUM) ## Run the tests of the packages (some minutes).
 integration: $(GOTESTSUM) rig ci-tools ## Run the integration tests on the rig.
 	@$(GOTEST) --format testname -- $(ON_RIG)
 
+# Its tests are a part of integration: test does not run them twice.
+.PHONY: seeds
+seeds: $(GOTESTSUM) rig ## Show each of S1 to S17 (docs/seeds.md) on the rig (some minutes).
+	@$(GOTEST) --format testname -- $(ON_RIG:./integration/...=./integration) -run '^TestSeeds_'
+
 .PHONY: test
 test: ## Run all tests, unit to integration, and tell what took how long.
 	@rm -rf .tested && mkdir .tested

@@ -232,7 +232,13 @@ func (w *world) private() {
 // deployer, until the result is asked for.
 func (w *world) watchProcesses() func() string {
 	w.t.Helper()
-	const script = `while [ ! -e /tmp/watched ]; do for f in /proc/[0-9]*/cmdline; do tr '\0' ' ' <"$f"; echo; done; sleep 0.03; done 2>/dev/null | sort -u; rm -f /tmp/watched`
+	// No process is started in the loop: it runs for a minute, on cores that the test needs.
+	const script = `exec 3<> <(:)
+		while [[ ! -e /tmp/watched ]]; do
+			for f in /proc/[0-9]*/cmdline; do mapfile -d '' words <"$f" && echo "${words[*]}"; done
+			read -rt 0.03 -u 3
+		done 2>/dev/null | sort -u
+		rm -f /tmp/watched`
 	ctx := context.WithoutCancel(w.t.Context())
 	deployer := make(chan rig.Result, 1)
 	host := make(chan string, 1)

@@ -3,12 +3,10 @@
 package integration
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"testing"
 
 	"github.com/kstep/kstep/integration/rig"
 )
@@ -55,45 +53,4 @@ func (w *world) noteds(patterns ...string) {
 			w.t.Errorf("line %d is %q, want %s", i+1, lines[i], pattern)
 		}
 	}
-}
-
-func TestHooks_FollowAReleaseAcrossItsJobsAndStopItBeforeAnythingIsTouched(t *testing.T) {
-	t.Parallel()
-	s := settings{}
-	w := beginWith(t, s.hooked("v1", "pre-build", "post-push", "pre-deploy", "post-deploy", "pre-traefik-reboot", "post-traefik-reboot"))
-	w.stagewise()
-	what := `: shop@` + w.head()[:7] + ` on vm1,vm2,vm3 by [^,]+, `
-	w.noteds("pre-build of build "+what+"no s", "post-push of push "+what+`\d+ s`, "pre-deploy of assets "+what+"no s", "post-deploy of prune "+what+`[1-9]\d* s`)
-	w.must("prune")
-	w.noteds("")
-
-	v2 := s.hooked("v2", "post-deploy")
-	v2.Files[".kstep/hooks/pre-deploy"] = "#!/bin/sh\necho CI is red\nexit 1\n"
-	w.commit(v2)
-	w.must("build")
-	w.must("push")
-	before := w.snapshot()
-	r := w.exits(10, "assets")
-	if !strings.Contains(r.Stderr, "CI is red") {
-		t.Errorf("it does not show what the hook said:\n%s", r.Stderr)
-	}
-	if after := w.snapshot(); after != before {
-		t.Errorf("it touched the hosts:\n%s", before.Diff(after))
-	}
-	w.noted()
-
-	w.must("proxy", "reboot", "--rolling")
-	of := " of proxy reboot: shop@ on "
-	w.noteds("pre-traefik-reboot"+of+"vm1 by .*", "post-traefik-reboot"+of+"vm1 by .*", "pre-traefik-reboot"+of+"vm2 by .*", "post-traefik-reboot"+of+"vm2 by .*")
-	w.eventually(func() error { return w.responds("v1") })
-}
-
-// responds is serves for what takes a moment.
-func (w *world) responds(version string) error {
-	for _, url := range []string{w.rig.Host("vm1").URL(), w.rig.Host("vm2").URL(), w.rig.LoadBalancerURL()} {
-		if status, body := w.get(url + "/"); status != 200 || !strings.HasPrefix(body, "version "+version+" ") {
-			return fmt.Errorf("%s answers %d %q, want version %s", url, status, body, version)
-		}
-	}
-	return nil
 }

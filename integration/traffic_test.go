@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -135,27 +134,5 @@ func TestHosts_ServeAgainByThemselvesAfterCrashAndEngineRestart(t *testing.T) {
 			})
 			w.serves("v1")
 		})
-	}
-}
-
-func TestAssets_OfBothVersionsAnswerDuringTheWholeSecondDeploy(t *testing.T) {
-	t.Parallel()
-	w := begin(t, settings{})
-	w.must("deploy")
-	w.commit(settings{}.version("v2", ""))
-	w.must("build")
-	w.must("push")
-	w.must("assets")
-	paths := []string{"/assets/app-v1.css", "/assets/app-v2.css"}
-	load := w.load(rig.Load{Paths: paths, Slow: -1, Pace: 40 * time.Millisecond})
-	for _, stage := range []string{"env-push", "boot", "barrier-wait", "cutover", "prune"} {
-		w.must(stage)
-	}
-	w.lostNothing(load, 1000)
-	for _, host := range []string{"vm1", "vm2"} {
-		_, manifest := w.get(w.rig.Host(host).URL() + "/assets/manifest.json")
-		if !strings.Contains(manifest, "app-v2.css") {
-			t.Errorf("%s: the new version sees the manifest %q, want its own", host, manifest)
-		}
 	}
 }

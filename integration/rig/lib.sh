@@ -8,6 +8,16 @@ ci_tools=${XDG_CACHE_HOME:-$HOME/.cache}/kstep-tools/ci
 plugins=${DOCKER_CONFIG:-$HOME/.docker}/cli-plugins
 mkdir -p "$cache"
 
+# only_one waits until no other up or down works on this machine's engine. The lock
+# is not in the cache: two processes may have different ones, and down removes it.
+# What stays when this process ends, such as an engine, has to close descriptor 9.
+only_one() {
+    exec 9>/run/kstep-rig.lock
+    flock --nonblock 9 && return
+    say 'waiting for another up or down'
+    flock 9
+}
+
 say() { echo "rig: $*" >&2; }
 
 die() {
@@ -59,7 +69,12 @@ compose_of() {
 
 # The first one has the plain names.
 suffix_of() { (($1 == 1)) || echo "-$1"; }
-port_of() { echo $((54999 + $1)); }
+
+# port_of NUMBER is where a rig's registry listens on loopback. It lies below the
+# ports that a kernel gives to clients by itself (32768 to 60999): one of those may
+# belong to a client's connection, and for a minute after its end no server can
+# listen on it ("address already in use").
+port_of() { echo $((25499 + $1)); }
 
 # digest prints one hash over the names and contents of the given files.
 digest() { sha256sum "$@" | sed "s#$integration/##" | sha256sum | cut -c1-16; }

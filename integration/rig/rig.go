@@ -126,7 +126,7 @@ func newRig(dir string, number int) *Rig {
 		Deployer: &Deployer{dir: filepath.Join(dir, ".work"+suffix), container: "kstep-rig" + suffix + "-deployer-1"},
 		dir:      dir,
 		net:      fmt.Sprintf("172.30.%d", 100-number),
-		port:     strconv.Itoa(54999 + number),
+		port:     strconv.Itoa(25499 + number),
 	}
 	for i, name := range []string{"vm1", "vm2", "vm3"} {
 		r.Hosts = append(r.Hosts, newHost("kstep-rig"+suffix, name, fmt.Sprintf("%s.%d", r.net, 11+i)))
