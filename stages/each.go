@@ -39,6 +39,7 @@ type Work struct {
 	acts    []Act // What Plan would do, and cannot tell.
 	notes   []string
 	detail  []string // Of the failure that follows.
+	whole   *Work    // The work on the host as a whole, of which this is a part.
 }
 
 // ErrHalted is the error of a target that only waited for others, which failed.
@@ -48,6 +49,10 @@ var ErrHalted = errors.New("halted at the barrier")
 // as the last ones that a container has logged. It may be called from several
 // goroutines at once.
 func (w *Work) Evidence(lines ...string) {
+	if w.whole != nil {
+		w.whole.Evidence(lines...)
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.detail = append(w.detail, lines...)

@@ -105,5 +105,5 @@ func LogsHint(t plan.Target, c engine.Container) string {
 
 // Of is the work on one of the roles of a host that is worked on as a whole.
 func (w *Work) Of(t plan.Target) *Work {
-	return &Work{Host: w.Host, Target: t, Names: w.Names, in: w.in}
+	return &Work{Host: w.Host, Target: t, Names: w.Names, in: w.in, whole: w}
 }

@@ -96,6 +96,7 @@ func TestState_ThatIsForgedCommandsNoHost(t *testing.T) {
 			blog := w.service("blog", "proxy: {hosts: [blog.example.com]}\n")
 			blog.deploy("v1")
 			w.configure("proxy: {hosts: [shop.example.com]}\n")
+			w.withAssets()
 			w.deploy("v1")
 			w.pushed("v2")
 			for _, stage := range stageNames()[2:] {
