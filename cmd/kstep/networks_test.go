@@ -431,6 +431,11 @@ func TestNetworks_TheProxysAPIIsForKstepAlone(t *testing.T) {
 		t.Errorf("a path /api of the application: got %d", status) // The application's, by the port of the web.
 	}
 	proxyDir := filepath.Join(w.hosts["vm1"].Home, ".kstep", "proxy")
+	for _, folder := range []string{proxyDir, filepath.Join(proxyDir, "routes")} {
+		if info, err := os.Stat(folder); err != nil || info.Mode().Perm() != 0o755 {
+			t.Errorf("%s: got %v, %v, want a folder that other accounts may look into", folder, info.Mode(), err)
+		}
+	}
 	key, err := os.Stat(filepath.Join(proxyDir, "api.key"))
 	if err != nil || key.Mode().Perm() != 0o600 {
 		t.Errorf("the key: got %v, %v", key, err)

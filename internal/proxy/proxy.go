@@ -295,6 +295,11 @@ func WatchesDocker(c engine.Container) bool {
 // catch-all in it, the password of its API, and the networks that it joins. had is
 // the password of the proxy that runs, which reads the same catch-all.
 func furnish(ctx context.Context, h host.Host, n plan.Names, spec *engine.Spec, had string) error {
+	// First, so that other accounts of a shared run directory may look into it: what is
+	// made for the key is closed.
+	if err := h.Files().Mkdir(ctx, n.RouteDir(), 0o755); err != nil {
+		return err
+	}
 	key, err := envfile.Key(ctx, h.Files(), n.ProxyKey())
 	if err != nil {
 		return err
