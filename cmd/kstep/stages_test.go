@@ -63,6 +63,9 @@ func TestStages_RunAgainSayUnchangedInFewRoundTrips(t *testing.T) {
 				if name == "cord" && stage.Info().Name == "cutover" {
 					most++
 				}
+				if stage.Info().Name == "boot" { // Networks, asked for while other answers are on their way.
+					most += 2
+				}
 				for name, ops := range perHost {
 					if len(ops) > most {
 						t.Errorf("%s asks %s %d times, want at most %d:\n%s", stage.Info().Name, name, len(ops), most, strings.Join(ops, "\n"))

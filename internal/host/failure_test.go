@@ -351,8 +351,8 @@ func TestHost_ThatIsThereAndAnswersNothingEndsWithAnError(t *testing.T) {
 	}
 }
 
-// TestFiles_ThatTakeLongAreWaitedForWhileTheHostAnswers: a large
-// file comes in many parts.
+// TestFiles_ThatTakeLongAreWaitedForWhileTheHostAnswers: a large file
+// comes in many parts.
 func TestFiles_ThatTakeLongAreWaitedForWhileTheHostAnswers(t *testing.T) {
 	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
@@ -360,12 +360,12 @@ func TestFiles_ThatTakeLongAreWaitedForWhileTheHostAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	opts := hosttest.Options(t, fake)
-	opts.Patience = 100 * time.Millisecond
+	opts.Patience = time.Second
 	h, err := get(t, opts, "vm1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	fake.Set(hosttest.Mood{Slow: 2 * time.Millisecond})
+	fake.Set(hosttest.Mood{Slow: 20 * time.Millisecond})
 	began := time.Now()
 	if _, err := h.Files().Read(t.Context(), "file"); err != nil {
 		t.Fatal(err)
