@@ -103,7 +103,10 @@ func SuiteCommands(t *testing.T, h host.Host) {
 		home, err := h.Files().Home(t.Context())
 		must(t, err)
 		file := path.Join(home, suiteName())
-		t.Cleanup(func() { must(t, h.Files().Remove(context.WithoutCancel(t.Context()), host.Inside(home, file))) })
+		t.Cleanup(func() {
+			_, err := h.Run(context.WithoutCancel(t.Context()), []string{"rm", "-f", "--", file}, nil)
+			must(t, err)
+		})
 		var seen []string
 		split := &lines.Writer{Emit: func(line string) {
 			if seen = append(seen, strings.TrimSpace(line)); len(seen) == 1 {
