@@ -159,7 +159,7 @@ func SSH(t testing.TB, fakes ...*Fake) config.SSH {
 	file := filepath.Join(t.TempDir(), "ssh_config")
 	cfg := config.SSH{
 		User: "root", Port: 22, Config: config.SSHConfig{Files: []string{file}},
-		ConnectTimeout: config.Duration(5 * time.Second),
+		ConnectTimeout: config.Duration(20 * time.Second),
 		MaxDials:       30,
 	}
 	var text strings.Builder
