@@ -12,10 +12,10 @@ export CGO_ENABLED := 0
 export KSTEP_RIG_BINARY := $(CURDIR)/kstep
 
 # Most tests wait for something most of the time, so many run at once.
-UNITS := -parallel 8 -timeout 25m
+UNITS := -parallel 8 -timeout 35m
 # Under the race detector a whole command takes four times as long, so of the tests
 # of commands it watches those in which most happens at the same time.
-RACED := ^Test(Barrier|Cutover|Deploy|Drain|Faults_Every|Lease|Shards|Stages)
+RACED := ^Test(Barrier|Cutover|Deploy_Of|Drain|Faults_Every|Lease|Shards)
 RACE  := -race -shuffle=on $(UNITS)
 # The tests on the rig: as many at once as there are rigs (integration/rig). One of
 # them keeps two cores busy, so more than two only wait for each other.
