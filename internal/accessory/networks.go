@@ -12,29 +12,24 @@ import (
 // not on the host.
 func (p Place) networks(ctx context.Context) error {
 	seen, err := network.Look(ctx, p.Host, p.Names, network.Needs{
-		Further:   slices.DeleteFunc(slices.Clone(p.Accessory.Networks), func(name string) bool { return name == p.Names.Network() }),
+		Further:   p.Accessory.Networks,
 		Addresses: p.Accessory.Options.IP != "" || p.Accessory.Options.IP6 != "",
 	})
 	if err != nil {
 		return err
 	}
-	for _, name := range seen.Missing {
-		made, err := network.Make(ctx, p.Host, p.Names, name)
-		if err != nil {
-			return err
-		}
-		if made {
-			p.Did("made network %s", name)
-		}
+	made, err := network.Make(ctx, p.Host, p.Names, seen)
+	for _, name := range made {
+		p.Did("made network %s", name)
 	}
-	return nil
+	return err
 }
 
 // join connects a container that is there to the networks that it is not in: one of
 // an earlier version of kstep, or one that the run which created it did not get to
 // connect.
 func (p Place) join(ctx context.Context, c engine.Container, spec engine.Spec) error {
-	missing := slices.DeleteFunc(slices.Clone(spec.Networks), func(name string) bool { return slices.Contains(c.Networks, name) })
+	missing := c.Outside(spec.Networks)
 	outside := !slices.Contains(c.Networks, p.Names.Network())
 	if !outside && len(missing) == 0 {
 		return nil

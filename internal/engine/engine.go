@@ -168,6 +168,11 @@ type Container struct {
 	Restart string
 }
 
+// Outside are those of the networks that the container is not in.
+func (c Container) Outside(networks []string) []string {
+	return slices.DeleteFunc(slices.Clone(networks), func(name string) bool { return slices.Contains(c.Networks, name) })
+}
+
 // Running tells whether the container's process runs now.
 func (c Container) Running() bool { return c.State == "running" }
 

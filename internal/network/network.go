@@ -39,7 +39,12 @@ type Seen struct {
 
 // Look observes the networks. It refuses what kstep cannot make.
 func Look(ctx context.Context, h host.Host, n plan.Names, needs Needs) (Seen, error) {
-	names := append([]string{n.Network()}, needs.Further...)
+	names := []string{n.Network()}
+	for _, name := range needs.Further {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
 	missing := make([]bool, len(names))
 	errs := make([]error, len(names)+1)
 	var seen Seen
@@ -88,14 +93,23 @@ func outside(ctx context.Context, h host.Host, n plan.Names) ([]engine.Container
 	return slices.DeleteFunc(own, func(c engine.Container) bool { return slices.Contains(c.Networks, n.Network()) }), nil
 }
 
-// Make makes a network that Look has found missing, and returns false where another
-// job was first.
-func Make(ctx context.Context, h host.Host, n plan.Names, name string) (bool, error) {
-	labels := map[string]string{engine.LabelProxy: "network"}
-	if name == n.Network() {
-		labels = Labels(n)
+// Make makes the networks that Look has found missing, and returns those that no
+// other job has made first, also with an error.
+func Make(ctx context.Context, h host.Host, n plan.Names, seen Seen) (made []string, err error) {
+	for _, name := range seen.Missing {
+		labels := map[string]string{engine.LabelProxy: "network"}
+		if name == n.Network() {
+			labels = Labels(n)
+		}
+		own, err := h.Engine().EnsureNetwork(ctx, name, labels)
+		if err != nil {
+			return made, err
+		}
+		if own {
+			made = append(made, name)
+		}
 	}
-	return h.Engine().EnsureNetwork(ctx, name, labels)
+	return made, nil
 }
 
 // Labels mark the network as the service's, which Release removes.

@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/host"
@@ -42,8 +41,8 @@ func Join(ctx context.Context, h host.Host, c engine.Container) (changed []strin
 }
 
 func connect(ctx context.Context, h host.Host, c engine.Container, want []string) (changed []string, err error) {
-	for _, name := range want {
-		if name == plan.Network || slices.Contains(c.Networks, name) {
+	for _, name := range c.Outside(want) {
+		if name == plan.Network {
 			continue
 		}
 		err := h.Engine().Connect(ctx, c.ID, name, nil)

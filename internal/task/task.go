@@ -262,8 +262,7 @@ func (t Task) renew(ctx context.Context, c engine.Container) (engine.Container, 
 	if err != nil {
 		return c, err
 	}
-	whole := !slices.ContainsFunc(spec.Networks, func(name string) bool { return !slices.Contains(c.Networks, name) })
-	if whole && spec.Labels[engine.LabelSpec] == c.Labels[engine.LabelSpec] {
+	if len(c.Outside(spec.Networks)) == 0 && spec.Labels[engine.LabelSpec] == c.Labels[engine.LabelSpec] {
 		return c, nil
 	}
 	if err := t.Host.Engine().Remove(ctx, c.ID); err != nil {

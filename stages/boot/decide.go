@@ -2,7 +2,6 @@ package boot
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
@@ -104,10 +103,8 @@ func decide(w *stages.Work, want plan.Wanted, have engine.Container, found bool,
 	if found && (push.Retained || equal && !(push.Anew && older)) {
 		t.out.Container, t.out.Spec, t.out.Retained = have.ID, have.Labels[engine.LabelSpec], push.Retained
 		t.start = !have.Running() && !waits(w)
-		for _, network := range want.Spec.Networks {
-			if equal && !slices.Contains(have.Networks, network) {
-				t.connect = append(t.connect, network)
-			}
+		if equal {
+			t.connect = have.Outside(want.Spec.Networks)
 		}
 		return t, nil
 	}

@@ -17,11 +17,7 @@ func needs(in stages.Input, w *stages.Work) network.Needs {
 		if t.Host != w.Target.Host {
 			continue
 		}
-		for _, name := range in.Config.EffectiveNetworks(t.Role) {
-			if !slices.Contains(all.Further, name) && name != w.Names.Network() {
-				all.Further = append(all.Further, name)
-			}
-		}
+		all.Further = append(all.Further, in.Config.EffectiveNetworks(t.Role)...)
 		all.Addresses = all.Addresses || t.Role.Options.IP != "" || t.Role.Options.IP6 != ""
 	}
 	return all
@@ -30,14 +26,12 @@ func needs(in stages.Input, w *stages.Work) network.Needs {
 // connect makes the networks that are missing, and connects the proxy and the
 // accessories to the service's. A deploy that changes nothing finds them so.
 func connect(ctx context.Context, w *stages.Work, seen network.Seen, front engine.Container) error {
-	for _, name := range seen.Missing {
-		made, err := network.Make(ctx, w.Host, w.Names, name)
-		if err != nil {
-			return err
-		}
-		if made {
-			w.Made(making(name))
-		}
+	made, err := network.Make(ctx, w.Host, w.Names, seen)
+	for _, name := range made {
+		w.Made(making(name))
+	}
+	if err != nil {
+		return err
 	}
 	if outside(w, front) {
 		if err := w.Host.Engine().Connect(ctx, front.ID, w.Names.Network(), nil); err != nil {
