@@ -243,9 +243,6 @@ func (s *seam) RoundTrip(req *http.Request) (*http.Response, error) {
 		if err == nil && !streams(req) {
 			answer.Body, err = whole(answer.Body)
 		}
-		if errors.Is(err, context.Canceled) && ctx.Err() == nil { // Not this request: what it was to go through.
-			err = fmt.Errorf("%w: %w", io.ErrUnexpectedEOF, err)
-		}
 		if err != nil {
 			return err
 		}

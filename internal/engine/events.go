@@ -35,10 +35,10 @@ func (c *Client) Events(ctx context.Context, f Filter, since time.Time) (iter.Se
 	stream := c.api.Events(ctx, options) // Returns when the engine has answered.
 	select {
 	case err := <-stream.Err:
-		cancel()
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) { // Subscribed, and lost at once.
 			err = streamError(ctx, err)
 		}
+		cancel() // Before, it would pass for the caller's own end.
 		return nil, c.fail("follow events", err)
 	default:
 	}
