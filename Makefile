@@ -23,7 +23,7 @@ ON_RIG := -tags integration -p 1 -parallel 2 -count=1 -timeout 70m ./integration
 
 # gotestsum shows the tests, and keeps what they took.
 GOTESTSUM := $(CACHE)/gotestsum-$(shell sha256sum tools/gotestsum/go.sum 2>/dev/null | cut -c1-12)
-GOTEST = mkdir -p .tested && GOGC=400 $(GOTESTSUM) --format-hide-empty-pkg --jsonfile .tested/$@.json
+GOTEST = mkdir -p .tested && GOGC=400 $(GOTESTSUM) --format-hide-empty-pkg --jsonfile .tested/$(1).json
 
 .PHONY: help
 help: ## List the verbs.
@@ -42,17 +42,20 @@ dist: ## Build static binaries for all platforms, with checksums, into dist/.
 	@cd dist && sha256sum kstep-* > SHA256SUMS && cat SHA256SUMS
 
 .PHONY: unit
-unit: $(GOTESTSUM) ## Run the tests of the packages (some minutes).
-	@export TMPDIR=$$(.ci/memory); $(GOTEST) --format pkgname -- $(UNITS) ./...
+unit: $(GOTESTSUM) ## Run the tests of the packages, all but those of commands under the race detector (some minutes).
+	@export TMPDIR=$$(.ci/memory) CGO_ENABLED=1; \
+	$(call GOTEST,packages) --format pkgname -- $(RACE) $$(go list ./... | grep -v '/cmd/kstep$$'); \
+	export CGO_ENABLED=0; \
+	$(call GOTEST,commands) --format pkgname -- $(UNITS) ./cmd/kstep
 
 .PHONY: integration
 integration: $(GOTESTSUM) rig ci-tools ## Run the integration tests on the rig.
-	@$(GOTEST) --format testname -- $(ON_RIG)
+	@$(call GOTEST,$@) --format testname -- $(ON_RIG)
 
 # Its tests are a part of integration: test does not run them twice.
 .PHONY: seeds
 seeds: $(GOTESTSUM) rig ## Show each of S1 to S17 (docs/seeds.md) on the rig (some minutes).
-	@$(GOTEST) --format testname -- $(ON_RIG:./integration/...=./integration) -run '^TestSeeds_'
+	@$(call GOTEST,$@) --format testname -- $(ON_RIG:./integration/...=./integration) -run '^TestSeeds_'
 
 .PHONY: test
 test: ## Run all tests, unit to integration, and tell what took how long.
@@ -62,10 +65,9 @@ test: ## Run all tests, unit to integration, and tell what took how long.
 	@cat .tested/*.json | $(GOTESTSUM) tool slowest --num 10
 
 .PHONY: race
-race: $(GOTESTSUM) ## Run the tests of the packages under the race detector, shuffled; of those of commands, the busiest.
+race: $(GOTESTSUM) ## Run the busiest tests of commands under the race detector, shuffled.
 	@export TMPDIR=$$(.ci/memory) CGO_ENABLED=1; \
-	$(GOTEST) --format pkgname -- $(RACE) $$(go list ./... | grep -v '/cmd/kstep$$'); \
-	$(GOTEST) --format pkgname -- $(RACE) -run '$(RACED)' ./cmd/kstep
+	$(call GOTEST,$@) --format pkgname -- $(RACE) -run '$(RACED)' ./cmd/kstep
 
 .PHONY: rig
 rig: build ## Bring up the rig: registry, three hosts, load balancer, deployer.
@@ -105,7 +107,7 @@ lint: tools ## Run the linters.
 	$(CACHE)/golangci-lint run
 
 .PHONY: check
-check: static race ## Check all that needs no rig: what static checks, and races.
+check: static unit race ## Check all that needs no rig.
 
 # Licences that may be shipped in a binary under Apache-2.0. Modules of tests count, too.
 PERMISSIVE := Apache-2.0,BSD-2-Clause,BSD-3-Clause,ISC,MIT

@@ -356,16 +356,16 @@ func TestHost_ThatIsThereAndAnswersNothingEndsWithAnError(t *testing.T) {
 func TestFiles_ThatTakeLongAreWaitedForWhileTheHostAnswers(t *testing.T) {
 	t.Parallel()
 	fake := hosttest.NewFake(t, "vm1")
-	if err := os.WriteFile(filepath.Join(fake.Home, "file"), make([]byte, 4<<20), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(fake.Home, "file"), make([]byte, 8<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	opts := hosttest.Options(t, fake)
-	opts.Patience = time.Second
+	opts.Patience = 5 * time.Second // A busy machine may stand still for more than one.
 	h, err := get(t, opts, "vm1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	fake.Set(hosttest.Mood{Slow: 20 * time.Millisecond})
+	fake.Set(hosttest.Mood{Slow: 50 * time.Millisecond})
 	began := time.Now()
 	if _, err := h.Files().Read(t.Context(), "file"); err != nil {
 		t.Fatal(err)
