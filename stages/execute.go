@@ -62,6 +62,7 @@ func (r *run) execute(ctx context.Context) (*state.File, error) {
 	if err := r.secretNames(); err != nil { // The version is known now.
 		return nil, err
 	}
+	r.moved = r.moved || r.comesAfterTheMove()
 	result, began, err := r.work(ctx)
 	file, err := r.file(ctx, result, err)
 	if err != nil && ctx.Err() == nil {
@@ -122,6 +123,7 @@ func (r *run) work(ctx context.Context) (result Result, began bool, err error) {
 		return result, false, leave(false, err)
 	}
 	result, err = r.stage.Run(leased, r.in)
+	r.moved = r.moved || result.Moved
 	if err == nil && r.info.Name == LastHostless && r.pinned != nil {
 		err = r.isPlanned(&state.File{Stage: LastHostless, Outputs: encoded(result.Outputs)})
 	}

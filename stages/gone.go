@@ -1,6 +1,7 @@
 package stages
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -38,10 +39,26 @@ func gone(in Input, host, role string, proxied bool, book ledger.Ledger) plan.Ta
 		if kind.AfterBarrier {
 			own.Start = "after-barrier"
 		}
-		if health := in.Config.EffectiveHealthcheck(own); kind.Port > 0 && kind.Port != health.Port {
-			health.Port = kind.Port
-			own.Healthcheck = &health
-		}
+		own = AsServed(in.Config, own, kind)
 	}
 	return plan.Target{Host: host, Role: own, Proxied: proxied, Primary: kind.Primary}
+}
+
+// AsServed is the role with the port, the scheme and the path at which its
+// containers of an earlier release are reached: the configuration may have others
+// by now.
+func AsServed(cfg *config.Config, role config.Role, was ledger.Role) config.Role {
+	now := cfg.EffectiveHealthcheck(role)
+	health := now
+	health.Port = cmp.Or(was.Port, now.Port)
+	health.Scheme = cmp.Or(was.Scheme, now.Scheme)
+	health.Path = cmp.Or(was.Path, now.Path)
+	if !sameAddress(health, now) {
+		role.Healthcheck = &health
+	}
+	return role
+}
+
+func sameAddress(a, b config.Healthcheck) bool {
+	return a.Port == b.Port && a.Scheme == b.Scheme && a.Path == b.Path
 }

@@ -93,7 +93,11 @@ func (e earlier) layoutOn(host, version string) []plan.Target {
 	}
 	candidates := slices.Concat(own, e.gone[host])
 	if entry.Roles != nil {
-		return slices.DeleteFunc(candidates, func(t plan.Target) bool { _, had := entry.Roles[t.Role.Name]; return !had })
+		had := slices.DeleteFunc(candidates, func(t plan.Target) bool { _, had := entry.Roles[t.Role.Name]; return !had })
+		for i, t := range had {
+			had[i].Role = AsServed(e.in.Config, t.Role, entry.Roles[t.Role.Name])
+		}
+		return had
 	}
 	return inferred(entry, own, e.gone[host])
 }
@@ -129,9 +133,29 @@ func inferred(entry ledger.Release, own, gone []plan.Target) []plan.Target {
 	return all
 }
 
-// Config is the configuration with the roles that the version had. The lease
-// stays where the configuration has it.
+// Config is the configuration with the roles that the version had, and the ports
+// at which it served them. The lease stays where the configuration has it.
 func (p Past) Config(cfg *config.Config) *config.Config {
+	next := p.roles(cfg)
+	for i, role := range next.Servers.Roles {
+		at := slices.IndexFunc(p.Targets, func(t plan.Target) bool { return t.Role.Name == role.Name })
+		if at < 0 || p.Targets[at].Role.Healthcheck == nil {
+			continue
+		}
+		health := p.Targets[at].Role.Healthcheck
+		if sameAddress(*health, next.EffectiveHealthcheck(role)) {
+			continue
+		}
+		own := *next
+		own.Servers.Roles = slices.Clone(next.Servers.Roles)
+		own.Servers.Roles[i].Healthcheck = health
+		next = &own
+	}
+	return next
+}
+
+// roles is the configuration with the roles that the version had.
+func (p Past) roles(cfg *config.Config) *config.Config {
 	all := plan.Targets(cfg)
 	same := func(a, b []plan.Target) bool {
 		return !slices.ContainsFunc(a, func(t plan.Target) bool { return !plan.IsTarget(b, t.Role.Name, t.Host) })

@@ -50,6 +50,7 @@ func (r *run) judge(ctx context.Context, result Result, err error) (state.Status
 	case ctx.Err() != nil:
 		return state.Interrupted, exit.With(interruption(ctx), err, "run the same command again to go on")
 	}
+	err = r.AfterMove(err)
 	done := slices.ContainsFunc(result.Targets, func(t state.Target) bool { return t.Status.Done() })
 	if !done {
 		return state.Failed, err
@@ -58,6 +59,22 @@ func (r *run) judge(ctx context.Context, result Result, err error) (state.Status
 		err = exit.With(exit.Partial, err)
 	}
 	return state.Partial, err
+}
+
+// comesAfterTheMove reports that the stage needs the traffic to be moved.
+func (r *run) comesAfterTheMove() bool {
+	return slices.ContainsFunc(r.Pipeline, func(s Stage) bool {
+		return s.Info().Moves && slices.Contains(r.info.Reads, s.Info().Name)
+	})
+}
+
+// AfterMove gives an error the code that is true once the release has traffic:
+// Failed means that the command has moved none.
+func (s *Session) AfterMove(err error) error {
+	if s.moved && exit.CodeOf(err) == exit.Failed {
+		return exit.With(exit.Partial, err)
+	}
+	return err
 }
 
 // interruption is the exit code of the signal that ended the context.

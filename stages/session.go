@@ -74,6 +74,7 @@ type Session struct {
 	pinned     *state.Plan // The same, also once it was compared.
 	imagesOnce sync.Once
 	images     *registry.Puller
+	moved      bool   // The release has traffic.
 	connected  bool   // The pre-connect hook has run.
 	fetched    bool   // The state has been fetched from the hosts.
 	survey     survey // Of the machines behind the hosts' names.
@@ -89,6 +90,9 @@ func (s *Session) Input(all, targets []plan.Target) Input {
 		images: s.puller(), survey: s.looks(),
 	}
 }
+
+// Connected reports that the session has been to its hosts.
+func (s *Session) Connected() bool { return s.connected }
 
 // on is a host, and the names of the service's things there.
 func (s *Session) on(ctx context.Context, name string) (host.Host, plan.Names, error) {

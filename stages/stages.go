@@ -145,6 +145,9 @@ type Result struct {
 	Changed bool
 	// Outputs is the stage's type from package state.
 	Outputs any
+	// Moved is set by a stage that moves traffic (Info.Moves): some of what it
+	// works for has the traffic now, whether all else succeeded or not.
+	Moved bool
 	// Over tells of a stage that ends a release (Info.Ends) that it does so
 	// although it failed: it was refused, and the lease is freed.
 	Over bool

@@ -8,6 +8,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/kstep/kstep/internal/config"
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/report"
@@ -61,7 +62,7 @@ func choose(ctx context.Context, s *stages.Session, version string, fresh bool) 
 	}
 	if then := to.Config(s.Config); then != s.Config {
 		s.Report.Emit(report.Event{Time: time.Now().UTC(), Kind: report.Notice, Message: fmt.Sprintf(
-			"version %s had other roles than kstep.yml has now: it comes back as %s", to.Version, strings.Join(plan.Keys(to.Targets), ", "))})
+			"version %s had other roles, ports or health check paths than kstep.yml has now: it comes back as %s", to.Version, asBefore(s.Config, then, to.Targets))})
 		s.Config = then
 	}
 	pushed := begun
@@ -161,4 +162,24 @@ func looking(s *stages.Session) (stages.Input, error) {
 	all := plan.Targets(s.Config)
 	targets, err := plan.Filter(all, s.Roles, s.HostGlobs)
 	return s.Input(all, targets), err
+}
+
+// asBefore names targets, with where those that have traffic are reached if that is
+// elsewhere than in the configuration of now.
+func asBefore(now, then *config.Config, targets []plan.Target) string {
+	at := func(cfg *config.Config, t plan.Target) string {
+		role, ok := cfg.Role(t.Role.Name)
+		if !ok {
+			role = config.Role{}
+		}
+		health := cfg.EffectiveHealthcheck(role)
+		return fmt.Sprintf("%s :%d%s", health.Scheme, health.Port, health.Path)
+	}
+	all := plan.Keys(targets)
+	for i, t := range targets {
+		if was := at(then, t); t.Proxied && was != at(now, t) {
+			all[i] += " (" + was + ")"
+		}
+	}
+	return strings.Join(all, ", ")
 }

@@ -253,10 +253,12 @@ func aroundCommand(ctx context.Context, s *stages.Session, work func(context.Con
 		return err
 	}
 	began := time.Now()
-	err := work(ctx, s)
+	err := s.AfterMove(work(ctx, s))
 	details.Version, details.Release, details.Runtime = s.Version, s.Release, time.Since(began)
 	details.Status, details.ExitCode = s.Result(err).Status, int(exit.CodeOf(err))
-	return errors.Join(err, s.Hooks.Run(context.WithoutCancel(ctx), "post-command", details))
+	err = s.AfterMove(errors.Join(err, s.Hooks.Run(context.WithoutCancel(ctx), "post-command", details)))
+	sayWhoServes(ctx, s, err)
+	return err
 }
 
 // refuse tells what is wrong with the configuration, where a CI system shows it

@@ -44,7 +44,9 @@ type world struct {
 
 	mu  sync.Mutex
 	ops []host.Op
-	on  func(host.Op) // Told of every operation once it is done.
+	on  func(host.Op) // Called after every operation.
+	// refuse is the error that an operation ends with instead of being done.
+	refuse func(host.Op) error
 }
 
 func newWorld(t *testing.T) *world {
@@ -197,6 +199,11 @@ func (w *world) count(ctx context.Context, op host.Op, next func(context.Context
 	w.mu.Lock()
 	w.ops = append(w.ops, op)
 	w.mu.Unlock()
+	if w.refuse != nil {
+		if err := w.refuse(op); err != nil {
+			return err
+		}
+	}
 	err := next(ctx)
 	if w.on != nil {
 		w.on(op)

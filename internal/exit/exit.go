@@ -18,9 +18,9 @@ type Code int
 const (
 	OK             Code = 0   // Done, or already so.
 	ChangesPending Code = 2   // Only plan --detailed-exitcode: something would change.
-	Failed         Code = 10  // Failed; the old version still serves.
+	Failed         Code = 10  // Failed; this command moved no traffic.
 	RolledBack     Code = 11  // Failed after traffic had moved, and it was moved back.
-	Partial        Code = 12  // Some targets done, others not.
+	Partial        Code = 12  // Some targets done, others not, or a failure after the traffic moved.
 	BarrierClosed  Code = 13  // The primary role did not become ready.
 	LeaseHeld      Code = 20  // Another release holds the lease, or this one was fenced off.
 	BadState       Code = 21  // A state or plan file is stale, foreign or broken.
@@ -86,9 +86,9 @@ func Table() []Meaning {
 	return []Meaning{
 		{OK, "done, or already so"},
 		{ChangesPending, "changes are pending (plan --detailed-exitcode)"},
-		{Failed, "failed before traffic moved; the old version, if there is one, keeps serving"},
+		{Failed, "failed; this command moved no traffic"},
 		{RolledBack, "failed and rolled back"},
-		{Partial, "some targets done, others not"},
+		{Partial, "done in part: some targets are done and others not, or a step after the cutover failed"},
 		{BarrierClosed, "barrier closed: the primary role did not become ready"},
 		{LeaseHeld, "the lease is held by another release, or this one was fenced off"},
 		{BadState, "a state or plan file is stale, foreign or broken"},

@@ -14,6 +14,11 @@ type Role struct {
 	AfterBarrier bool `json:"afterBarrier,omitempty"`
 	// Port is where its containers listened.
 	Port int `json:"port,omitempty"`
+	// Scheme is how the proxy connected to them: `http`, `https` or `h2c`. Path is
+	// that of their health check. Both are absent in entries of older versions of
+	// kstep.
+	Scheme string `json:"scheme,omitempty"`
+	Path   string `json:"path,omitempty"`
 }
 
 // Replaced is a role that was no longer in the configuration when a release was
@@ -91,6 +96,17 @@ func (l Ledger) Roles() []string {
 		}
 	}
 	return slices.Sorted(maps.Keys(names))
+}
+
+// AsServed is how the role was configured when these containers served it last, if
+// a release that put them into service has noted that.
+func (l Ledger) AsServed(role string, containers []string) Role {
+	for _, r := range slices.Backward(l.Releases) {
+		if len(containers) > 0 && slices.Equal(r.Live[role], containers) {
+			return r.Roles[role]
+		}
+	}
+	return Role{}
 }
 
 // Kind is how the newest release that lists the role had it, and false if none

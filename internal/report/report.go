@@ -22,6 +22,7 @@ const (
 	Output        Kind = "output"         // A line another program printed: Message (hook, builder).
 	Notice        Kind = "notice"         // For people: a hint, a take-over, a summary line.
 	Warning       Kind = "warning"        // Something a person should mend; File and Line if in a file.
+	Serving       Kind = "serving"        // Before Failure: which version users get now, on which hosts: Message.
 	Failure       Kind = "failure"        // The error that ends the command: Message, Detail, Hints, File, Line, Column.
 	Finished      Kind = "finished"       // The last event of a command: Result.
 )

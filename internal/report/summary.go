@@ -18,6 +18,9 @@ func summary(t *tally) string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "### kstep%s\n\n", title(t.result))
+	if t.serving != "" {
+		fmt.Fprintf(&b, "**%s**\n\n", cell(t.serving))
+	}
 	if len(t.stages) > 0 {
 		b.WriteString("| Stage | Result | Time | Targets |\n|---|---|---:|---|\n")
 		for _, s := range t.stages {

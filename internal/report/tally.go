@@ -10,6 +10,7 @@ import (
 type tally struct {
 	stages  []stageTally
 	ending  *Event // The Failure that ended the command.
+	serving string // Which version users get after a failure.
 	result  *Result
 	notices []string
 }
@@ -34,6 +35,8 @@ func (t *tally) add(e Event) {
 		}
 	case Notice:
 		t.notices = append(t.notices, e.Message)
+	case Serving:
+		t.serving = e.Message
 	case Failure:
 		t.ending = &e
 	case Finished:

@@ -110,6 +110,8 @@ func (l *layout) lines(e Event) []string {
 		return l.target(e, oneLine(e.Message)+" "+amount(e.Done, e.Total))
 	case Output:
 		return prefixed(l.indent()+s.dim("| "), clean(e.Message))
+	case Serving:
+		return clean(e.Message)
 	case Notice:
 		return append(prefixed(l.indent(), clean(e.Message)), l.after(e)...)
 	case Warning:

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/kstep/kstep/internal/cord"
 	"github.com/kstep/kstep/internal/engine"
@@ -205,6 +207,13 @@ func (s *cordSwitch) service(c engine.Container) string {
 	return name + "@docker"
 }
 
+// url is where the proxy reaches the container: its own labels say at which port,
+// whatever the configuration has by now.
 func (s *cordSwitch) url(c engine.Container) string {
-	return s.upstream(plan.Address(c))
+	of := s.Role
+	server := "traefik.http.services." + strings.TrimSuffix(s.service(c), "@docker") + ".loadbalancer.server."
+	if port, err := strconv.Atoi(c.Labels[server+"port"]); err == nil {
+		of.Health.Port, of.Health.Scheme = port, c.Labels[server+"scheme"]
+	}
+	return of.upstream(plan.Address(c))
 }

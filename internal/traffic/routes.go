@@ -3,6 +3,7 @@ package traffic
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"slices"
 
 	"github.com/kstep/kstep/internal/engine"
@@ -27,31 +28,39 @@ func (s *routes) Live(ctx context.Context, containers []engine.Container) ([]str
 	}
 	var live []string
 	for _, c := range containers {
-		if slices.Contains(now.urls(s.Names.Route(s.Name)), s.url(c)) {
+		if leadsTo(now.urls(s.Names.Route(s.Name)), c) {
 			live = append(live, c.ID)
 		}
 	}
 	return live, nil
 }
 
+// leadsTo reports whether one of the servers is the container, at whichever port
+// and scheme: the route may be older than the configuration.
+func leadsTo(servers []string, c engine.Container) bool {
+	return slices.ContainsFunc(servers, func(server string) bool {
+		u, err := url.Parse(server)
+		return err == nil && u.Hostname() == short.Of(c.ID)
+	})
+}
+
 func (s *routes) Current(ctx context.Context, replicas []engine.Container) (bool, error) {
 	now, ok, err := s.file.read(ctx, s.Role)
-	return err == nil && ok && now.claim.Equal(s.claim()) && now.mark(s.Names.Route(s.Name)) == s.Mark(replicas), err
+	name := s.Names.Route(s.Name)
+	return err == nil && ok && now.claim.Equal(s.claim()) && now.mark(name) == s.Mark(replicas) &&
+		sameServers(now.urls(name), s.urls(replicas)), err
 }
 
 func (s *routes) Mark(replicas []engine.Container) string { return route.Mark(engine.IDs(replicas)) }
 
 func (s *routes) Admit(ctx context.Context, replicas []engine.Container) error {
 	name := s.Names.Route(s.Name)
-	var urls []string
-	for _, c := range replicas {
-		urls = append(urls, s.url(c))
-	}
+	urls := s.urls(replicas)
 	return s.file.claim(ctx, s.Role, routeOptions{
 		Name: name, Claim: s.Role.claim(), Service: name, Servers: urls, Mark: s.Mark(replicas), Transport: s.transport(),
 	}, func(ctx context.Context) error {
 		only := func(now []string, known bool) bool {
-			return known && slices.Equal(slices.Sorted(slices.Values(now)), slices.Sorted(slices.Values(urls)))
+			return known && sameServers(now, urls)
 		}
 		if err := s.confirm(ctx, name+"@file", only); err != nil {
 			return fmt.Errorf("wait for the proxy to route to %s: %w", engine.NamesOf(replicas), err)
@@ -69,13 +78,21 @@ func (s *routes) Return(ctx context.Context, had, _ []engine.Container) (bool, e
 	if err != nil || !restored || len(had) == 0 {
 		return restored, err
 	}
-	var urls []string
-	for _, c := range had {
-		urls = append(urls, s.url(c))
-	}
 	return true, s.confirm(ctx, s.Names.Route(s.Name)+"@file", func(now []string, known bool) bool {
-		return known && !slices.ContainsFunc(urls, func(u string) bool { return !slices.Contains(now, u) })
+		return known && !slices.ContainsFunc(had, func(c engine.Container) bool { return !leadsTo(now, c) })
 	})
+}
+
+func sameServers(a, b []string) bool {
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
+}
+
+func (s *routes) urls(replicas []engine.Container) []string {
+	var all []string
+	for _, c := range replicas {
+		all = append(all, s.url(c))
+	}
+	return all
 }
 
 // url names the container by its id on a network that the proxy is in: Docker's DNS follows

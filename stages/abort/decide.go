@@ -38,6 +38,7 @@ type Way struct {
 	Over bool
 
 	book ledger.Ledger
+	was  ledger.Role // How the role was configured when Keep served.
 }
 
 // Complete reports whether the release needs nothing more here: the ledger says
@@ -82,7 +83,7 @@ func Decide(t plan.Target, release string, booted []string, seen stages.Seen) Wa
 	}
 	noted = noted && (len(own) > 0 || replaced && len(trace.Live[entry.By]) > 0)
 	before, known := seen.Book.Before(release, role)
-	w := Way{Keep: seen.Find(before), Noted: noted, book: seen.Book}
+	w := Way{Keep: seen.Find(before), Noted: noted, book: seen.Book, was: seen.Book.AsServed(role, before)}
 	routed := func(c engine.Container) bool { return slices.Contains(seen.Routed, c.ID) }
 	earlier := false // Another release was here, and the ledger does not know it.
 	for _, c := range seen.Containers {

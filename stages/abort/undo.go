@@ -43,6 +43,14 @@ func (a *abort) undo(ctx context.Context, w *stages.Work, way Way) (state.AbortT
 	return out, err
 }
 
+// before is the work with the role as it was when the old containers served: the
+// release may have another port.
+func (u *undo) before() *stages.Work {
+	t := u.w.Target
+	t.Role = stages.AsServed(u.in.Config, t.Role, u.way.was)
+	return u.w.Of(t)
+}
+
 type undo struct {
 	in   stages.Input
 	w    *stages.Work
@@ -108,7 +116,7 @@ func (u *undo) move(ctx context.Context) error {
 		u.w.Did("removed the route")
 		return u.drain(ctx, front)
 	}
-	to := stages.SwitchOf(stages.SwitchKind(u.w, keep[0]), u.in, u.w, stages.Word(u.w, front, runs))
+	to := stages.SwitchOf(stages.SwitchKind(u.w, keep[0]), u.in, u.before(), stages.Word(u.w, front, runs))
 	if err := to.Admit(moving, keep); err != nil {
 		return fmt.Errorf("move traffic back: %w", err)
 	}
@@ -209,7 +217,7 @@ func (u *undo) again(ctx context.Context, keep engine.Container) error {
 	limit := u.in.Config.Barrier.Timeout.D()
 	waiting, cancel := context.WithTimeoutCause(ctx, limit, exit.Errorf(exit.Deadline, "not ready within %s", limit))
 	defer cancel()
-	check := stages.Ready(u.in, u.w, keep.ID)
+	check := stages.Ready(u.in, u.before(), keep.ID)
 	check.Cord = u.w.Target.Proxied && stages.SwitchKind(u.w, keep) == "cord"
 	check.Proven = true
 	_, err := check.Wait(waiting)

@@ -103,7 +103,18 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 	if err = errors.Join(err, noteErr); err == nil {
 		records, err = stages.TasksAfterCutover(ctx, in, records)
 	}
-	return stages.Result{Targets: records, Outputs: state.CutoverOutputs{Targets: results}}, err
+	return stages.Result{Targets: records, Moved: hasMoved(results), Outputs: state.CutoverOutputs{Targets: results}}, err
+}
+
+// hasMoved reports that new containers are in service somewhere, also where the
+// rest of the target's work has failed.
+func hasMoved(results map[string]state.CutoverTarget) bool {
+	for _, r := range results {
+		if r.Done || !r.Switched.IsZero() {
+			return true
+		}
+	}
+	return false
 }
 
 // cutover is one run of the stage.
@@ -261,9 +272,10 @@ func rolesOn(in stages.Input, host string) map[string]ledger.Role {
 	roles := map[string]ledger.Role{}
 	for _, t := range in.All {
 		if t.Host == host {
+			health := in.Config.EffectiveHealthcheck(t.Role)
 			roles[t.Role.Name] = ledger.Role{
 				Proxied: t.Proxied, Primary: t.Primary, AfterBarrier: t.Role.Start == "after-barrier",
-				Port: in.Config.EffectiveHealthcheck(t.Role).Port,
+				Port: health.Port, Scheme: health.Scheme, Path: health.Path,
 			}
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
@@ -95,7 +94,7 @@ func (m *move) holds(ctx context.Context, to traffic.Switch, word traffic.Word) 
 	if exit.CodeOf(err) != exit.Failed || ctx.Err() != nil {
 		return err
 	}
-	m.out.Done, m.out.Switched = false, time.Time{}
+	m.out.Done = false
 	back := m.back(ctx, to, word, m.had, err)
 	if exit.CodeOf(back) != exit.RolledBack {
 		m.out.Done = true

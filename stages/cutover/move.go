@@ -124,9 +124,10 @@ func (m *move) back(ctx context.Context, to traffic.Switch, word traffic.Word, l
 	if err == nil {
 		returned, err = to.Return(ctx, had, down)
 	}
-	if err != nil {
-		return errors.Join(cause, fmt.Errorf("move traffic back: %w", err))
+	if err != nil { // The new containers may have it.
+		return exit.With(exit.Partial, errors.Join(cause, fmt.Errorf("move traffic back: %w", err)))
 	}
+	m.out.Switched = time.Time{}
 	if !returned || len(had)+len(m.removed) == 0 {
 		return cause
 	}
