@@ -56,7 +56,7 @@ func TestAbort_OfAReleaseWithAnotherPortLeavesTheOldVersionItsOwn(t *testing.T) 
 func TestRollback_GoesBackToThePortAndPathThatTheVersionServedAt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.behave("v1", hosttest.Behaviour{Port: 3000, Handler: func(p hosttest.Process) http.Handler {
+	w.behave("v1", hosttest.Behaviour{Port: 3000, Handler: func(hosttest.Process) http.Handler {
 		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/ready" {
 				rw.WriteHeader(http.StatusNotFound)
@@ -96,5 +96,31 @@ func TestStatus_AfterThePortOfTheConfigurationChangedSaysWhatServes(t *testing.T
 	}
 	if route := readText(t, files[0]); !strings.Contains(route, ":8080") {
 		t.Errorf("the route does not have the new port:\n%s", route)
+	}
+}
+
+func TestAbort_GivesTheOldVersionTheRequestsThatItHad(t *testing.T) {
+	t.Parallel()
+	for _, now := range []string{"proxy: {hosts: [new.example.com]}\n", "proxy: {hosts: [old.example.com, new.example.com], path_prefix: /app}\n"} {
+		t.Run(now, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.append("proxy: {hosts: [old.example.com]}\n")
+			w.deploy("v1")
+			w.replace("proxy: {hosts: [old.example.com]}\n", now)
+			w.exits(exit.OK, append([]string{"push"}, w.deployArgs("v2")[1:]...)...)
+			for _, stage := range []string{"assets", "env-push", "boot", "barrier-wait"} {
+				w.exits(exit.OK, stage)
+			}
+			w.exits(exit.OK, "cutover", "--hosts", "vm1")
+			w.answersAlways("vm1", "new.example.com/app", "v2")
+			w.exits(exit.OK, "abort")
+			for _, hostName := range []string{"vm1", "vm2"} {
+				w.answersAlways(hostName, "old.example.com/", "v1")
+				if got := w.answers(hostName, "new.example.com/app"); got == "v1" || got == "v2" {
+					t.Errorf("%s answers for the name of the release that was aborted: %s", hostName, got)
+				}
+			}
+		})
 	}
 }

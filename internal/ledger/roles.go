@@ -19,6 +19,17 @@ type Role struct {
 	// kstep.
 	Scheme string `json:"scheme,omitempty"`
 	Path   string `json:"path,omitempty"`
+	// Requests are those that the proxy sent to it; absent for roles without
+	// traffic, and in entries of older versions of kstep.
+	Requests *Requests `json:"requests,omitempty"`
+}
+
+// Requests says which requests a role got: `proxy.hosts`, `proxy.path_prefix` and
+// `proxy.fallback` of that time.
+type Requests struct {
+	Hosts      []string `json:"hosts,omitempty"`
+	PathPrefix string   `json:"pathPrefix,omitempty"`
+	Fallback   bool     `json:"fallback,omitempty"`
 }
 
 // Replaced is a role that was no longer in the configuration when a release was

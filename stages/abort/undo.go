@@ -116,7 +116,13 @@ func (u *undo) move(ctx context.Context) error {
 		u.w.Did("removed the route")
 		return u.drain(ctx, front)
 	}
-	to := stages.SwitchOf(stages.SwitchKind(u.w, keep[0]), u.in, u.before(), stages.Word(u.w, front, runs))
+	in := u.in
+	if was := u.way.was.Requests; was != nil { // The release may have asked for others.
+		cfg := *in.Config
+		cfg.Proxy.Hosts, cfg.Proxy.PathPrefix, cfg.Proxy.Fallback = was.Hosts, was.PathPrefix, was.Fallback
+		in.Config = &cfg
+	}
+	to := stages.SwitchOf(stages.SwitchKind(u.w, keep[0]), in, u.before(), stages.Word(u.w, front, runs))
 	if err := to.Admit(moving, keep); err != nil {
 		return fmt.Errorf("move traffic back: %w", err)
 	}

@@ -273,10 +273,14 @@ func rolesOn(in stages.Input, host string) map[string]ledger.Role {
 	for _, t := range in.All {
 		if t.Host == host {
 			health := in.Config.EffectiveHealthcheck(t.Role)
-			roles[t.Role.Name] = ledger.Role{
+			one := ledger.Role{
 				Proxied: t.Proxied, Primary: t.Primary, AfterBarrier: t.Role.Start == "after-barrier",
 				Port: health.Port, Scheme: health.Scheme, Path: health.Path,
 			}
+			if p := in.Config.Proxy; t.Proxied {
+				one.Requests = &ledger.Requests{Hosts: p.Hosts, PathPrefix: p.PathPrefix, Fallback: p.Fallback}
+			}
+			roles[t.Role.Name] = one
 		}
 	}
 	return roles
