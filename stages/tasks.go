@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/kstep/kstep/internal/config"
 	"github.com/kstep/kstep/internal/engine"
@@ -117,7 +118,13 @@ func ForeseeTasks(ctx context.Context, in Input, w *Work, moment string) error {
 			return err
 		}
 		if create && moment == config.BeforeBoot {
-			w.Intend(To(Create, "%s", one.Container))
+			act := To(Create, "%s", one.Container)
+			act.Detail = append(act.Detail, in.Secrets.Redact("runs "+strings.Join(t.Cmd, " ")))
+			spec := plan.Task(in.Config, w.Names, place, t, in.Version, in.Release, state.PushOutputs{}, state.EnvTarget{})
+			for _, text := range plan.Risks(spec, in.Config.EffectiveVolumes(place.Role)) {
+				act.Detail = append(act.Detail, "! "+in.Secrets.Redact(text))
+			}
+			w.Intend(act)
 		}
 		if run && moment == t.Run {
 			w.Intend(To(Run, "%s", one))

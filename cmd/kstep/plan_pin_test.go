@@ -44,6 +44,21 @@ func TestPlan_MarksWhatReachesBeyondTheContainer(t *testing.T) {
 	}
 }
 
+func TestPlan_ShowsWhatATaskRunsAndReaches(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.replace("    hosts: [vm3]\n", "    hosts: [vm3]\n    volumes: [\"backups:/backups\"]\n    options: {group-add: [docker]}\n")
+	w.append("tasks:\n  migrate: {cmd: [rake, \"db:migrate\"], role: job}\n")
+	stdout, _ := w.exits(exit.OK, "plan", "--image", w.image("v1"), "--version", "v1")
+	for want, count := range map[string]int{
+		"runs rake db:migrate": 1, "! is in the group docker": 2, "! reads and writes the volume backups": 2, // Of the task, and of the role.
+	} {
+		if strings.Count(stdout, want) != count {
+			t.Errorf("the plan does not say %q %d times:\n%s", want, count, stdout)
+		}
+	}
+}
+
 // What was approved is an image, not a name that somebody can give to another one.
 func TestPlanFile_IsRefusedForAnotherImageOfTheSameTag(t *testing.T) {
 	t.Parallel()

@@ -1,7 +1,9 @@
 package plan
 
 import (
+	"maps"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/kstep/kstep/internal/engine"
@@ -9,9 +11,9 @@ import (
 
 // Risks are what of a container's settings reaches beyond the container, a line
 // each, such as `privileged` or `mounts /srv of the host, and can write there`:
-// who approves a plan has to see it. What kstep itself mounts from below its run
-// directory is left out.
-func Risks(spec engine.Spec, run string) []string {
+// who approves a plan has to see it. volumes are those of the configuration: what
+// kstep itself mounts is left out.
+func Risks(spec engine.Spec, volumes []string) []string {
 	var found []string
 	add := func(when bool, text string) {
 		if when {
@@ -50,14 +52,24 @@ func Risks(spec engine.Spec, run string) []string {
 		found = append(found, "publishes the port "+port)
 	}
 	add(o.PublishAll, "publishes all its ports")
-	for _, m := range spec.Mounts {
-		if !path.IsAbs(m.Source) || strings.HasPrefix(path.Clean(m.Source), run+"/") {
-			continue
-		}
+	add(o.Runtime != "", "runs with the runtime "+o.Runtime)
+	add(o.GPUs != "", "gets the graphics processors "+o.GPUs)
+	for _, group := range o.GroupAdd {
+		found = append(found, "is in the group "+group)
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Sysctl)) {
+		found = append(found, "sets the kernel parameter "+name+" to "+o.Sysctl[name])
+	}
+	for _, m := range mounts(volumes) {
+		does := "reads and writes "
 		if m.ReadOnly {
-			found = append(found, "reads "+m.Source+" of the host")
-		} else {
-			found = append(found, "reads and writes "+m.Source+" of the host")
+			does = "reads "
+		}
+		switch {
+		case path.IsAbs(m.Source):
+			found = append(found, does+m.Source+" of the host")
+		case m.Source != "":
+			found = append(found, does+"the volume "+m.Source)
 		}
 	}
 	return found

@@ -118,7 +118,7 @@ func described(act stages.Act, in stages.Input, w *stages.Work, todo todo, prese
 			act.Detail = append(act.Detail, in.Secrets.Redact(line))
 		}
 	}
-	for _, text := range plan.Risks(todo.want.Spec, w.Names.Run) {
+	for _, text := range plan.Risks(todo.want.Spec, in.Config.EffectiveVolumes(w.Target.Role)) {
 		act.Detail = append(act.Detail, "! "+in.Secrets.Redact(text))
 	}
 	return act
