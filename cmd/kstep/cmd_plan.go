@@ -12,6 +12,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/kstep/kstep/internal/actor"
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/report"
 	"github.com/kstep/kstep/internal/state"
@@ -107,6 +108,11 @@ func (p *program) following(flags *stageFlags) (func(context.Context, *stages.Se
 	}
 	if flags.plan == "" {
 		return func(context.Context, *stages.Session) error { return nil }, nil
+	}
+	if flags.planDigest == "" && actor.CI(p.getenv) != "" {
+		// The file comes from an artifact, and an output that got lost is empty.
+		return nil, p.refuse(exit.With(exit.Usage, errors.New("--plan is given without --plan-digest (KSTEP_PLAN_DIGEST): any plan in this file would be carried out"),
+			"pass the digest from the job that planned: its output plan-digest (GitHub), or KSTEP_OUT_PLAN_DIGEST of its dotenv report (GitLab)"))
 	}
 	made, err := state.ReadPlan(flags.plan, validatePlan)
 	if err == nil {

@@ -125,3 +125,24 @@ func TestPlanFile_OfAnotherDigestThanTheApprovedOneIsRefused(t *testing.T) {
 	w.exits(exit.OK, "deploy", "--plan", approved, "--plan-digest", file.Sum)
 	w.serves("v2")
 }
+
+func TestPlanFile_WithoutItsDigestIsRefusedInACIJob(t *testing.T) {
+	t.Parallel()
+	for ci, variable := range map[string]string{"GitHub": "GITHUB_ACTIONS", "GitLab": "GITLAB_CI"} {
+		t.Run(ci, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.deploy("v1")
+			plan := w.planTo("v2")
+			var file struct{ Sum string }
+			if err := json.Unmarshal([]byte(w.read(plan)), &file); err != nil {
+				t.Fatal(err)
+			}
+			w.env[variable] = "true"
+			if stderr := w.untouched(exit.Usage, "deploy", "--plan", plan); !strings.Contains(stderr, "--plan-digest") {
+				t.Errorf("the refusal does not name the flag:\n%s", stderr)
+			}
+			w.exits(exit.OK, "deploy", "--plan", plan, "--plan-digest", file.Sum)
+		})
+	}
+}
