@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -135,6 +136,33 @@ func TestAccessory_IsBootedOnceAndReplacedOnlyWhenAskedTo(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.says("not known: its files are not here", "accessory", "details", "db")
+}
+
+func TestAccessory_ThatChangedItsUploadedFileGetsTheConfiguredOneBack(t *testing.T) {
+	t.Parallel()
+	for name, changed := range map[string]string{"of the same length": "[mysqld]\nport=9\n", "of another length": "[mysqld]\n"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.withAccessory("")
+			text, err := os.ReadFile(filepath.Join(w.dir, "kstep.yml"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := regexp.MustCompile(`files: .*`).ReplaceAllString(string(text), "files: ['my.cnf:/etc/my.cnf']")
+			w.write("kstep.yml", file)
+			w.exits(exit.OK, "accessory", "boot", "db")
+			uploaded := w.mounted("vm3", w.accessory("vm3", "db").Name, "/etc/my.cnf")
+			if err := os.WriteFile(uploaded, []byte(changed), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			w.exits(exit.OK, "accessory", "reboot", "db")
+			got := readText(t, w.mounted("vm3", w.accessory("vm3", "db").Name, "/etc/my.cnf"))
+			if want := "[mysqld]\nport=1\n"; got != want {
+				t.Errorf("the file has %q, want %q", got, want)
+			}
+		})
+	}
 }
 
 func TestAccessory_NoDeployPruneOrAbortTouchesIt(t *testing.T) {

@@ -1,6 +1,7 @@
 package accessory
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -72,7 +73,11 @@ func (u Uploads) write(ctx context.Context, p Place, spec engine.Spec) error {
 	for i, m := range p.Accessory.Files {
 		file, mode := spec.Mounts[i].Source, permissions(m, uploaded)
 		if now, err := p.Host.Files().Stat(ctx, file); err == nil && now.Size == int64(len(u[i])) && now.Mode.Perm() == mode && m.Owner == "" {
-			continue // Its folder's name tells what is in it.
+			// Its folder's name says what was in it; a container that may write there
+			// may have changed that.
+			if have, err := p.Host.Files().Read(ctx, file); err == nil && bytes.Equal(have, u[i]) {
+				continue
+			}
 		}
 		if err := p.Host.Files().Write(ctx, file, u[i], mode); err != nil {
 			return err

@@ -78,8 +78,22 @@ func (c *checker) nested() {
 			all = append(all, folder{at, m.Local, !m.ReadOnly(), []string{"accessories", a.Name, "directories", itoa(i)}})
 		}
 	}
+	written := slices.Clone(all)
+	mounted := func(volumes []string) {
+		for _, v := range volumes {
+			if one := ParseVolume(v); path.IsAbs(one.Source) && !one.ReadOnly {
+				written = append(written, folder{path: path.Clean(one.Source), name: one.Source, written: true})
+			}
+		}
+	}
+	for _, a := range c.cfg.Accessories.All {
+		mounted(a.Volumes)
+	}
+	for _, role := range c.cfg.Servers.Roles {
+		mounted(c.cfg.EffectiveVolumes(role))
+	}
 	for _, inner := range all {
-		for _, outer := range all {
+		for _, outer := range written {
 			if outer.written && strings.HasPrefix(inner.path, strings.TrimSuffix(outer.path, "/")+"/") {
 				c.at(inner.segs, "lies in the directory %s, in which a container can put a link in its place; give it a path beside that one", outer.name)
 				break
