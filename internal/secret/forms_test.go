@@ -29,6 +29,9 @@ func TestRedact_KnowsTheFormsInWhichProgramsPrintASecret(t *testing.T) {
 		for form, text := range map[string]string{
 			"hex":                    hex.EncodeToString([]byte(value)),
 			"upper hex":              fmt.Sprintf("%X", value),
+			"hex in 60 columns":      lined(hex.EncodeToString([]byte(value)), "", "\n", 60),
+			"hex in log lines":       lined(hex.EncodeToString([]byte(value)), "[vm1] ", "\n", 60),
+			"base64 of echo":         lined(base64.StdEncoding.EncodeToString([]byte(value+"\n")), "[vm1] ", "\n", 76),
 			"base64 in 76 columns":   lined(b64, "", "\n", 76),
 			"base64 in 64 columns":   lined(b64, "", "\r\n", 64),
 			"base64 in log lines":    lined(b64, "[vm1] ", "\n", 76),

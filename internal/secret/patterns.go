@@ -64,13 +64,19 @@ func encodings(s string) []string {
 		strings.ReplaceAll(query, "+", "%20"),
 		jsonEscaped(s, true), jsonEscaped(s, false),
 		unquoted(strconv.Quote(s)), unquoted(strconv.QuoteToASCII(s)),
-		hex.EncodeToString([]byte(s)), strings.ToUpper(hex.EncodeToString([]byte(s))),
 		printed(s),
+		strings.ReplaceAll(s, "##[", "## ["), // As a CI system gets it: see package report.
+	}
+	inHex := hex.EncodeToString([]byte(s))
+	for _, digits := range []string{inHex, strings.ToUpper(inHex)} {
+		out = append(append(out, digits), wrapped(digits, hexWidth)...)
 	}
 	out = append(out, markup(s)...)
 	out = append(out, shell(s)...)
 	for _, enc := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding} {
-		out = append(out, wrapped(enc.EncodeToString([]byte(s)))...)
+		for _, text := range []string{s, s + "\n"} { // echo adds a line break.
+			out = append(out, wrapped(enc.EncodeToString([]byte(text)), mimeWidth, pemWidth)...)
+		}
 		out = append(out, enc.EncodeToString([]byte(s)), enc.WithPadding(base64.NoPadding).EncodeToString([]byte(s)))
 		if len(s) >= minAligned {
 			out = append(out, aligned(enc, s)...)
@@ -109,17 +115,19 @@ func passwords(value string) []string {
 	return out
 }
 
-// Widths at which programs break base64 into lines: MIME and base64(1), PEM.
+// Widths at which programs break base64 into lines: MIME and base64(1), PEM; and
+// that of `xxd -p` for hexadecimal digits.
 const (
 	mimeWidth = 76
 	pemWidth  = 64
+	hexWidth  = 60
 )
 
-// wrapped are the forms of long base64 in lines: all of them together, and each
-// alone, since a log has something before each of its lines.
-func wrapped(encoded string) []string {
+// wrapped are the forms of a long encoded text in lines: all of them together, and
+// each alone, since a log has something before each of its lines.
+func wrapped(encoded string, widths ...int) []string {
 	var out []string
-	for _, width := range []int{mimeWidth, pemWidth} {
+	for _, width := range widths {
 		if len(encoded) <= width {
 			continue
 		}

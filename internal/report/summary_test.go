@@ -1,0 +1,21 @@
+package report
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestSummary_ShowsWhatIsMarkdownInAMessageAsText(t *testing.T) {
+	for text, want := range map[string]string{
+		"![x](http://tracker.example/p.png)": `!\[x\](http://tracker.example/p.png)`,
+		"# live":                             `\# live`,
+		"see [the log](javascript:alert(1))": `see \[the log\](javascript:alert(1))`,
+		"a | b\n`c` *d* \\":                  "a \\| b<br>\\`c\\` \\*d\\* \\\\",
+		"<img src=x>":                        "&lt;img src=x&gt;",
+	} {
+		got := summary(&tally{notices: []string{text}, ending: &Event{Message: text}})
+		if strings.Count(got, want) != 2 {
+			t.Errorf("%q: the summary does not have %q twice:\n%s", text, want, got)
+		}
+	}
+}
