@@ -65,6 +65,9 @@ type builder struct {
 }
 
 func (b *builder) note(format string, args ...any) {
+	if len(b.t.Notes) == mostNotes {
+		return
+	}
 	b.t.Notes = append(b.t.Notes, message(fmt.Sprintf(format, args...)))
 }
 
@@ -187,6 +190,9 @@ func (b *builder) actor(f *state.File) {
 		URL: cmp.Or(webAddress(f.Actor.Run), webAddress(f.Actor.RunURL)),
 	}
 	at := slices.IndexFunc(b.t.Actors, func(a Actor) bool { return a.User == one.User && a.CI == one.CI && a.URL == one.URL })
+	if at < 0 && len(b.t.Actors) == mostActors {
+		return
+	}
 	if at < 0 {
 		b.t.Actors = append(b.t.Actors, one)
 		at = len(b.t.Actors) - 1
@@ -277,7 +283,11 @@ func (b *builder) stage(f *state.File) Stage {
 	if own := webAddress(f.Actor.RunURL); own != "" && !slices.ContainsFunc(b.t.Actors, func(a Actor) bool { return a.URL == own }) {
 		s.URL = own
 	}
-	for _, one := range f.Targets {
+	for i, one := range f.Targets {
+		if i == mostTargets {
+			s.Facts = append(s.Facts, fmt.Sprintf("%s more", counted(len(f.Targets)-i, "target")))
+			break
+		}
 		s.Targets = append(s.Targets, b.target(f, one))
 	}
 	return s
@@ -489,6 +499,10 @@ func (b *builder) failures() {
 			where := strings.TrimSpace(name(one.Host) + " " + name(one.Role))
 			if slices.ContainsFunc(b.t.Failures, func(other Failure) bool { return other.Where == where && other.Stage != name(f.Stage) }) {
 				continue // It follows from that one.
+			}
+			if len(b.t.Failures) == mostFailed {
+				b.note("more targets failed than are listed")
+				return
 			}
 			b.t.Failures = append(b.t.Failures, Failure{
 				Stage: name(f.Stage), Where: where,

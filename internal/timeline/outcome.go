@@ -141,9 +141,9 @@ func (b *builder) notServing() {
 // place is where a stage failed, for a sentence.
 func (b *builder) place(f *state.File) string {
 	var where []string
-	for _, one := range b.t.Failures {
-		if one.Stage == name(f.Stage) && one.Where != "" {
-			where = append(where, one.Where)
+	for _, one := range f.Targets {
+		if one.Error != nil && !strings.Contains(one.Error.Message, halted) {
+			where = append(where, strings.TrimSpace(name(one.Host)+" "+name(one.Role)))
 		}
 	}
 	if len(where) == 0 {

@@ -409,6 +409,23 @@ func TestFormats_OfHostileFilesAreHarmless(t *testing.T) {
 	}
 }
 
+func TestFormats_OfAFileWithAnyNumberOfTargetsStaySmall(t *testing.T) {
+	t.Parallel()
+	f := booted()
+	for i := range 20000 {
+		failing(f, state.Partial, exit.Failed, fmt.Sprintf("host%d", i))
+	}
+	found, _ := Of(entries(f), Options{Stages: pipeline()})
+	if !slices.Contains(found.Stages[0].Facts, "19000 targets more") || len(found.Failures) != mostFailed {
+		t.Errorf("got %q and %d failures", found.Stages[0].Facts, len(found.Failures))
+	}
+	for format := range formats() {
+		if got := len(rendered(t, format, found)); got > 3<<20 {
+			t.Errorf("%s has %d bytes", format, got)
+		}
+	}
+}
+
 func TestHTML_RefersToNothingOutside(t *testing.T) {
 	t.Parallel()
 	for scenario, found := range recorded(t) {

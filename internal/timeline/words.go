@@ -13,11 +13,15 @@ import (
 
 // The longest texts that are printed, in characters.
 const (
-	longest     = 600 // Of a message.
-	longestName = 120 // Of a name.
-	longestLine = 300 // Of a line of a log.
-	mostLines   = 60  // Of a log.
-	mostActs    = 20  // Of a target.
+	longest     = 600  // Of a message.
+	longestName = 120  // Of a name.
+	longestLine = 300  // Of a line of a log.
+	mostLines   = 60   // Of a log.
+	mostActs    = 20   // Of a target.
+	mostTargets = 1000 // Of a stage.
+	mostFailed  = 50
+	mostActors  = 20
+	mostNotes   = 50
 )
 
 // line is text as one clean line.
