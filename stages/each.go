@@ -175,7 +175,7 @@ func record(w *Work, started time.Time, err error) (state.Target, error) {
 	if err == nil {
 		return t, nil
 	}
-	t.Error = &state.Error{Class: exit.CodeOf(err).Class(), Message: err.Error()}
+	t.Error = &state.Error{Class: exit.CodeOf(err).Class(), Message: err.Error(), Detail: recorded(w.detail)}
 	kind := report.TargetFailed
 	if errors.Is(err, ErrHalted) {
 		kind = report.TargetHalted
@@ -184,6 +184,23 @@ func record(w *Work, started time.Time, err error) (state.Target, error) {
 		Kind: kind, Host: t.Host, Role: t.Role, Message: err.Error(), Detail: w.detail, Hints: exit.Hints(err),
 	})
 	return t, located(w.Target, err)
+}
+
+// What a state file keeps of the evidence of a failure: the report of the stage
+// has all of it.
+const (
+	maxDetailLines = 60
+	maxDetailLine  = 300
+)
+
+func recorded(detail []string) []string {
+	kept := slices.Clone(detail[:min(len(detail), maxDetailLines)])
+	for i, line := range kept {
+		if runes := []rune(line); len(runes) > maxDetailLine {
+			kept[i] = string(runes[:maxDetailLine]) + "…"
+		}
+	}
+	return kept
 }
 
 // located says where an error is, as far as it does not say so itself.

@@ -153,7 +153,7 @@ func TestOutput_OfAStateFileThatOthersWroteIsHarmless(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.env["GITHUB_ACTIONS"] = "true"
-	for _, args := range [][]string{{"state", "show"}, {"state", "verify"}, {"cutover"}} {
+	for _, args := range [][]string{{"state", "show"}, {"state", "verify"}, {"report"}, {"report", "--format", "markdown"}, {"cutover"}} {
 		for _, format := range []string{"text", "json"} {
 			_, stdout, _ := w.kstep(append([]string{"--output", format}, args...)...)
 			harmless(t, args[0], "github", stdout)

@@ -86,6 +86,20 @@ func Has(ctx context.Context, dir, commit string) bool {
 	return err == nil
 }
 
+// maxSubject is how many characters of a commit's first line are read.
+const maxSubject = 200
+
+// Subject is the first line of a commit's message, cut to 200 characters, or empty
+// if the checkout that dir is in does not hold the commit.
+func Subject(ctx context.Context, dir, commit string) string {
+	text, err := repository{root: dir}.output(ctx, nil, "show", "--no-patch", "--format=%s", commit, "--")
+	if err != nil {
+		return ""
+	}
+	runes := []rune(strings.ToValidUTF8(text, "\ufffd"))
+	return string(runes[:min(len(runes), maxSubject)])
+}
+
 func notRepository(dir string, err error) error {
 	var failed *commandError
 	switch {

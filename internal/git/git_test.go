@@ -218,3 +218,15 @@ func TestDescribe_IgnoresTheRepositoryOfACallingHook(t *testing.T) {
 		t.Errorf("got %+v, want a clean %s", src, dir)
 	}
 }
+
+func TestSubject_IsTheFirstLineOfAMessage(t *testing.T) {
+	dir := checkout(t)
+	write(t, dir, "app.txt", "two\n", 0o644)
+	run(t, dir, "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "--quiet", "--all", "--message="+strings.Repeat("é", 300)+"\n\nmore")
+	if got := Subject(t.Context(), dir, run(t, dir, "rev-parse", "HEAD")); got != strings.Repeat("é", maxSubject) {
+		t.Errorf("got %q", got)
+	}
+	if got := Subject(t.Context(), dir, strings.Repeat("0", 40)); got != "" {
+		t.Errorf("of a commit that is not there: got %q", got)
+	}
+}

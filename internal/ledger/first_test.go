@@ -29,3 +29,20 @@ func TestNoteFirst_KnowsWhatNothingServedBeforeAlsoAfterPrune(t *testing.T) {
 		t.Error("a release that is not in the ledger was changed")
 	}
 }
+
+func TestVersionBefore_IsThatOfTheReleaseWhichServedBefore(t *testing.T) {
+	t.Parallel()
+	var l Ledger
+	l.Note(Release{ID: "1", Version: "v1", Live: map[string][]string{"web": {"a"}, "job": {"j"}}})
+	l.Note(Release{ID: "2", Version: "v2", Live: map[string][]string{"web": {"b"}}})
+	l.Note(Release{ID: "3", Version: "v1", Live: map[string][]string{"web": {"a"}}}) // A rollback.
+	l.Note(Release{ID: "4", Version: "v4"})
+	for release, want := range map[string]string{"1": "", "2": "v1", "3": "v2", "4": "v1"} {
+		if got := l.VersionBefore(release, "web"); got != want {
+			t.Errorf("before %s: got %q, want %q", release, got, want)
+		}
+	}
+	if got := l.VersionBefore("4", "job") + l.VersionBefore("4", "other"); got != "v1" {
+		t.Errorf("other roles: got %q", got)
+	}
+}

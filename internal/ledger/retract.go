@@ -90,3 +90,18 @@ func (l *Ledger) Forget(release string) bool {
 	l.Releases = slices.DeleteFunc(slices.Clone(l.Releases), func(r Release) bool { return r.ID == release })
 	return true
 }
+
+// VersionBefore is the version of the release that put into service what Before
+// finds; empty if there is none.
+func (l Ledger) VersionBefore(release, role string) string {
+	ids, _ := l.Before(release, role)
+	if len(ids) == 0 {
+		return ""
+	}
+	for _, r := range slices.Backward(l.Releases) {
+		if r.ID < release && slices.Equal(r.Live[role], ids) {
+			return r.Version
+		}
+	}
+	return ""
+}

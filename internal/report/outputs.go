@@ -2,6 +2,7 @@ package report
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -70,6 +71,15 @@ func githubSummary(env func(string) string) func(*tally) error {
 		}
 		return guarded("GITHUB_STEP_SUMMARY", env, func(a *githubactions.Action) { a.AddStepSummary(text) })
 	}
+}
+
+// AppendSummary appends Markdown to the job summary of GitHub Actions, the file
+// that GITHUB_STEP_SUMMARY names.
+func AppendSummary(env func(string) string, markdown string) error {
+	if env("GITHUB_STEP_SUMMARY") == "" {
+		return errors.New("GITHUB_STEP_SUMMARY is not set: this is no step of GitHub Actions")
+	}
+	return guarded("GITHUB_STEP_SUMMARY", env, func(a *githubactions.Action) { a.AddStepSummary(markdown) })
 }
 
 // guarded turns the library's panics into an error; without the variable

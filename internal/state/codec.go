@@ -120,7 +120,7 @@ func tail(data []byte, n int) []byte { return data[max(0, len(data)-n):] }
 // that differ only here mean the same to the stages behind them.
 func volatile() []string {
 	return []string{
-		"uploaded", "tookMs", "at", "switched", "probe",
+		"uploaded", "tookMs", "at", "switched", "probe", "before",
 		"drain", "restarts", "replaced", "stopped", "restarted", "containers", "images", "folders", // Done once, and gone in a rerun.
 	}
 }

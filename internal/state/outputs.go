@@ -140,6 +140,10 @@ type BootTarget struct {
 	Waiting bool `json:"waiting,omitempty"`
 	// Old tells that an earlier release has served on the host.
 	Old bool `json:"old,omitempty"`
+	// Before is the version that an earlier release put into service for the role
+	// on the host; empty if there is none, or if the host does not know it any more.
+	// Older versions of kstep did not record it.
+	Before string `json:"before,omitempty"`
 	// Sick is why the engine refuses to start a container of the primary role,
 	// where it does: for the barrier the target will never be ready.
 	Sick string `json:"sick,omitempty"`

@@ -26,6 +26,9 @@ const planAgain = "make one with kstep plan --out FILE, of the kstep that carrie
 // WritePlan writes a plan, complete or not at all, and returns its sum.
 func WritePlan(path string, p Plan, opt Options) (sum string, err error) {
 	p.Seal, p.Sum = "", ""
+	if opt.Redact != nil {
+		p.Source.Subject = opt.Redact(p.Source.Subject)
+	}
 	key, err := opt.key()
 	if err != nil {
 		return "", err

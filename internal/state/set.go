@@ -124,6 +124,39 @@ func (s Set) RequireTargets(stage string, want []string) error {
 		"run `"+command+"`, or fetch the state files of the jobs that did")
 }
 
+// United is the one file of each stage that its shards make together: of each
+// target the run that finished later counts. A stage of which a shard failed, and
+// no later run made that good, has failed. It checks nothing.
+func United(files []*File) Set {
+	byStage := map[string][]*entry{}
+	for _, f := range files {
+		byStage[f.Stage] = append(byStage[f.Stage], &entry{name: FileName(f.Stage, f.Shard), file: f})
+	}
+	set := Set{files: map[string]*File{}}
+	for stage, shards := range byStage {
+		sortShards(shards)
+		merged, winner, err := merge(shards)
+		if err != nil { // Outputs that are no object: the last file counts.
+			merged = shards[len(shards)-1].file
+		}
+		for i, e := range shards {
+			if merged.Status.Done() && !e.file.Status.Done() && !healed(e, shards[i+1:], winner) {
+				failed := *merged
+				failed.Status, failed.Reason, failed.ExitCode = e.file.Status, e.file.Reason, e.file.ExitCode
+				merged = &failed
+			}
+		}
+		set.files[stage] = merged
+	}
+	return set
+}
+
+func sortShards(shards []*entry) {
+	slices.SortStableFunc(shards, func(a, b *entry) int {
+		return cmp.Or(a.file.Finished.Compare(b.file.Finished), cmp.Compare(a.name, b.name))
+	})
+}
+
 // unite makes one file of each stage's shards and does the status check.
 func unite(entries []*entry, resume bool) (Set, error) {
 	set := Set{files: map[string]*File{}}
@@ -135,9 +168,7 @@ func unite(entries []*entry, resume bool) (Set, error) {
 	var errs []error
 	for _, stage := range slices.Sorted(maps.Keys(byStage)) {
 		shards := byStage[stage]
-		slices.SortStableFunc(shards, func(a, b *entry) int {
-			return cmp.Or(a.file.Finished.Compare(b.file.Finished), cmp.Compare(a.name, b.name))
-		})
+		sortShards(shards)
 		merged, winner, err := merge(shards)
 		if err != nil {
 			errs = append(errs, err)

@@ -112,3 +112,26 @@ func TestMissingTargets_AHostEntryStandsForItsRoles(t *testing.T) {
 		t.Errorf("got %v, want web@vm2", got)
 	}
 }
+
+func TestUnited_TakesOfEachTargetTheLaterRunAndKeepsAFailure(t *testing.T) {
+	t.Parallel()
+	failed := shard("a", 1, Partial, target("vm1", Failed), target("vm2", OK))
+	healing := shard("b", 2, OK, target("vm1", OK))
+	hook := shard("c", 3, Failed, target("vm3", OK)) // It failed outside of its targets.
+	last := shard("d", 4, OK, target("vm4", OK))
+	stage := failed.Stage
+	if f := United([]*File{healing, failed}).File(stage); f.Status != OK || len(f.Targets) != 2 {
+		t.Errorf("made good: got %s with %d targets", f.Status, len(f.Targets))
+	}
+	if f := United([]*File{last, hook, healing, failed}).File(stage); f.Status != Failed || len(f.Targets) != 4 {
+		t.Errorf("with a failed hook: got %s with %d targets", f.Status, len(f.Targets))
+	}
+	broken := shard("e", 5, OK)
+	broken.Outputs = []byte(`[]`)
+	if f := United([]*File{failed, broken}).File(stage); f == nil || f.Shard != "e" {
+		t.Errorf("outputs that are no object: got %+v", f)
+	}
+	if United(nil).File(stage) != nil {
+		t.Error("there is a file of nothing")
+	}
+}

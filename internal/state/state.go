@@ -107,6 +107,9 @@ type Source struct {
 	Commit string `json:"commit,omitempty"`
 	// Dirty tells that uncommitted changes were built.
 	Dirty bool `json:"dirty,omitempty"`
+	// Subject is the first line of the commit's message, without secrets. Older
+	// versions of kstep did not record it.
+	Subject string `json:"subject,omitempty"`
 }
 
 // Input is a state file that was read, by name and content.
@@ -136,4 +139,8 @@ type Error struct {
 	// `unreachable`.
 	Class   string `json:"class"`
 	Message string `json:"message"`
+	// Detail is the state of the failed container, with its exit status, and its
+	// last log lines, as far as they were read. Older versions of kstep did not
+	// record it.
+	Detail []string `json:"detail,omitempty"`
 }

@@ -364,18 +364,22 @@ func TestWrite_MasksSecretsInTextsInsteadOfLosingTheFile(t *testing.T) {
 			}
 			return nil
 		},
-		Redact: func(s string) string { return strings.ReplaceAll(s, "hunter2", "[REDACTED]") },
+		Redact: func(s string) string { // The second secret has two lines.
+			return strings.NewReplacer("hunter2", "[REDACTED]", "key\nrest", "[REDACTED]").Replace(s)
+		},
 	})
 	f := file("boot", func(f *File) {
 		f.Status, f.Reason = Failed, "app said hunter2"
-		f.Targets = []Target{{Host: "vm1", Status: Failed, Changed: []string{"set hunter2"}, Error: &Error{Class: "failed", Message: "hunter2"}}}
+		f.Source.Subject = "Rotate hunter2"
+		f.Targets = []Target{{Host: "vm1", Status: Failed, Changed: []string{"set hunter2"}, Error: &Error{Class: "failed", Message: "hunter2", Detail: []string{"log: key", "rest", "end"}}}}
 	})
 	write(t, d, f)
 	if f.Reason != "app said hunter2" || f.Targets[0].Error.Message != "hunter2" {
 		t.Error("the caller's file was changed")
 	}
 	own, err := d.Own("boot", "", shop)
-	if err != nil || own.Reason != "app said [REDACTED]" || own.Targets[0].Error.Message != "[REDACTED]" {
+	if err != nil || own.Reason != "app said [REDACTED]" || own.Targets[0].Error.Message != "[REDACTED]" ||
+		own.Source.Subject != "Rotate [REDACTED]" || !slices.Equal(own.Targets[0].Error.Detail, []string{"log: [REDACTED]", "end"}) {
 		t.Errorf("got %+v (%v)", own, err)
 	}
 }

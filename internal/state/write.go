@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/google/renameio/v2"
 
@@ -60,12 +62,22 @@ func (d *Dir) Write(f *File) (string, error) {
 	return digest(data), nil
 }
 
+// Replace writes a file of any kind, complete or not at all, and readable for all.
+// It makes the folder.
+func Replace(path string, data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return renameio.WriteFile(path, data, 0o644, renameio.WithTempDir(filepath.Dir(path)), renameio.WithStaticPermissions(0o644))
+}
+
 // redact masks the texts of a file, of which the targets are its own.
 func (d *Dir) redact(f *File) {
 	if d.opt.Redact == nil {
 		return
 	}
 	f.Reason = d.opt.Redact(f.Reason)
+	f.Source.Subject = d.opt.Redact(f.Source.Subject)
 	for i := range f.Targets {
 		t := &f.Targets[i]
 		t.Changed = slices.Clone(t.Changed)
@@ -73,9 +85,17 @@ func (d *Dir) redact(f *File) {
 			t.Changed[j] = d.opt.Redact(t.Changed[j])
 		}
 		if t.Error != nil {
-			t.Error = &Error{Class: t.Error.Class, Message: d.opt.Redact(t.Error.Message)}
+			t.Error = &Error{Class: t.Error.Class, Message: d.opt.Redact(t.Error.Message), Detail: d.redactLines(t.Error.Detail)}
 		}
 	}
+}
+
+// redactLines masks secrets also where they span several lines.
+func (d *Dir) redactLines(lines []string) []string {
+	if len(lines) == 0 {
+		return nil
+	}
+	return strings.Split(d.opt.Redact(strings.Join(lines, "\n")), "\n")
 }
 
 // sound does a reader's checks on what is about to be written. A failure is

@@ -46,6 +46,7 @@ func Resolve(ctx context.Context, o Options) (version string, src state.Source, 
 		if given != src.Commit && !o.BuildsTree && isCommit(given) && git.Has(ctx, o.Dir, given) {
 			described.Commit, src.Commit = given, given
 		}
+		src.Subject = o.subject(ctx, src)
 		return given, src, o.warning(described, nil), nil
 	}
 	if errors.Is(gitErr, git.ErrNotRepository) {
@@ -61,7 +62,15 @@ func Resolve(ctx context.Context, o Options) (version string, src state.Source, 
 	if src.Dirty {
 		version += "_uncommitted_" + described.TreeDigest[:16]
 	}
+	src.Subject = o.subject(ctx, src)
 	return version, src, o.warning(described, gitErr), nil
+}
+
+func (o Options) subject(ctx context.Context, src state.Source) string {
+	if src.Commit == "" {
+		return ""
+	}
+	return git.Subject(ctx, o.Dir, src.Commit)
 }
 
 func (o Options) given() (value, from string) {

@@ -55,7 +55,7 @@ func TestResolve_TakesTheFlagThenTheEnvironmentThenTheCommit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c.options.Dir = dir
 			got, src, warn, err := Resolve(t.Context(), c.options)
-			if err != nil || got != c.want || src.Commit != head || src.Dirty || warn != "" {
+			if err != nil || got != c.want || src.Commit != head || src.Subject != "x" || src.Dirty || warn != "" {
 				t.Errorf("got %q, %+v, %q, %v, want %q from clean %s", got, src, warn, err, c.want, head)
 			}
 		})

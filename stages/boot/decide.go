@@ -54,7 +54,11 @@ func (from inputs) decide(in stages.Input, w *stages.Work, find func(name string
 		return state.BootTarget{}, nil, err
 	}
 	wanted := from.containers(in, w)
-	out := state.BootTarget{Waiting: waits(w), Old: stages.ServedBefore(in.Release, from.books[w.Target.Host])}
+	book := from.books[w.Target.Host]
+	out := state.BootTarget{
+		Waiting: waits(w), Old: stages.ServedBefore(in.Release, book),
+		Before: book.VersionBefore(in.Release, w.Target.Role.Name),
+	}
 	for _, want := range wanted {
 		out.Replicas = append(out.Replicas, about(want))
 	}
