@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -121,9 +122,18 @@ func TestServerExec_ShowsWhatEachHostPrintsAndFailsWhenOneFails(t *testing.T) {
 	script := `pwd; echo "two  blanks: $1" >&2; printf hush-hush`
 	stdout, _ := w.exits(exit.OK, "server", "exec", "--", "sh", "-c", script, "sh", "it's; $HOME")
 	for name, fake := range w.hosts {
-		want := "[" + name + "] " + fake.Home + "\n[" + name + "] two  blanks: it's; $HOME\n[" + name + "] [REDACTED]\n"
-		if !strings.Contains(stdout, want) {
-			t.Errorf("no\n%sin\n%s", want, stdout)
+		label := "[" + name + "] "
+		var got []string // In any order: lines of both streams come as they are written.
+		for line := range strings.Lines(stdout) {
+			if text, own := strings.CutPrefix(line, label); own {
+				got = append(got, text)
+			}
+		}
+		slices.Sort(got)
+		want := []string{fake.Home + "\n", "two  blanks: it's; $HOME\n", "[REDACTED]\n"}
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s printed %q, want %q, in\n%s", name, got, want, stdout)
 		}
 	}
 	if err := os.WriteFile(filepath.Join(w.hosts["vm2"].Home, "broken"), nil, 0o600); err != nil {
