@@ -130,7 +130,8 @@ func withJob(v rig.AppVersion, name, steps string) rig.AppVersion {
 	hosts := v.Files[".github/workflows/deploy-hosts.yml"]
 	begin := strings.Index(hosts, "      - uses: actions/checkout")
 	end := begin + strings.Index(hosts[begin:], "      - uses: kstep/")
-	v.Files[".github/workflows/"+name+".yml"] = "on: workflow_dispatch\njobs:\n  " + name +
+	env := hosts[strings.Index(hosts, "\nenv:\n")+1 : strings.Index(hosts, "\njobs:\n")+1]
+	v.Files[".github/workflows/"+name+".yml"] = "on: workflow_dispatch\n" + env + "jobs:\n  " + name +
 		":\n    runs-on: ubuntu-latest\n    steps:\n" + hosts[begin:end] + strings.TrimPrefix(steps, "\n")
 	return v
 }

@@ -68,6 +68,9 @@ func (r *run) execute(ctx context.Context) (*state.File, error) {
 	if err != nil && ctx.Err() == nil {
 		r.failed(ctx, err)
 	}
+	if forgotten, failed := r.forgetChoice(err); forgotten {
+		return nil, errors.Join(err, failed)
+	}
 	if !began && r.in.Own != nil && r.in.Own.Status.Done() {
 		return file, err // What an earlier run did still holds, and so does its file.
 	}
@@ -112,6 +115,11 @@ func (r *run) work(ctx context.Context) (result Result, began bool, err error) {
 	}
 	if other != nil {
 		return result, false, leave(false, other)
+	}
+	if r.info.Hosts {
+		if err := r.stillChosen(leased); err != nil {
+			return result, false, leave(false, err)
+		}
 	}
 	if r.planned != nil && r.info.Hosts {
 		if err := r.unmoved(leased); err != nil {

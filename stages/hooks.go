@@ -91,7 +91,20 @@ func (r *run) after(ctx context.Context, result Result) error {
 	}
 	details.Hosts, details.Roles = r.everywhere()
 	details.Runtime = r.runtime()
+	if r.hasServed() {
+		details.Status = string(state.OK)
+	}
 	return r.once(ctx, "post-deploy", details)
+}
+
+// hasServed reports whether the release put containers into service, in whichever job.
+func (r *run) hasServed() bool {
+	if r.in.Upstream.File(r.info.Reads[0]).Status != state.Unchanged {
+		return true
+	}
+	return slices.ContainsFunc(r.Done, func(f *state.File) bool {
+		return f.Stage == r.info.Reads[0] && f.Status != state.Unchanged
+	})
 }
 
 // unfinished tells that the stage was not done by an earlier run.

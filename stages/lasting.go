@@ -54,6 +54,33 @@ func Lasting(ctx context.Context, in Input, w *Work, ids []string, before map[st
 	return counts, errors.Join(append(unread, errs...)...)
 }
 
+// Outlast waits until containers without traffic have been up for the role's settling
+// time, all at once, or have ended since they had restarted as often as before says.
+// A check says that a program runs now; one that cannot work often ends some seconds
+// later. Those of an earlier release have served before. What cannot be read is left
+// to Lasting.
+func Outlast(ctx context.Context, in Input, w *Work, ids []string, before map[string]int) error {
+	errs := make([]error, len(ids))
+	var wg sync.WaitGroup
+	for i, id := range ids {
+		wg.Go(func() {
+			c, err := Stated(ctx, in, w, id)
+			if err != nil {
+				return
+			}
+			limit, known := before[id]
+			if !known {
+				limit = math.MaxInt
+			}
+			check := Ready(in, w, id)
+			check.Proven = c.Labels[engine.LabelRelease] != in.Release
+			errs[i] = check.Outlast(ctx, c, limit)
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
 // lasted is a look at a container in service.
 type lasted struct {
 	id     string

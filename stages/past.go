@@ -115,15 +115,6 @@ func LookAll(ctx context.Context, in Input) (View, error) {
 	return v, err
 }
 
-// History is what the targets can go back to, the latest in service first.
-func History(ctx context.Context, in Input) ([]Past, error) {
-	v, err := LookAll(ctx, in)
-	if err != nil {
-		return nil, err
-	}
-	return v.Past(), nil
-}
-
 // Past are the versions that the targets in view can go back to, the latest in
 // service first.
 func (v View) Past() []Past {

@@ -74,11 +74,12 @@ type Session struct {
 	pinned     *state.Plan // The same, also once it was compared.
 	imagesOnce sync.Once
 	images     *registry.Puller
-	moved      bool   // The release has traffic.
-	connected  bool   // The pre-connect hook has run.
-	fetched    bool   // The state has been fetched from the hosts.
-	survey     survey // Of the machines behind the hosts' names.
-	surveyed   bool   // An earlier stage of the release has made the survey.
+	moved      bool                // The release has traffic.
+	chosenFrom map[string]lastLive // By target key; what the version was chosen from.
+	connected  bool                // The pre-connect hook has run.
+	fetched    bool                // The state has been fetched from the hosts.
+	survey     survey              // Of the machines behind the hosts' names.
+	surveyed   bool                // An earlier stage of the release has made the survey.
 }
 
 // Input is what work outside of a release may know: some targets, and those of

@@ -19,6 +19,7 @@ import (
 const (
 	ciExamples   = "../../ci-examples"
 	githubAction = "../../.github/actions/kstep/action.yml"
+	stateFolder  = "${{ env.KSTEP_STATE_DIR }}" // Of the GitHub examples.
 )
 
 func TestCIExamples_HaveTheStagesOfThePipelineInOrder(t *testing.T) {
@@ -109,7 +110,7 @@ func TestGitHubExample_KeepsTheStateOfAFailedStage(t *testing.T) {
 		name := stage.Info().Name
 		kept := slices.ContainsFunc(jobs[name].Steps, func(s githubStep) bool {
 			return strings.HasPrefix(s.Uses, "actions/upload-artifact@") && s.If == "always()" &&
-				s.With["path"] == "kstep-state/"+name+".json" && s.With["name"] == "kstep-state-"+name
+				s.With["path"] == stateFolder+"/"+name+".json" && s.With["name"] == "kstep-state${{ env.SUFFIX }}-"+name
 		})
 		if !kept {
 			t.Errorf("%s does not keep %s.json when it fails", name, name)
@@ -124,7 +125,7 @@ func TestGitHubExample_KeepsTheStateOfAFailedStage(t *testing.T) {
 
 func TestGitHubExample_CarriesOutJustThePlanThatWasApproved(t *testing.T) {
 	t.Parallel()
-	const file = "kstep-state/plan.json"
+	const file = stateFolder + "/plan.json"
 	jobs := document[struct{ Jobs map[string]githubJob }](t, "github/approve.yml").Jobs
 	steps := func(job, uses string) (found []githubStep) {
 		for _, step := range jobs[job].Steps {

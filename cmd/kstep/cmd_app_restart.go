@@ -24,11 +24,12 @@ func configureAppRestart(p *program, cmd *kingpin.CmdClause, actions map[string]
 // chooseLive finds the version in service. It has to be one: where there are two,
 // a restart would decide between them.
 func chooseLive(ctx context.Context, s *stages.Session) error {
-	in, past, err := history(ctx, s)
+	in, view, err := history(ctx, s)
 	if err != nil {
 		return err
 	}
-	live := slices.DeleteFunc(past, func(p stages.Past) bool { return len(p.Live) == 0 })
+	s.Chosen(view)
+	live := slices.DeleteFunc(view.Past(), func(p stages.Past) bool { return len(p.Live) == 0 })
 	switch len(live) {
 	case 0:
 		return exit.Hint(errors.New("nothing is in service"), "kstep deploy")

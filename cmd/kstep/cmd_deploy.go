@@ -51,15 +51,11 @@ func configureRedeploy(p *program, app *kingpin.Application, actions map[string]
 	}
 }
 
-// deploy runs the pipeline, after what has to come before.
+// deploy runs the pipeline, after what has to come before: that looks while no
+// other kstep works in the state folder.
 func (p *program) deploy(ctx context.Context, command string, flags *stageFlags, before ...func(context.Context, *stages.Session) error) error {
 	return p.withSession(ctx, command, flags.version, flags.options(), func(ctx context.Context, s *stages.Session) error {
-		for _, do := range before {
-			if err := do(ctx, s); err != nil {
-				return err
-			}
-		}
-		return runChain(ctx, s)
+		return runChain(ctx, s, before)
 	})
 }
 
@@ -67,12 +63,17 @@ func undone(t state.Target) bool { return !t.Status.Done() }
 
 // runChain runs the stages one after the other, from build on, or from push on
 // where an image is there already.
-func runChain(ctx context.Context, s *stages.Session) (err error) {
+func runChain(ctx context.Context, s *stages.Session, before []func(context.Context, *stages.Session) error) (err error) {
 	unlock, err := s.Lock(ctx, "deploy")
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	for _, do := range before {
+		if err := do(ctx, s); err != nil {
+			return err
+		}
+	}
 	if s.Options.Retained == nil { // Nothing is built in vain.
 		if err := secretsAtHand(s).err; err != nil {
 			return err

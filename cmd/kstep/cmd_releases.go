@@ -48,10 +48,11 @@ type releaseStatus struct {
 }
 
 func (p *program) releases(ctx context.Context, s *stages.Session) error {
-	_, past, err := history(ctx, s)
+	_, view, err := history(ctx, s)
 	if err != nil {
 		return err
 	}
+	past := view.Past()
 	to, _, _ := stages.Previous(past)
 	if p.global.output == "json" {
 		sum := releasesReport{Rollback: to.Version, Service: s.Config.Service, Destination: s.Config.Destination, Releases: []releaseStatus{}}
@@ -105,11 +106,11 @@ func readiness(p stages.Past, next string) string {
 
 // wayBack tells after a deploy what a rollback would do.
 func wayBack(ctx context.Context, s *stages.Session) string {
-	_, past, err := history(ctx, s)
+	_, view, err := history(ctx, s)
 	if err != nil {
 		return "kstep releases shows whether a rollback is ready: the hosts could not be observed now"
 	}
-	to, passed, ok := stages.Previous(past)
+	to, passed, ok := stages.Previous(view.Past())
 	var parts []string
 	if ok {
 		parts = append(parts, fmt.Sprintf("a rollback to %s is ready on %s", short.Of(to.Version), targetsReady(to)))

@@ -32,9 +32,13 @@ func configureRollback(p *program, app *kingpin.Application, actions map[string]
 
 // choose finds what to go back to, before anything is touched.
 func choose(ctx context.Context, s *stages.Session, version string, fresh bool) error {
-	in, past, err := history(ctx, s)
+	in, view, err := history(ctx, s)
 	if err != nil {
 		return err
+	}
+	past := view.Past()
+	if version == "" {
+		s.Chosen(view)
 	}
 	under, begun, goesOn := s.Unfinished(ctx)
 	goesOn = goesOn && !begun.Anew && begun.Retained != fresh && strings.HasPrefix(under, version)
@@ -73,15 +77,15 @@ func choose(ctx context.Context, s *stages.Session, version string, fresh bool) 
 	return err
 }
 
-// history is what the hosts can go back to, and what was asked.
-func history(ctx context.Context, s *stages.Session) (stages.Input, []stages.Past, error) {
+// history is what the hosts can go back to, and the input of the look at them.
+func history(ctx context.Context, s *stages.Session) (stages.Input, stages.View, error) {
 	in, err := looking(s)
 	if err != nil {
-		return in, nil, err
+		return in, stages.View{}, err
 	}
 	s.Warm(ctx)
-	past, err := stages.History(ctx, in)
-	return in, past, err
+	view, err := stages.LookAll(ctx, in)
+	return in, view, err
 }
 
 // pick is the version that was named, by its beginning if that is enough, or else

@@ -104,6 +104,33 @@ func TestHooks_PreDeployThatFailsTouchesNothingAndIsAskedAgain(t *testing.T) {
 	w.exits(exit.OK, "assets")
 }
 
+func TestHooks_PostDeployHearsThatTheReleaseMovedThoughPruneHadNothingToDo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	log := w.logged(" $KSTEP_STATUS", "post-deploy")
+	w.deploy("v1") // Nothing to prune.
+	w.deploy("v2")
+	w.deploy("v2") // The same release again, which is over.
+	w.stages("v3", "assets", "env-push", "boot", "barrier-wait", "cutover", "prune")
+	want := []string{"post-deploy ok", "post-deploy ok", "post-deploy ok"}
+	if got := log(); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestHooks_PreCommandThatFailsRunsTheHookOfFailures(t *testing.T) {
+	t.Parallel()
+	for _, command := range [][]string{{"push", "--image", "a", "--version", "v1"}, {"app", "details"}} {
+		w := newWorld(t)
+		log := w.logged(" $KSTEP_COMMAND $KSTEP_STATUS $KSTEP_EXIT_CODE", "on-failure")
+		w.hook("pre-command", "exit 7")
+		w.exits(exit.Failed, command...)
+		if got, want := log(), []string{"on-failure " + command[0] + " failed 10"}; !slices.Equal(got, want) {
+			t.Errorf("%q: got %q, want %q", command, got, want)
+		}
+	}
+}
+
 func TestHooks_PostDeployThatFailsIsTriedAgainByTheSameJob(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -112,7 +139,7 @@ func TestHooks_PostDeployThatFailsIsTriedAgainByTheSameJob(t *testing.T) {
 		w.exits(exit.OK, stage)
 	}
 	w.hook("post-deploy", "exit 1")
-	w.exits(exit.Failed, "prune")
+	w.exits(exit.Partial, "prune")
 	log := w.logged("", "post-deploy")
 	w.exits(exit.OK, "prune")
 	w.exits(exit.OK, "prune")

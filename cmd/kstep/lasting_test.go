@@ -84,6 +84,57 @@ func TestCutover_StartsTheOldWorkerAgainWhereTheNewOneDies(t *testing.T) {
 	}
 }
 
+// A check that says at once that a worker runs does not say that it lasts.
+func TestDeploy_AWorkerThatDiesAfterItWasReadyIsNoSuccess(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		check  string
+		dies   time.Duration
+		before bool // Another version serves.
+		want   []exit.Code
+	}{
+		"with a check of its own":       {`healthcheck: {cmd: "true", settle: 30s}`, 2 * time.Second, true, []exit.Code{exit.Partial, exit.RolledBack}},
+		"with a check, at first":        {`healthcheck: {cmd: "true", settle: 30s}`, 2 * time.Second, false, []exit.Code{exit.Partial, exit.RolledBack}},
+		"a moment later":                {`healthcheck: {cmd: "true", settle: 30s}`, 600 * time.Millisecond, true, []exit.Code{exit.Partial, exit.RolledBack, exit.BarrierClosed}},
+		"without a time to settle":      {`healthcheck: {cmd: "true", settle: 0s}`, 5 * time.Minute, true, []exit.Code{exit.OK}},
+		"that lasts longer than it has": {`healthcheck: {cmd: "true", settle: 300ms}`, 5 * time.Minute, true, []exit.Code{exit.OK}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			if c.before {
+				w.deploy("v1")
+			}
+			w.replace("    healthcheck: {cmd: \"true\"}\n", "    "+c.check+"\n")
+			w.behave("v2", hosttest.Behaviour{})
+			w.hosts["vm3"].Engine.Behave(w.image("v2"), hosttest.Behaviour{Crash: c.dies, Log: []string{"no more jobs"}})
+			code, _, stderr := w.kstep(w.deployArgs("v2")...)
+			if !slices.Contains(c.want, code) {
+				t.Errorf("got exit code %d, want one of %v:\n%s", code, c.want, stderr)
+			}
+			if code != exit.OK && (!strings.Contains(stderr, "no more jobs") || strings.Contains(stderr, "is live")) {
+				t.Errorf("the failure does not show the last log lines:\n%s", stderr)
+			}
+		})
+	}
+}
+
+// What served before starts as it did then, and what runs for long has lasted.
+func TestDeploy_WaitsForNoWorkerThatHasLasted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.deploy("v1")
+	w.deploy("v2")
+	w.replace("    healthcheck: {cmd: \"true\"}\n", "    healthcheck: {cmd: \"true\", settle: 10m}\n") // No part of a container.
+	began := time.Now()
+	w.exits(exit.OK, "rollback")
+	if took := time.Since(began); took > 5*time.Minute {
+		t.Errorf("a rollback took %s", took)
+	}
+	w.hosts["vm3"].Engine.SetClock(11 * time.Minute)
+	w.exits(exit.OK, "prune")
+}
+
 // A worker that dies while it settles ends a deploy with 12, not with 13: the
 // barrier counts the hosts of the primary role only, and that role has moved.
 // 13 would mean that users still have the old version. With a primary role that

@@ -85,20 +85,25 @@ func (p *program) showLogs(ctx context.Context, s *stages.Session, in stages.Inp
 		}
 	}
 	go logs.merge()
-	_, _, err = stages.Each(ctx, in, targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
-		err := logs.read(ctx, w, streams[w.Target.Key()])
-		if flags.follow && exit.CodeOf(context.Cause(ctx)) == exit.Interrupted {
-			err = nil // It is how one ends it.
-		}
-		return struct{}{}, err
-	})
-	for _, s := range logs.streams {
-		if s.output == nil { // Its host was not reached.
-			close(s.lines)
-		}
+	errs := make([]error, len(targets))
+	var wg sync.WaitGroup
+	for i, t := range targets { // Each by itself: the others wait for its lines.
+		wg.Go(func() {
+			_, _, errs[i] = stages.Each(ctx, in, []plan.Target{t}, func(ctx context.Context, w *stages.Work) (struct{}, error) {
+				err := logs.read(ctx, w, streams[t.Key()])
+				if flags.follow && exit.CodeOf(context.Cause(ctx)) == exit.Interrupted {
+					err = nil // It is how one ends it.
+				}
+				return struct{}{}, err
+			})
+			for _, one := range streams[t.Key()] {
+				one.end() // Also where its host was not reached.
+			}
+		})
 	}
+	wg.Wait()
 	<-logs.printed
-	return errors.Join(findErr, err, printer.err)
+	return errors.Join(append(append([]error{findErr}, errs...), printer.err)...)
 }
 
 // logReader reads the logs of several containers.
@@ -118,7 +123,11 @@ type logStream struct {
 	container engine.Container
 	output    *engine.Output
 	lines     chan engine.Line // Those that are merged.
+	ended     sync.Once
 }
+
+// end says that no line is to be merged any more.
+func (s *logStream) end() { s.ended.Do(func() { close(s.lines) }) }
 
 func (l *logReader) add(t plan.Target, c engine.Container) *logStream {
 	s := &logStream{target: t, container: c, lines: make(chan engine.Line)}
@@ -164,16 +173,25 @@ func (l *logReader) read(ctx context.Context, w *stages.Work, streams []*logStre
 	var wg sync.WaitGroup
 	for i, s := range streams {
 		wg.Go(func() {
-			defer close(s.lines)
+			defer s.end()
 			s.output = w.Host.Engine().Output(s.container.ID)
-			errs[i] = s.output.Read(ctx, l.which, func(line engine.Line) { s.lines <- line })
+			errs[i] = s.output.Read(ctx, l.which, func(line engine.Line) {
+				select {
+				case s.lines <- line:
+				case <-ctx.Done():
+				}
+			})
 		})
 	}
 	wg.Wait()
 	if err = errors.Join(append(errs, err)...); err != nil || !l.follow {
 		return err
 	}
-	<-l.printed
+	select {
+	case <-l.printed:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	f := &follower{l: l, w: w, open: map[string]*followed{}}
 	for _, s := range streams {
 		f.start(ctx, s, engine.Lines{})

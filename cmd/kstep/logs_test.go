@@ -5,10 +5,12 @@ import (
 	"context"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/host"
 	"github.com/kstep/kstep/internal/host/hosttest"
 )
 
@@ -88,6 +90,47 @@ func TestLogs_AreFollowedUntilCtrlC(t *testing.T) {
 	f.shows("newer")
 	if code, rest := f.interrupt(); code != exit.OK || strings.Contains(rest, "FAILED") || strings.Contains(rest, "error") {
 		t.Errorf("Ctrl-C ends it with %d:\n%s", code, rest)
+	}
+}
+
+func TestLogs_FollowGoesOnAndEndsWhereAHostIsLost(t *testing.T) {
+	t.Parallel()
+	for name, lose := range map[string]hosttest.Mood{"no login any more": {RefuseKeys: true}, "no engine any more": {SocketDenied: true, SudoDenied: true, NoDockerClient: true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.behave("v1", hosttest.Behaviour{Log: []string{"booting"}})
+			w.deploy("v1")
+			w.operations()
+			w.exits(exit.OK, "app", "logs", "--roles", "web")
+			found := 0 // How many operations find the containers.
+			for _, op := range w.operations() {
+				if op.Host == "vm2" && !strings.HasSuffix(op.Name, "/logs") {
+					found++
+				}
+			}
+			var done atomic.Int32
+			w.on = func(op host.Op) {
+				if op.Host == "vm2" && int(done.Add(1)) == found {
+					w.hosts["vm2"].Set(lose)
+					w.hosts["vm2"].Sever()
+				}
+			}
+			f := w.follow("app", "logs", "--follow", "--roles", "web")
+			f.shows("[vm1] booting")
+			w.hosts["vm1"].Engine.Write("shop-web-v1", "first")
+			f.shows("[vm1] first")
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				f.interrupt()
+			}()
+			select {
+			case <-ended:
+			case <-time.After(20 * time.Second):
+				t.Fatal("Ctrl-C does not end it")
+			}
+		})
 	}
 }
 

@@ -128,6 +128,40 @@ func TestRoutes_ServicesShareAHostAsFarAsNoRequestBelongsToTwo(t *testing.T) {
 	w.answersAlways("vm1", "www.example.com/", "blog")
 }
 
+// A narrower claim is a new claim on what another service got until then.
+func TestRoutes_ANarrowerClaimDoesNotTakeWhatAnotherServiceServes(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		broad, theirs, narrow string
+		address               string
+	}{
+		"a name below another's wildcard":  {"fallback: true", `hosts: ["*.example.com"]`, "hosts: [www.example.com]", "www.example.com/"},
+		"a name next to one of its own":    {"fallback: true", `hosts: ["*.example.com"]`, "hosts: [own.org, shop.example.com]", "shop.example.com/"},
+		"a wildcard below every name":      {"fallback: true", "path_prefix: /api, fallback: false", `hosts: ["*.example.com"], path_prefix: /api`, "www.example.com/api/x"},
+		"a path below another's wildcard":  {"fallback: true", `hosts: ["*.example.com"]`, "hosts: [www.example.com], path_prefix: /api", "www.example.com/api"},
+		"a name with a path, at its path":  {"fallback: true", `hosts: ["*.example.com"], path_prefix: /api`, "hosts: [www.example.com], path_prefix: /api", "www.example.com/api/x"},
+		"a name that takes another's path": {`hosts: ["*.example.com"], fallback: true`, `hosts: ["*.example.com"], path_prefix: /api`, "hosts: [www.example.com]", "www.example.com/api/x"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			rest := w.service("rest", "proxy: {"+c.broad+"}\n")
+			rest.deploy("r1")
+			tenants := w.service("tenants", "proxy: {"+c.theirs+"}\n")
+			tenants.deploy("t1")
+			tenants.answersAlways("vm1", c.address, "t1")
+			rest.replace("proxy: {"+c.broad+"}", "proxy: {"+c.narrow+"}")
+			for _, version := range []string{"r1", "r2"} {
+				_, stderr := rest.exits(exit.Failed, "deploy", "--image", w.image(version), "--version", version)
+				if !strings.Contains(stderr, "which belongs to tenants (role web)") {
+					t.Errorf("the refusal does not name the owner:\n%s", stderr)
+				}
+				tenants.answersAlways("vm1", c.address, "t1")
+			}
+		})
+	}
+}
+
 func TestRoutes_ARequestThatAnotherRouterAnswersIsNoArrival(t *testing.T) {
 	t.Parallel()
 	for name, extra := range switches() {

@@ -250,6 +250,9 @@ func aroundCommand(ctx context.Context, s *stages.Session, work func(context.Con
 		Hosts: s.Config.Hosts(), Command: s.Command, Subcommand: s.Subcommand, StateDir: s.Dir.Path(),
 	}
 	if err := s.Hooks.Run(ctx, "pre-command", details); err != nil {
+		if ctx.Err() == nil {
+			refused(ctx, s, details, err)
+		}
 		return err
 	}
 	began := time.Now()
@@ -259,6 +262,14 @@ func aroundCommand(ctx context.Context, s *stages.Session, work func(context.Con
 	err = s.AfterMove(errors.Join(err, s.Hooks.Run(context.WithoutCancel(ctx), "post-command", details)))
 	sayWhoServes(ctx, s, err)
 	return err
+}
+
+// refused runs the hook of failures after one before the command has refused it.
+func refused(ctx context.Context, s *stages.Session, details hook.Details, cause error) {
+	details.Status, details.ExitCode = string(state.Failed), int(exit.CodeOf(cause))
+	if err := s.Hooks.Run(ctx, "on-failure", details); err != nil {
+		s.Report.Emit(report.Event{Time: time.Now().UTC(), Kind: report.Warning, Message: fmt.Sprintf("%s (after: %s)", err, cause)})
+	}
 }
 
 // refuse tells what is wrong with the configuration, where a CI system shows it

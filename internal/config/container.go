@@ -39,7 +39,8 @@ type Healthcheck struct {
 	Retries int `json:"retries" jsonschema:"default=30,minimum=1"`
 	// Settle is how long a container that nothing checks must stay up to be
 	// ready: in a role without traffic, without `cmd` and without a HEALTHCHECK
-	// in the image.
+	// in the image. A deploy ends when every new container without traffic has
+	// been up for so long, whatever checks it.
 	Settle Duration `json:"settle" jsonschema:"default=7s"`
 	// Cord is the folder in the container where the cord is mounted, with
 	// `proxy.switch: cord`.

@@ -104,11 +104,29 @@ func (c *checker) reserved(segs []string, name, value string) {
 }
 
 // redirection refuses to send every request to an entry point that no port of
-// the host leads to. A port written as `:443` is one in front of the hosts.
+// the host leads to. A port written as `:443` is one in front of the hosts, where
+// trusted proxies end TLS: without them, it is a port that nothing listens on.
 func (c *checker) redirection(segs []string, name, value string) {
-	if name != "entrypoints.web.http.redirections.entrypoint.to" || strings.HasPrefix(value, ":") {
+	switch {
+	case name != "entrypoints.web.http.redirections.entrypoint.to":
+		return
+	case strings.HasPrefix(value, ":"):
+		if len(c.cfg.Proxy.TrustedProxies) == 0 && !c.trustsByArgs() {
+			c.atKey(segs, "%s", fmt.Sprintf("would take the services of the host down: it redirects every request to port %s, "+
+				"where kstep's proxy does not listen; where TLS ends in front of the hosts, set proxy.trusted_proxies too", value[1:]))
+		}
 		return
 	}
 	c.atKey(segs, "%s", fmt.Sprintf("would take the services of the host down: no port of the host leads to the entry point %s; "+
 		"where TLS ends in front of the hosts, set proxy.trusted_proxies and let the load balancer or the application redirect", value))
+}
+
+// trustsByArgs reports whether an option of the proxy names what is in front of it.
+func (c *checker) trustsByArgs() bool {
+	for name := range c.cfg.Proxy.Args {
+		if strings.HasPrefix(ArgName(name), "entrypoints.web.forwardedheaders.") {
+			return true
+		}
+	}
+	return false
 }

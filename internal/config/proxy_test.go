@@ -12,6 +12,14 @@ func TestLoad_RefusesProxySettingsThatWouldTakeAHostDown(t *testing.T) {
 			"{args: {entrypoints.web.http.redirections.entrypoint.to: websecure}}",
 			`proxy.args["entrypoints.web.http.redirections.entrypoint.to"]: would take the services of the host down: no port of the host leads to the entry point websecure; where TLS ends in front of the hosts, set proxy.trusted_proxies and let the load balancer or the application redirect`,
 		},
+		"a redirect to a port where nothing listens": {
+			"{args: {entrypoints.web.http.redirections.entrypoint.to: ':443'}}",
+			`proxy.args["entrypoints.web.http.redirections.entrypoint.to"]: would take the services of the host down: it redirects every request to port 443, where kstep's proxy does not listen; where TLS ends in front of the hosts, set proxy.trusted_proxies too`,
+		},
+		"a redirect to a port of another kind": {
+			"{trusted_proxies: [], args: {entryPoints.web.http.redirections.entryPoint.to: ':8443'}}",
+			`proxy.args["entryPoints.web.http.redirections.entryPoint.to"]: would take the services of the host down: it redirects every request to port 8443, where kstep's proxy does not listen; where TLS ends in front of the hosts, set proxy.trusted_proxies too`,
+		},
 		"another port": {
 			"{args: {entryPoints.web.address: ':8000'}}",
 			`proxy.args["entryPoints.web.address"]: ` + down + "publishes this port of the container and needs plain HTTP there; instead, proxy.publish sets the port of the host",
@@ -77,12 +85,13 @@ func TestLoad_RefusesProxySettingsThatWouldTakeAHostDown(t *testing.T) {
 
 func TestLoad_AcceptsProxySettingsThatServe(t *testing.T) {
 	for name, proxy := range map[string]string{
-		"a redirect to a port in front of the hosts": "{args: {entrypoints.web.http.redirections.entrypoint.to: ':443'}}",
-		"what is so anyway":                          "{args: {entrypoints.web.address: ':80', api.insecure: 'true', ping: 'true', providers.file.watch: 'true'}}",
-		"another network without the cord":           "{args: {providers.docker.network: mine}}",
-		"an option of another entry point":           "{args: {entrypoints.metrics.address: ':9100', metrics.prometheus.entrypoint: metrics}}",
-		"trust by options":                           "{args: {entrypoints.web.forwardedheaders.trustedips: 10.0.0.0/8}}",
-		"trusted addresses":                          "{trusted_proxies: [private, 203.0.113.7, '2001:db8::/32', '::1']}",
+		"a redirect to a port in front of the hosts":   "{args: {entrypoints.web.http.redirections.entrypoint.to: ':443'}, trusted_proxies: [private]}",
+		"a redirect to another port, trust by options": "{args: {entrypoints.web.http.redirections.entrypoint.to: ':8443', entrypoints.web.forwardedheaders.trustedips: 10.0.0.0/8}}",
+		"what is so anyway":                            "{args: {entrypoints.web.address: ':80', api.insecure: 'true', ping: 'true', providers.file.watch: 'true'}}",
+		"another network without the cord":             "{args: {providers.docker.network: mine}}",
+		"an option of another entry point":             "{args: {entrypoints.metrics.address: ':9100', metrics.prometheus.entrypoint: metrics}}",
+		"trust by options":                             "{args: {entrypoints.web.forwardedheaders.trustedips: 10.0.0.0/8}}",
+		"trusted addresses":                            "{trusted_proxies: [private, 203.0.113.7, '2001:db8::/32', '::1']}",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -160,3 +160,24 @@ func (c *Config) Repository() string {
 	}
 	return server + "/" + c.Image
 }
+
+// trimAssetPaths writes all asset paths without a slash at the end: they are
+// compared with the keys of assets and with the targets of volumes.
+func (c *Config) trimAssetPaths() {
+	trim := func(one *string, several []string) {
+		*one = strings.TrimRight(*one, "/")
+		for i := range several {
+			several[i] = strings.TrimRight(several[i], "/")
+		}
+	}
+	trim(&c.AssetPath, c.AssetPaths)
+	for i := range c.Servers.Roles {
+		trim(&c.Servers.Roles[i].AssetPath, c.Servers.Roles[i].AssetPaths)
+	}
+	for path, rule := range c.Assets {
+		if trimmed := strings.TrimRight(path, "/"); trimmed != path {
+			delete(c.Assets, path)
+			c.Assets[trimmed] = rule
+		}
+	}
+}

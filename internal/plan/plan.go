@@ -128,26 +128,30 @@ func Filter(targets []Target, roles, hosts []string) ([]Target, error) {
 			continue
 		}
 		for _, glob := range f.globs {
-			matches := func(t Target) bool { ok, _ := path.Match(glob, f.field(t)); return ok }
-			if _, err := path.Match(glob, ""); err != nil {
+			found := slices.ContainsFunc(targets, func(t Target) bool { return matches(glob, f.field(t)) })
+			if _, err := path.Match(glob, ""); err != nil && !found {
 				return nil, exit.Errorf(exit.Usage, "--%ss %q: %w", f.what, glob, err)
 			}
-			if !slices.ContainsFunc(targets, matches) {
+			if !found {
 				return nil, exit.With(exit.Usage, fmt.Errorf("--%ss %q matches no %s", f.what, glob, f.what),
 					"known are: "+strings.Join(distinct(targets, f.field), ", "))
 			}
 		}
 		kept = slices.DeleteFunc(slices.Clone(kept), func(t Target) bool {
-			return !slices.ContainsFunc(f.globs, func(glob string) bool {
-				ok, _ := path.Match(glob, f.field(t))
-				return ok
-			})
+			return !slices.ContainsFunc(f.globs, func(glob string) bool { return matches(glob, f.field(t)) })
 		})
 	}
 	if len(kept) == 0 {
 		return nil, exit.Errorf(exit.Usage, "no role runs on the hosts that the filters leave")
 	}
 	return kept, nil
+}
+
+// matches reports whether a text is what a glob says, or matches it. The brackets of
+// an IPv6 address are a class of characters in a glob.
+func matches(glob, text string) bool {
+	ok, _ := path.Match(glob, text)
+	return ok || glob == text
 }
 
 // Shard names the part of the targets that filters leave, for state files; all

@@ -82,6 +82,20 @@ func TestFilter_TakesGlobsOfRolesAndHosts(t *testing.T) {
 	}
 }
 
+func TestFilter_TakesANameAsItIsWritten(t *testing.T) {
+	targets := Targets(load(t, strings.NewReplacer("10.0.0.1", `"[2001:db8::1]:2222"`, "10.0.0.2", `"2001:db8::2"`).Replace(twoRoles)))
+	for _, host := range []string{"[2001:db8::1]:2222", "2001:db8::2"} {
+		if got, err := Filter(targets, nil, []string{host}); err != nil || len(got) == 0 || got[0].Host != host {
+			t.Errorf("%s: got %v, %v", host, got, err)
+		}
+	}
+	for _, glob := range []string{"[2001:db8::9]:2222", "[2001"} {
+		if got, err := Filter(targets, nil, []string{glob}); exit.CodeOf(err) != exit.Usage {
+			t.Errorf("%s: got %v, %v, want a usage error", glob, got, err)
+		}
+	}
+}
+
 func TestCount_ReadsNumbersAndPercentages(t *testing.T) {
 	for name, c := range map[string]struct {
 		text        string

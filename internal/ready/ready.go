@@ -136,10 +136,7 @@ func (k Check) running(ctx context.Context, c engine.Container) error {
 	if err != nil {
 		return err
 	}
-	limit := k.Health.Settle.D()
-	if k.Proven {
-		limit = min(limit, settleProven)
-	}
+	limit := k.settling()
 	left := unsettled(limit, info.Now, c.Started)
 	return k.whileUp(ctx, c, func(ctx context.Context) error {
 		select {
@@ -154,6 +151,42 @@ func (k Check) running(ctx context.Context, c engine.Container) error {
 			return nil
 		}
 	})
+}
+
+// Outlast waits until a container that was found ready has been up for its settling
+// time, or has ended since it had restarted this often, whichever comes first. It
+// returns ctx's error, or that of the engine; how the container is, is the caller's
+// to look at.
+func (k Check) Outlast(ctx context.Context, c engine.Container, restarts int) error {
+	limit := k.settling()
+	if limit == 0 || Ended(c, restarts) != nil {
+		return nil
+	}
+	info, err := k.Host.Engine().Info(ctx)
+	if err != nil {
+		return err
+	}
+	left := unsettled(limit, info.Now, c.Started)
+	if left == 0 {
+		return nil
+	}
+	_ = k.whileUp(ctx, c, func(ctx context.Context) error {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(left):
+			return nil
+		}
+	})
+	return context.Cause(ctx)
+}
+
+// settling is how long the container must stay up.
+func (k Check) settling() time.Duration {
+	if k.Proven {
+		return min(k.Health.Settle.D(), settleProven)
+	}
+	return k.Health.Settle.D()
 }
 
 // cordPatience is how many checks may pass between the first answer over HTTP

@@ -2,6 +2,7 @@ package route
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -63,6 +64,17 @@ func compare(m, t Pattern, mineFallback, theirsFallback bool) (Overlap, bool) {
 		o.First, o.Fallback, o.Conflict = Theirs, !mineFallback, !mineFallback
 	}
 	return o, true
+}
+
+// Before reports whether an earlier claim of the owner of Mine shared the same
+// requests with Theirs in the same order: its pattern matched all that Mine
+// matches, and the same side was the more precise one. A claim that is narrowed
+// may win requests that the other owner got until then.
+func (o Overlap) Before(earlier Claim) bool {
+	return o.First != NoWinner && slices.ContainsFunc(earlier.Patterns(), func(p Pattern) bool {
+		was, shared := compare(p, o.Theirs, false, false)
+		return shared && was.First == o.First && p.Covers(o.Mine)
+	})
 }
 
 // Shared is what people call the requests that both patterns match.

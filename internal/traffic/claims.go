@@ -59,7 +59,7 @@ func (t *Table) Check(ctx context.Context, mine route.Claim) (Verdict, error) {
 			if !o.Conflict {
 				continue
 			}
-			if o.First == route.NoWinner || !has || !covers(own.claim, o.Mine) {
+			if !has || !o.Before(own.claim) {
 				conflict.Overlaps = append(conflict.Overlaps, o)
 				continue
 			}
@@ -87,10 +87,6 @@ func (v *Verdict) warn(format string, args ...any) {
 	if !slices.Contains(v.Warnings, text) {
 		v.Warnings = append(v.Warnings, text)
 	}
-}
-
-func covers(c route.Claim, p route.Pattern) bool {
-	return slices.ContainsFunc(c.Patterns(), func(own route.Pattern) bool { return own.Covers(p) })
 }
 
 // limits are between what the priorities of a claim's routers must be.

@@ -54,8 +54,8 @@ func refine(s *jsonschema.Schema) {
 		p(def, "networks").Items.MaxLength = new(uint64(128))
 	}
 	for _, def := range []string{"", "Role"} {
-		pattern(p(def, "asset_path"), `^/[^:]*[^:/]$`, inContainer)
-		pattern(p(def, "asset_paths").Items, `^/[^:]*[^:/]$`, inContainer)
+		pattern(p(def, "asset_path"), `^/[^:]*[^:/]/*$`, inContainer)
+		pattern(p(def, "asset_paths").Items, `^/[^:]*[^:/]/*$`, inContainer)
 	}
 	pattern(p("Options", "restart"), `^(no|always|unless-stopped|on-failure(:[1-9][0-9]{0,5})?)$`, "must be no, always, unless-stopped, on-failure or on-failure:3")
 	pattern(p("Options", "gpus"), `^(all|[1-9][0-9]*|device=[A-Za-z0-9,_-]+)$`, "must be all, a number, or device=0,1")
@@ -65,7 +65,7 @@ func refine(s *jsonschema.Schema) {
 	pattern(p("Healthcheck", "host"), `^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$`,
 		"must be a host name such as shop.example.com, with :port after it where the application wants one")
 	restrictKeys(p("Healthcheck", "headers"), text("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", "must be the name of a header such as X-Forwarded-Proto"))
-	pattern(p("Healthcheck", "cord"), `^/[^:]*[^:/]$`, inContainer)
+	pattern(p("Healthcheck", "cord"), `^/[^:]*[^:/]/*$`, inContainer)
 	pattern(p("Proxy", "path_prefix"), "^/[!-_a-z|~]*$", "must be a path such as /shop")
 	p("Proxy", "path_prefix").MaxLength = new(uint64(1024))
 	pattern(p("Proxy", "hosts").Items, route.HostPattern, "must be a host name such as shop.example.com, or *.example.com for all names one level below")

@@ -45,9 +45,13 @@ func newLast(in stages.Input) (*last, error) {
 	return l, err
 }
 
-// look observes the host, and at the same time the containers in service.
+// look observes the host, and at the same time the containers in service, once
+// those without traffic have settled.
 func (l *last) look(ctx context.Context, in stages.Input, w *stages.Work) (now, error) {
 	var n now
+	if err := l.settled(ctx, in, w); err != nil {
+		return n, err
+	}
 	var listed, failed, died error
 	var wg sync.WaitGroup
 	wg.Go(func() { n.restarts, died = l.lasting(ctx, in, w) })
@@ -60,23 +64,48 @@ func (l *last) look(ctx context.Context, in stages.Input, w *stages.Work) (now, 
 	return n, errors.Join(failed, listed, died)
 }
 
+// settled waits for the containers of the host's roles without traffic: those with
+// traffic have answered requests.
+func (l *last) settled(ctx context.Context, in stages.Input, w *stages.Work) error {
+	var wg sync.WaitGroup
+	errs := make([]error, len(in.Targets))
+	for i, t := range l.served(in, w) {
+		if !t.Proxied {
+			wg.Go(func() {
+				errs[i] = stages.Outlast(ctx, in, w.Of(t), l.moved.Targets[t.Key()].Containers, l.before(t))
+			})
+		}
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// served are the host's targets whose containers are in service by this release.
+func (l *last) served(in stages.Input, w *stages.Work) []plan.Target {
+	if l.over {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(in.Targets), func(t plan.Target) bool {
+		return t.Host != w.Target.Host || !l.moved.Targets[t.Key()].Done
+	})
+}
+
+// before is how often the target's containers had restarted, as far as it was
+// reported. A file of an earlier kstep has none.
+func (l *last) before(t plan.Target) map[string]int {
+	before := maps.Clone(l.moved.Targets[t.Key()].Restarts)
+	for id, count := range before {
+		before[id] = max(count, l.told[id])
+	}
+	return before
+}
+
 // lasting looks at the containers of all the host's roles.
 func (l *last) lasting(ctx context.Context, in stages.Input, w *stages.Work) (map[string]int, error) {
-	if l.over {
-		return nil, nil
-	}
 	all := map[string]int{}
 	var errs []error
-	for _, t := range in.Targets {
-		served := l.moved.Targets[t.Key()]
-		if t.Host != w.Target.Host || !served.Done {
-			continue
-		}
-		before := maps.Clone(served.Restarts) // None in a file of an earlier kstep.
-		for id, count := range before {
-			before[id] = max(count, l.told[id])
-		}
-		counts, err := stages.Lasting(ctx, in, w.Of(t), served.Containers, before)
+	for _, t := range l.served(in, w) {
+		counts, err := stages.Lasting(ctx, in, w.Of(t), l.moved.Targets[t.Key()].Containers, l.before(t))
 		maps.Copy(all, counts)
 		errs = append(errs, err)
 	}

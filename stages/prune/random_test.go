@@ -116,7 +116,7 @@ func (s *simulated) prune(entry ledger.Release) {
 	forget(&s.book, todo.gone)
 }
 
-// past is what stages.History returns of the host.
+// past is what stages.View.Past returns of the host.
 func (s *simulated) past() []stages.Past {
 	var all []stages.Past
 	for _, v := range s.book.Versions("") {
