@@ -207,6 +207,49 @@ func TestState_ThatDiffersFromItsCopyOnTheHostsIsRefused(t *testing.T) {
 	}
 }
 
+// A file that was made later than its copy on the hosts stays in the folder, so that
+// --state-from hosts must compare them as well.
+func TestState_ThatDiffersFromItsCopyIsRefusedAlsoWithStateFromHosts(t *testing.T) {
+	t.Parallel()
+	const later = `"finished": "2099-01-02T03:04:05Z"`
+	for name, c := range map[string]struct {
+		last, file string
+		change     func(string) string
+		stage      string
+	}{
+		"another image":               {"push", "push.json", swap(`"digest": "sha256:[0-9a-f]{64}"`, `"digest": "sha256:`+strings.Repeat("0", 64)+`"`), "assets"},
+		"a barrier that did not open": {"barrier-wait", "barrier-wait.json", swap(`"open": true`, `"open": false`), "cutover"},
+		"variables":                   {"env-push", "env-push.json", swap(`"fingerprint": "`, `"fingerprint": "0`), "boot"},
+		"a container's name":          {"boot", "boot.json", swap(`"name": "shop-web-v2"`, `"name": "shop-web-v1"`), "barrier-wait"},
+		"that nothing served":         {"boot", "boot.json", swap(`"old": true`, `"old": false`), "barrier-wait"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.deploy("v1")
+			w.pushed("v2", "--state-from", "hosts")
+			for _, stage := range stageNames()[2:] {
+				if c.last == "push" {
+					break
+				}
+				w.exits(exit.OK, stage, "--state-from", "hosts")
+				if stage == c.last {
+					break
+				}
+			}
+			honest := w.read(filepath.Join(w.dir, "kstep-state", c.file))
+			w.forge(c.file, func(text string) string { return swap(`"finished": "[^"]*"`, later)(c.change(text)) })
+			_, stderr := w.exits(exit.BadState, c.stage, "--state-from", "hosts")
+			if !strings.Contains(stderr, c.file+" says something else than the copy") {
+				t.Errorf("it does not name the file:\n%s", stderr)
+			}
+			w.serves("v1")
+			putFile(t, filepath.Join(w.dir, "kstep-state", c.file), honest)
+			w.exits(exit.OK, c.stage, "--state-from", "hosts")
+		})
+	}
+}
+
 // With state.key, only who has the secret can write what a stage believes.
 func TestState_WithAKeyIsBelievedOnlyIfItIsSealed(t *testing.T) {
 	t.Parallel()
