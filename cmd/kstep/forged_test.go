@@ -3,13 +3,17 @@ package main
 import (
 	"crypto/sha256"
 	"fmt"
+	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/host/hosttest"
 )
 
 // forge rewrites a state file, with the sum that belongs to the new text: its writer
@@ -88,7 +92,7 @@ func TestState_ThatIsForgedCommandsNoHost(t *testing.T) {
 		}, "barrier-wait", "where the id of a container belongs"},
 		"a container of another service, to move to": {"barrier-wait", "barrier-wait.json", func(_ *world, blog string) func(string) string {
 			return swapAfter(`"web@vm1"`, `"containers": \[\s*"[0-9a-f]+"`, `"containers": ["`+blog+`"`)
-		}, "cutover", "which is not one of role"},
+		}, "cutover", "barrier-wait has waited for other containers of"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -313,4 +317,76 @@ func TestState_GetsAKeyInTheMiddleOfARelease(t *testing.T) {
 	w.serves("v2")
 	w.exits(exit.OK, "rollback", "v1")
 	w.serves("v1")
+}
+
+// What barrier-wait found is known on the lease host, too: a state file that claims it
+// moves no traffic.
+func TestState_OfABarrierThatDidNotOpenMovesNoTraffic(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		closes bool // The barrier has closed, before the file claims that it opened.
+		flags  []string
+		args   []string
+		want   exit.Code
+	}{
+		"nothing waited":                           {want: exit.BadState},
+		"nothing waited, state from the hosts":     {flags: []string{"--state-from", "hosts"}, want: exit.BadState},
+		"nothing waited, go on with what failed":   {args: []string{"--resume"}, want: exit.BadState},
+		"nothing waited, for some of the hosts":    {args: []string{"--hosts", "vm2"}, want: exit.BadState},
+		"nothing waited, for a role that follows":  {args: []string{"--roles", "job"}, want: exit.BadState},
+		"it has closed":                            {closes: true, want: exit.BarrierClosed},
+		"it has closed, go on with what was ready": {closes: true, args: []string{"--resume"}, want: exit.BarrierClosed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.deploy("v1")
+			dir := filepath.Join(w.dir, "kstep-state")
+			waited, boot1 := w.read(filepath.Join(dir, "barrier-wait.json")), w.state("boot")
+			w.behave("v2", hosttest.Behaviour{Handler: func(hosttest.Process) http.Handler { return http.NotFoundHandler() }})
+			w.pushed("v2", c.flags...)
+			for _, stage := range []string{"assets", "env-push", "boot"} {
+				w.exits(exit.OK, append([]string{stage}, c.flags...)...)
+			}
+			if c.closes {
+				w.exits(exit.BarrierClosed, "barrier-wait")
+				if err := os.RemoveAll(filepath.Join(w.hosts["vm1"].Home, ".kstep/shop/state")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			putFile(t, filepath.Join(dir, "barrier-wait.json"), waited)
+			boot2 := w.state("boot")
+			w.forge("barrier-wait.json", func(text string) string {
+				text = strings.ReplaceAll(text, boot1["release"].(string), boot2["release"].(string))
+				text = strings.ReplaceAll(text, `"version": "v1"`, `"version": "v2"`)
+				text = regexp.MustCompile(`"needed": \d+`).ReplaceAllString(text, `"needed": 0`)
+				boot := w.read(filepath.Join(dir, "boot.json"))
+				text = swapAfter(`"inputs"`, `sha256:[0-9a-f]{64}`, fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(boot))))(text)
+				was, is := replicasOf(boot1), replicasOf(boot2)
+				for i := range was {
+					text = strings.ReplaceAll(text, was[i], is[i])
+				}
+				return text
+			})
+			_, stderr := w.exits(c.want, slices.Concat([]string{"cutover"}, c.flags, c.args)...)
+			if !strings.Contains(stderr, "barrier") {
+				t.Errorf("it does not say why:\n%s", stderr)
+			}
+			w.serves("v1")
+			w.exits(exit.OK, "abort")
+			w.deploy("v3")
+			w.serves("v3")
+		})
+	}
+}
+
+// replicasOf are the ids of the containers in boot's state, by their targets.
+func replicasOf(boot map[string]any) (ids []string) {
+	targets := boot["outputs"].(map[string]any)["targets"].(map[string]any)
+	for _, key := range slices.Sorted(maps.Keys(targets)) {
+		for _, r := range targets[key].(map[string]any)["replicas"].([]any) {
+			ids = append(ids, r.(map[string]any)["container"].(string))
+		}
+	}
+	return ids
 }

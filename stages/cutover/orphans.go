@@ -27,7 +27,8 @@ type sight struct {
 
 // see reads the ledger, refuses what must not go on, and finds the orphans. The
 // containers are listed while the ledger is read.
-func see(ctx context.Context, in stages.Input, w *stages.Work, waited state.BarrierWaitOutputs) (sight, error) {
+// What has crashed is stopped only behind a barrier that has opened.
+func see(ctx context.Context, in stages.Input, w *stages.Work, from inputs, barrier *verdict) (sight, error) {
 	var all []engine.Container
 	var listErr error
 	var wg sync.WaitGroup
@@ -40,14 +41,23 @@ func see(ctx context.Context, in stages.Input, w *stages.Work, waited state.Barr
 	if err = errors.Join(err, listErr); err != nil {
 		return s, err
 	}
-	if s.restarts, err = survived(ctx, in, w, waited, stages.OldVersion(book)); err != nil {
-		return s, err
-	}
 	if s.orphans, err = stages.Orphans(ctx, in, w, all, book); err != nil {
 		return s, err
 	}
-	s.known, err = w.KnownHosts(ctx, in, book)
+	if s.known, err = w.KnownHosts(ctx, in, book); err != nil || !barrier.isOpen(in.Release) {
+		return s, err
+	}
+	s.restarts, err = survived(ctx, in, w, from, stages.OldVersion(book))
 	return s, err
+}
+
+// books are the ledgers of the hosts.
+func books(hosts map[string]sight) []ledger.Ledger {
+	var all []ledger.Ledger
+	for _, s := range hosts {
+		all = append(all, s.book)
+	}
+	return all
 }
 
 // containers are those of the target's role. With waves, and for roles that wait
