@@ -87,6 +87,12 @@ func TestState_ThatIsForgedCommandsNoHost(t *testing.T) {
 		"a container of another service, to wait for": {"boot", "boot.json", func(_ *world, blog string) func(string) string {
 			return swapAfter(`"web@vm1"`, container, `"container": "`+blog+`"`)
 		}, "barrier-wait", "which is not one of role"},
+		"a container of another version, to wait for": {"boot", "boot.json", func(w *world, _ string) func(string) string {
+			return swapAfter(`"web@vm1"`, container, `"container": "`+w.containersOf("vm1")["shop-web-v1"].ID+`"`)
+		}, "barrier-wait", `which is of version "v1", not of v2`},
+		"a container of another version, to start behind the barrier": {"boot", "boot.json", func(w *world, _ string) func(string) string {
+			return swapAfter(`"job@vm3"`, container, `"container": "`+w.containersOf("vm3")["shop-job-v1"].ID+`"`)
+		}, "barrier-wait", `which is of version "v1", not of v2`},
 		"a path of the engine's API in place of a container": {"boot", "boot.json", func(*world, string) func(string) string {
 			return swap(container, `"container": "../images/prune?x="`)
 		}, "barrier-wait", "where the id of a container belongs"},
@@ -389,4 +395,55 @@ func replicasOf(boot map[string]any) (ids []string) {
 		}
 	}
 	return ids
+}
+
+// A container that the host retained of an older version is the service's, and not the
+// release's.
+func TestState_ThatNamesAContainerOfAnotherVersionMovesNoTraffic(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		target, host, container string
+		waits                   bool
+	}{
+		"of the role with traffic":             {target: "web@vm2", host: "vm2", container: "shop-web-v0"},
+		"that serves":                          {target: "web@vm1", host: "vm1", container: "shop-web-v1"},
+		"of a role without traffic":            {target: "job@vm3", host: "vm3", container: "shop-job-v0"},
+		"of a role that waits for the barrier": {target: "job@vm3", host: "vm3", container: "shop-job-v0", waits: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			if c.waits {
+				w.replace("cmd: work hard", "cmd: work hard\n    start: after-barrier")
+			}
+			w.deploy("v0")
+			w.deploy("v1")
+			w.pushed("v2")
+			for _, stage := range []string{"assets", "env-push", "boot", "barrier-wait"} {
+				w.exits(exit.OK, stage)
+			}
+			if err := os.RemoveAll(filepath.Join(w.hosts["vm1"].Home, ".kstep/shop/state")); err != nil { // With copies, any forged file is refused.
+				t.Fatal(err)
+			}
+			boot := filepath.Join(w.dir, "kstep-state", "boot.json")
+			before := w.read(boot)
+			targets := w.state("boot")["outputs"].(map[string]any)["targets"].(map[string]any)
+			honest := targets[c.target].(map[string]any)["replicas"].([]any)[0].(map[string]any)["container"].(string)
+			other := w.containersOf(c.host)[c.container].ID
+			w.forge("boot.json", func(text string) string { return strings.ReplaceAll(text, honest, other) })
+			w.forge("barrier-wait.json", func(text string) string {
+				text = strings.ReplaceAll(text, honest, other)
+				digest := func(text string) string { return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(text))) }
+				return strings.ReplaceAll(text, digest(before), digest(w.read(boot)))
+			})
+			_, stderr := w.exits(exit.BadState, "cutover")
+			if !strings.Contains(stderr, "a state file names the container "+c.container+" on "+c.host+", which is of version") {
+				t.Errorf("it does not say why:\n%s", stderr)
+			}
+			w.serves("v1")
+			w.exits(exit.OK, "abort")
+			w.deploy("v3")
+			w.serves("v3")
+		})
+	}
 }

@@ -47,8 +47,28 @@ func see(ctx context.Context, in stages.Input, w *stages.Work, from inputs, barr
 	if s.known, err = w.KnownHosts(ctx, in, book); err != nil || !barrier.isOpen(in.Release) {
 		return s, err
 	}
+	if err := stated(in, w, from.boot, all); err != nil {
+		return s, err
+	}
 	s.restarts, err = survived(ctx, in, w, from, stages.OldVersion(book))
 	return s, err
+}
+
+// stated refuses containers of the host that boot's state names and that are not
+// those of their targets and of the version, also where they wait for the barrier.
+func stated(in stages.Input, w *stages.Work, boot state.BootOutputs, all []engine.Container) error {
+	for _, t := range in.Targets {
+		for _, id := range boot.Targets[t.Key()].IDs() {
+			at := slices.IndexFunc(all, func(c engine.Container) bool { return c.ID == id })
+			if at < 0 || t.Host != w.Target.Host {
+				continue
+			}
+			if err := stages.IsStated(in, w.Names, t, all[at]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // books are the ledgers of the hosts.
