@@ -21,12 +21,14 @@ func onApplication() []string {
 }
 
 // labelled are the labels to create a container with: each of kstep's that it
-// does not have is empty, whatever its image says.
+// does not have is empty, whatever its image says, and no proxy follows it unless it
+// says so itself. The labels are no part of the spec's digest.
 func labelled(own map[string]string) map[string]string {
 	labels := make(map[string]string, len(own))
 	for _, name := range reserved() {
 		labels[name] = ""
 	}
+	unrouted(labels, own)
 	maps.Copy(labels, own)
 	return labels
 }

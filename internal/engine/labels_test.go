@@ -26,15 +26,15 @@ func TestGenuine_LabelsThatAnImageBringsAreNotObserved(t *testing.T) {
 		labels, want map[string]string
 	}{
 		"application":                            {"shop-web-v1", app, app},
-		"application, all labels":                {"shop-web-v1", labelled(app), app},
+		"application, all labels":                {"shop-web-v1", labelled(app), with(app, enabled, "false")},
 		"application without a spec":             {"shop-web-v1", without(app, LabelSpec), without(app, LabelSpec)},
 		"application, renamed":                   {"mine", app, app},
 		"accessory":                              {"shop-db", accessory, accessory},
-		"accessory, all labels":                  {"db", labelled(accessory), accessory},
+		"accessory, all labels":                  {"db", labelled(accessory), with(accessory, enabled, "false")},
 		"accessory whose image claims a role":    {"shop-db", with(accessory, LabelService, "shop", LabelRole, "web", LabelDestination, ""), accessory},
 		"accessory whose image claims a task":    {"db", with(accessory, LabelService, "shop", LabelTask, "migrate", LabelRelease, "r"), accessory},
 		"application whose image claims a db":    {"shop-web-v1", with(app, LabelAccessory, "db", LabelAccessoryService, "shop", LabelAccessoryDestination, ""), app},
-		"application whose image claims a proxy": {"shop-web-v1", labelled(app), app},
+		"application whose image claims a proxy": {"shop-web-v1", labelled(app), with(app, enabled, "false")},
 		"foreign container":                      {"payroll", with(without(app, LabelSpec), "mine", "x"), map[string]string{"mine": "x"}},
 		"foreign container, another's name":      {"shopper-web", without(app, LabelSpec), map[string]string{}},
 		"foreign container that claims a db":     {"x", with(without(accessory, LabelSpec)), map[string]string{"mine": "x"}},
