@@ -36,7 +36,10 @@ func labelled(own map[string]string) map[string]string {
 // genuine are the labels of an observed container without those of kstep's names
 // that kstep did not give it: empty ones, those of a container that is none of
 // kstep's, and those that an image brought to containers of earlier versions of
-// kstep. An empty destination is a label of a container that has a service.
+// kstep. One of an application has a name that begins with the service; the label of
+// its spec alone proves nothing, for anyone who makes a container can set it. An
+// accessory may have any name. An empty destination is a label of a container that has
+// a service.
 func genuine(name string, labels map[string]string) map[string]string {
 	is := func(label string) bool { return labels[label] != "" }
 	drop := func(names ...string) {
@@ -50,8 +53,10 @@ func genuine(name string, labels map[string]string) map[string]string {
 		drop(reserved()...)
 	case is(LabelAccessory) && is(LabelRole) && strings.HasPrefix(name, labels[LabelService]+"-"+labels[LabelRole]):
 		drop(LabelAccessory, LabelAccessoryService, LabelAccessoryDestination, LabelAccessoryParts)
-	case is(LabelAccessory):
+	case is(LabelAccessory), is(LabelProxy):
 		drop(onApplication()...)
+	case is(LabelService) && !named:
+		drop(reserved()...)
 	}
 	for _, label := range reserved() {
 		switch label {
