@@ -37,8 +37,7 @@ func fields(t reflect.Type, found map[string]bool, seen map[reflect.Type]bool) {
 			return
 		}
 		seen[t] = true
-		for i := range t.NumField() {
-			f := t.Field(i)
+		for f := range t.Fields() {
 			if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" && name != "-" {
 				found[name] = true
 			}
