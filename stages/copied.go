@@ -25,7 +25,7 @@ func (r *run) asCopied(ctx context.Context) (wait func() error) {
 			inputs = append(inputs, in)
 		}
 	}
-	if len(r.Config.State.Key) > 0 || !r.info.Hosts || r.fetched || len(inputs) == 0 || len(r.info.Optional) > 0 { // What is optional is no order.
+	if len(r.Config.State.Key) > 0 || !r.info.Hosts || len(inputs) == 0 || len(r.info.Optional) > 0 { // What is optional is no order.
 		return nothing
 	}
 	copies, err := r.Mirror(ctx)

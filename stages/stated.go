@@ -11,6 +11,7 @@ import (
 	"github.com/kstep/kstep/internal/asset"
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/registry"
 	"github.com/kstep/kstep/internal/report"
 	"github.com/kstep/kstep/internal/state"
@@ -24,7 +25,7 @@ import (
 const whoWrote = "find out who can write the state files: docs/state.md"
 
 // Stated inspects a container that a state file names. It must be one of the
-// target's role, of this service and destination.
+// target's role, of this service and destination, and of the version.
 func Stated(ctx context.Context, in Input, w *Work, id string) (engine.Container, error) {
 	if !containerID.MatchString(id) {
 		return engine.Container{}, exit.With(exit.BadState, fmt.Errorf("a state file has %.80q where the id of a container belongs", id), whoWrote)
@@ -33,14 +34,29 @@ func Stated(ctx context.Context, in Input, w *Work, id string) (engine.Container
 	if err != nil {
 		return c, err
 	}
-	for label, want := range RoleLabels(in.Config, w.Target.Role.Name) {
-		if c.Labels[label] != want {
-			return engine.Container{}, exit.With(exit.BadState,
-				fmt.Errorf("a state file names the container %s on %s, which is not one of role %s of %s",
-					c.Name, w.Target.Host, w.Target.Role.Name, w.Names.Base()), whoWrote)
-		}
+	if err := IsStated(in, w.Names, w.Target, c); err != nil {
+		return engine.Container{}, err
 	}
 	return c, nil
+}
+
+// IsStated refuses a container that a state file names for a target, unless it is one
+// of the target's role and of the version. A release may use one that an earlier
+// release has made of the version.
+func IsStated(in Input, names plan.Names, t plan.Target, c engine.Container) error {
+	for label, want := range RoleLabels(in.Config, t.Role.Name) {
+		if c.Labels[label] != want {
+			return exit.With(exit.BadState,
+				fmt.Errorf("a state file names the container %s on %s, which is not one of role %s of %s",
+					c.Name, t.Host, t.Role.Name, names.Base()), whoWrote)
+		}
+	}
+	if version := c.Labels[engine.LabelVersion]; version != in.Version {
+		return exit.With(exit.BadState,
+			fmt.Errorf("a state file names the container %s on %s, which is of version %.80q, not of %s",
+				c.Name, t.Host, version, in.Version), whoWrote)
+	}
+	return nil
 }
 
 var containerID = regexp.MustCompile(`^[0-9a-f]{12,64}$`)

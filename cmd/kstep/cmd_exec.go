@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/host"
 	"github.com/kstep/kstep/internal/lines"
 	"github.com/kstep/kstep/internal/plan"
@@ -36,11 +36,11 @@ func (p *program) serverExec(ctx context.Context, s *stages.Session, argv []stri
 	printer := &linePrinter{p: p, s: s, label: func(t plan.Target) string { return "[" + t.Host + "]" }}
 	records, ran, err := stages.EachHost(ctx, in, targets, func(ctx context.Context, w *stages.Work) (execution, error) {
 		one := execution{Host: w.Target.Host}
-		var kept bytes.Buffer
+		kept := engine.NewKept()
 		split := &lines.Writer{Emit: func(text string) { printer.print(w.Target, text) }}
 		var out io.Writer = split
 		if p.global.output == "json" {
-			out = &kept
+			out = kept
 		}
 		err := w.Host.RunTo(ctx, merged, nil, out)
 		split.Flush()

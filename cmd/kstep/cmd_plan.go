@@ -123,7 +123,7 @@ func (p *program) following(flags *stageFlags) (func(context.Context, *stages.Se
 	}
 	flags.image = cmp.Or(flags.image, made.Image)
 	return func(_ context.Context, s *stages.Session) error {
-		if err := s.Dir.VouchFor(flags.plan); err != nil {
+		if err := s.Dir.VouchFor(flags.plan, made); err != nil {
 			return err
 		}
 		return s.Follow(made, p.given(flags))

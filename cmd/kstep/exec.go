@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -55,8 +54,8 @@ func (p *program) execIn(ctx context.Context, s *stages.Session, in stages.Input
 	ran, err := runIn(ctx, s, in, argv, find, func(w *stages.Work, one *execution) (engine.Streams, func() error, error) {
 		switch {
 		case p.global.output == "json":
-			var kept bytes.Buffer
-			return engine.Streams{Out: &kept, Err: &kept}, func() error { one.Output = kept.String(); return nil }, nil
+			kept := engine.NewKept()
+			return engine.Streams{Out: kept, Err: kept}, func() error { one.Output = kept.String(); return nil }, nil
 		case len(in.Targets) == 1:
 			to, end := p.plain()
 			return to, end, nil

@@ -3,13 +3,17 @@ package main
 import (
 	"crypto/sha256"
 	"fmt"
+	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/host/hosttest"
 )
 
 // forge rewrites a state file, with the sum that belongs to the new text: its writer
@@ -83,12 +87,18 @@ func TestState_ThatIsForgedCommandsNoHost(t *testing.T) {
 		"a container of another service, to wait for": {"boot", "boot.json", func(_ *world, blog string) func(string) string {
 			return swapAfter(`"web@vm1"`, container, `"container": "`+blog+`"`)
 		}, "barrier-wait", "which is not one of role"},
+		"a container of another version, to wait for": {"boot", "boot.json", func(w *world, _ string) func(string) string {
+			return swapAfter(`"web@vm1"`, container, `"container": "`+w.containersOf("vm1")["shop-web-v1"].ID+`"`)
+		}, "barrier-wait", `which is of version "v1", not of v2`},
+		"a container of another version, to start behind the barrier": {"boot", "boot.json", func(w *world, _ string) func(string) string {
+			return swapAfter(`"job@vm3"`, container, `"container": "`+w.containersOf("vm3")["shop-job-v1"].ID+`"`)
+		}, "barrier-wait", `which is of version "v1", not of v2`},
 		"a path of the engine's API in place of a container": {"boot", "boot.json", func(*world, string) func(string) string {
 			return swap(container, `"container": "../images/prune?x="`)
 		}, "barrier-wait", "where the id of a container belongs"},
 		"a container of another service, to move to": {"barrier-wait", "barrier-wait.json", func(_ *world, blog string) func(string) string {
 			return swapAfter(`"web@vm1"`, `"containers": \[\s*"[0-9a-f]+"`, `"containers": ["`+blog+`"`)
-		}, "cutover", "which is not one of role"},
+		}, "cutover", "barrier-wait has waited for other containers of"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -207,6 +217,49 @@ func TestState_ThatDiffersFromItsCopyOnTheHostsIsRefused(t *testing.T) {
 	}
 }
 
+// A file that was made later than its copy on the hosts stays in the folder, so that
+// --state-from hosts must compare them as well.
+func TestState_ThatDiffersFromItsCopyIsRefusedAlsoWithStateFromHosts(t *testing.T) {
+	t.Parallel()
+	const later = `"finished": "2099-01-02T03:04:05Z"`
+	for name, c := range map[string]struct {
+		last, file string
+		change     func(string) string
+		stage      string
+	}{
+		"another image":               {"push", "push.json", swap(`"digest": "sha256:[0-9a-f]{64}"`, `"digest": "sha256:`+strings.Repeat("0", 64)+`"`), "assets"},
+		"a barrier that did not open": {"barrier-wait", "barrier-wait.json", swap(`"open": true`, `"open": false`), "cutover"},
+		"variables":                   {"env-push", "env-push.json", swap(`"fingerprint": "`, `"fingerprint": "0`), "boot"},
+		"a container's name":          {"boot", "boot.json", swap(`"name": "shop-web-v2"`, `"name": "shop-web-v1"`), "barrier-wait"},
+		"that nothing served":         {"boot", "boot.json", swap(`"old": true`, `"old": false`), "barrier-wait"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.deploy("v1")
+			w.pushed("v2", "--state-from", "hosts")
+			for _, stage := range stageNames()[2:] {
+				if c.last == "push" {
+					break
+				}
+				w.exits(exit.OK, stage, "--state-from", "hosts")
+				if stage == c.last {
+					break
+				}
+			}
+			honest := w.read(filepath.Join(w.dir, "kstep-state", c.file))
+			w.forge(c.file, func(text string) string { return swap(`"finished": "[^"]*"`, later)(c.change(text)) })
+			_, stderr := w.exits(exit.BadState, c.stage, "--state-from", "hosts")
+			if !strings.Contains(stderr, c.file+" says something else than the copy") {
+				t.Errorf("it does not name the file:\n%s", stderr)
+			}
+			w.serves("v1")
+			putFile(t, filepath.Join(w.dir, "kstep-state", c.file), honest)
+			w.exits(exit.OK, c.stage, "--state-from", "hosts")
+		})
+	}
+}
+
 // With state.key, only who has the secret can write what a stage believes.
 func TestState_WithAKeyIsBelievedOnlyIfItIsSealed(t *testing.T) {
 	t.Parallel()
@@ -270,4 +323,127 @@ func TestState_GetsAKeyInTheMiddleOfARelease(t *testing.T) {
 	w.serves("v2")
 	w.exits(exit.OK, "rollback", "v1")
 	w.serves("v1")
+}
+
+// What barrier-wait found is known on the lease host, too: a state file that claims it
+// moves no traffic.
+func TestState_OfABarrierThatDidNotOpenMovesNoTraffic(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		closes bool // The barrier has closed, before the file claims that it opened.
+		flags  []string
+		args   []string
+		want   exit.Code
+	}{
+		"nothing waited":                           {want: exit.BadState},
+		"nothing waited, state from the hosts":     {flags: []string{"--state-from", "hosts"}, want: exit.BadState},
+		"nothing waited, go on with what failed":   {args: []string{"--resume"}, want: exit.BadState},
+		"nothing waited, for some of the hosts":    {args: []string{"--hosts", "vm2"}, want: exit.BadState},
+		"nothing waited, for a role that follows":  {args: []string{"--roles", "job"}, want: exit.BadState},
+		"it has closed":                            {closes: true, want: exit.BarrierClosed},
+		"it has closed, go on with what was ready": {closes: true, args: []string{"--resume"}, want: exit.BarrierClosed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.deploy("v1")
+			dir := filepath.Join(w.dir, "kstep-state")
+			waited, boot1 := w.read(filepath.Join(dir, "barrier-wait.json")), w.state("boot")
+			w.behave("v2", hosttest.Behaviour{Handler: func(hosttest.Process) http.Handler { return http.NotFoundHandler() }})
+			w.pushed("v2", c.flags...)
+			for _, stage := range []string{"assets", "env-push", "boot"} {
+				w.exits(exit.OK, append([]string{stage}, c.flags...)...)
+			}
+			if c.closes {
+				w.exits(exit.BarrierClosed, "barrier-wait")
+				if err := os.RemoveAll(filepath.Join(w.hosts["vm1"].Home, ".kstep/shop/state")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			putFile(t, filepath.Join(dir, "barrier-wait.json"), waited)
+			boot2 := w.state("boot")
+			w.forge("barrier-wait.json", func(text string) string {
+				text = strings.ReplaceAll(text, boot1["release"].(string), boot2["release"].(string))
+				text = strings.ReplaceAll(text, `"version": "v1"`, `"version": "v2"`)
+				text = regexp.MustCompile(`"needed": \d+`).ReplaceAllString(text, `"needed": 0`)
+				boot := w.read(filepath.Join(dir, "boot.json"))
+				text = swapAfter(`"inputs"`, `sha256:[0-9a-f]{64}`, fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(boot))))(text)
+				was, is := replicasOf(boot1), replicasOf(boot2)
+				for i := range was {
+					text = strings.ReplaceAll(text, was[i], is[i])
+				}
+				return text
+			})
+			_, stderr := w.exits(c.want, slices.Concat([]string{"cutover"}, c.flags, c.args)...)
+			if !strings.Contains(stderr, "barrier") {
+				t.Errorf("it does not say why:\n%s", stderr)
+			}
+			w.serves("v1")
+			w.exits(exit.OK, "abort")
+			w.deploy("v3")
+			w.serves("v3")
+		})
+	}
+}
+
+// replicasOf are the ids of the containers in boot's state, by their targets.
+func replicasOf(boot map[string]any) (ids []string) {
+	targets := boot["outputs"].(map[string]any)["targets"].(map[string]any)
+	for _, key := range slices.Sorted(maps.Keys(targets)) {
+		for _, r := range targets[key].(map[string]any)["replicas"].([]any) {
+			ids = append(ids, r.(map[string]any)["container"].(string))
+		}
+	}
+	return ids
+}
+
+// A container that the host retained of an older version is the service's, and not the
+// release's.
+func TestState_ThatNamesAContainerOfAnotherVersionMovesNoTraffic(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		target, host, container string
+		waits                   bool
+	}{
+		"of the role with traffic":             {target: "web@vm2", host: "vm2", container: "shop-web-v0"},
+		"that serves":                          {target: "web@vm1", host: "vm1", container: "shop-web-v1"},
+		"of a role without traffic":            {target: "job@vm3", host: "vm3", container: "shop-job-v0"},
+		"of a role that waits for the barrier": {target: "job@vm3", host: "vm3", container: "shop-job-v0", waits: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			if c.waits {
+				w.replace("cmd: work hard", "cmd: work hard\n    start: after-barrier")
+			}
+			w.deploy("v0")
+			w.deploy("v1")
+			w.pushed("v2")
+			for _, stage := range []string{"assets", "env-push", "boot", "barrier-wait"} {
+				w.exits(exit.OK, stage)
+			}
+			if err := os.RemoveAll(filepath.Join(w.hosts["vm1"].Home, ".kstep/shop/state")); err != nil { // With copies, any forged file is refused.
+				t.Fatal(err)
+			}
+			boot := filepath.Join(w.dir, "kstep-state", "boot.json")
+			before := w.read(boot)
+			targets := w.state("boot")["outputs"].(map[string]any)["targets"].(map[string]any)
+			honest := targets[c.target].(map[string]any)["replicas"].([]any)[0].(map[string]any)["container"].(string)
+			other := w.containersOf(c.host)[c.container].ID
+			w.forge("boot.json", func(text string) string { return strings.ReplaceAll(text, honest, other) })
+			w.forge("barrier-wait.json", func(text string) string {
+				text = strings.ReplaceAll(text, honest, other)
+				digest := func(text string) string { return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(text))) }
+				return strings.ReplaceAll(text, digest(before), digest(w.read(boot)))
+			})
+			_, stderr := w.exits(exit.BadState, "cutover")
+			if !strings.Contains(stderr, "a state file names the container "+c.container+" on "+c.host+", which is of version") {
+				t.Errorf("it does not say why:\n%s", stderr)
+			}
+			w.serves("v1")
+			w.exits(exit.OK, "abort")
+			w.deploy("v3")
+			w.serves("v3")
+		})
+	}
 }

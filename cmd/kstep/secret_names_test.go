@@ -40,6 +40,48 @@ func TestSecretNames_AreRefusedBeforeAnythingIsTouched(t *testing.T) {
 	}
 }
 
+// All that a state file holds whatever is done: a file with a secret is not written.
+func TestSecretNames_OfAllThatStateFilesHoldAreRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.configure(`env: {secret: [DB_NAME], clear: {CACHE_URL: x}}
+asset_path: /app/public/assets
+networks: [backend]
+run_directory: .deployments
+tasks: {migrate: {cmd: "true", run: before-boot}}
+accessories: {redis: {image: redis, host: vm1, service: redis-main}}
+`)
+	w.replace("  web: [vm1, vm2]", "  web: {hosts: [vm1, vm2], replicas: 2}")
+	image := w.image("v1")
+	for value, kind := range map[string]string{
+		"unchanged":   "a field or fixed value of state files",
+		"routes":      "a field or fixed value of state files",
+		"supersedes":  "a field or fixed value of state files",
+		"restarts":    "a field or fixed value of state files",
+		"cutover":     "a stage",
+		"env-push":    "a stage",
+		"backend":     "a network",
+		"kstep-shop":  "a network",
+		"public":      "an asset folder",
+		"deployments": "the run directory",
+		"web.2-v1":    "a container",
+		"migrate":     "a task",
+		"redis-main":  "an accessory",
+		"CACHE_URL":   "a variable",
+		"shop:v1":     "the image of --image",
+	} {
+		w.env["DB_NAME"] = value
+		_, stderr := w.exits(exit.Config, "push", "--image", image, "--version", "v1")
+		if !strings.Contains(stderr, "secret DB_NAME is the name of "+kind) {
+			t.Errorf("%s is refused with\n%s", value, stderr)
+		}
+	}
+	for _, value := range []string{"another", "stage", "shop:v2", "s3cr3t-value", "changes-of-it"} {
+		w.env["DB_NAME"] = value
+		w.exits(exit.OK, "push", "--image", image, "--version", "v1")
+	}
+}
+
 func TestMask_IsPrintedOnlyForSecretsThatTheRunnerDoesNotKnow(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

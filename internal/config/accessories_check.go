@@ -3,6 +3,7 @@ package config
 import (
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/kstep/kstep/internal/runopt"
@@ -24,6 +25,7 @@ func (c *checker) accessories() {
 		}
 		c.placement(a)
 		c.labels(below("labels"), a.Labels)
+		c.routers(below("labels"), a.Labels)
 		c.volumes(below("volumes"), a.Volumes)
 		c.networks(below("networks"), a.Networks)
 		c.runOptions(below("options"), a.Options)
@@ -181,4 +183,43 @@ func (c *checker) targets(a Accessory) {
 func (c *checker) share(a, b Accessory) bool {
 	theirs := c.cfg.AccessoryHosts(b)
 	return slices.ContainsFunc(c.cfg.AccessoryHosts(a), func(h string) bool { return slices.Contains(theirs, h) })
+}
+
+// Bounds for the priority of a router that an accessory's labels define: above kstep's
+// catch-all, and below the routes of host names (package route).
+const (
+	minRouterPriority = 2
+	maxRouterPriority = 19
+)
+
+// routers checks the routers that an accessory's labels define: no claim is compared
+// with them, so that they must not come before a service's host name. A router without
+// a priority has the length of its rule. Routers of other protocols get everything of
+// their entry points.
+func (c *checker) routers(segs []string, labels map[string]string) {
+	lower := map[string]string{}
+	for name, value := range labels {
+		lower[strings.ToLower(name)] = value
+	}
+	for name := range labels {
+		parts := strings.Split(strings.ToLower(name), ".")
+		if len(parts) < 5 || parts[0] != "traefik" || parts[2] != "routers" {
+			continue
+		}
+		at := append(slices.Clip(segs), name)
+		router := strings.Join(parts[:4], ".")
+		if parts[1] != "http" {
+			points := strings.Split(lower[router+".entrypoints"], ",")
+			if slices.ContainsFunc(points, func(p string) bool {
+				return slices.Contains([]string{"", "web", "traefik"}, strings.ToLower(strings.TrimSpace(p)))
+			}) {
+				c.atKey(at, "would get all connections of the services; set %s.entrypoints to an entry point of its own (proxy.args)", router)
+			}
+			continue
+		}
+		priority, err := strconv.Atoi(lower[router+".priority"])
+		if strings.HasSuffix(strings.ToLower(name), ".rule") && (err != nil || priority < minRouterPriority || priority > maxRouterPriority) {
+			c.atKey(at, "needs the label %s.priority with a number from %d to %d: without it a router comes before the host names of services", router, minRouterPriority, maxRouterPriority)
+		}
+	}
 }

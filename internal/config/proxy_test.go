@@ -119,6 +119,43 @@ func TestLabels_ThatWouldRouteAreRefused(t *testing.T) {
 	mustLoad(t, base+"labels: {traefik.http.middlewares.m.compress: \"true\"}\naccessories: {ui: {image: a, role: web, labels: {traefik.enable: \"true\"}}}\n")
 }
 
+// Routers of accessories are compared with no claim: they come behind the host names
+// of services.
+func TestAccessoryRouters_ComeBehindHostNames(t *testing.T) {
+	t.Parallel()
+	with := func(labels string) string {
+		return base + "accessories: {ui: {image: a, role: web, labels: {" + labels + "}}}\n"
+	}
+	for name, labels := range map[string]string{
+		"no labels":              "",
+		"enabled only":           "traefik.enable: 'true'",
+		"lowest":                 "traefik.http.routers.ui.rule: 'Host(`ui.example.com`)', traefik.http.routers.ui.priority: '2'",
+		"highest, another case":  "traefik.http.Routers.ui.rule: 'Host(`ui.example.com`)', traefik.HTTP.routers.UI.priority: '19'",
+		"TCP of its own":         "traefik.tcp.routers.db.rule: 'HostSNI(`*`)', traefik.tcp.routers.db.entrypoints: pg",
+		"no router":              "traefik.http.services.ui.loadbalancer.server.port: '80'",
+		"a label with that name": "my.http.routers.ui.rule: x",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			mustLoad(t, with(labels))
+		})
+	}
+	for labels, want := range map[string]string{
+		"traefik.http.routers.ui.rule: 'Host(`shop.example.com`)'":                                   "from 2 to 19",
+		"traefik.http.routers.ui.rule: 'Host(`a`)', traefik.http.routers.ui.priority: '20'":          "from 2 to 19",
+		"traefik.http.routers.ui.rule: 'Host(`a`)', traefik.http.routers.ui.priority: '1'":           "from 2 to 19",
+		"traefik.http.routers.ui.rule: 'Host(`a`)', traefik.http.routers.ui.priority: high":          "from 2 to 19",
+		"Traefik.HTTP.routers.ui.Rule: 'Host(`a`)', traefik.http.routers.other.priority: '5'":        "from 2 to 19",
+		"traefik.tcp.routers.db.rule: 'HostSNI(`*`)'":                                                "entry point of its own",
+		"traefik.tcp.routers.db.rule: 'HostSNI(`*`)', traefik.tcp.routers.db.entrypoints: 'pg, Web'": "entry point of its own",
+	} {
+		got := complaints(t, map[string]string{"kstep.yml": with(labels)}, LoadOptions{})
+		if len(got) == 0 || !strings.Contains(got[0], want) {
+			t.Errorf("%s: got %q, want %q in it", labels, got, want)
+		}
+	}
+}
+
 func TestReadTimeout_HasALimitUnlessItIsSwitchedOff(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{"": "5m", "proxy: {read_timeout: 90s}\n": "1m30s", "proxy: {read_timeout: 3600}\n": "1h", "proxy: {read_timeout: 0}\n": "0s"} {

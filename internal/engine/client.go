@@ -17,6 +17,9 @@ import (
 	"time"
 
 	"github.com/moby/moby/client"
+
+	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/silence"
 )
 
 // Options make a client.
@@ -239,7 +242,7 @@ func (s *seam) RoundTrip(req *http.Request) (*http.Response, error) {
 				return err
 			}
 		}
-		answer, err := s.base.RoundTrip(again) //nolint:bodyclose // The caller closes it.
+		answer, err := s.roundTrip(again) //nolint:bodyclose // The caller closes it.
 		if err == nil && !streams(req) {
 			answer.Body, err = whole(answer.Body)
 		}
@@ -260,6 +263,18 @@ func (s *seam) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, &transportError{err}
 	}
 	return resp, nil
+}
+
+// roundTrip sends a request once. An answer that is read as it comes fails when it is
+// silent for ten times the patience: a pull shows its progress all the time. Only what
+// has no end by itself may be silent for ever.
+func (s *seam) roundTrip(req *http.Request) (*http.Response, error) {
+	if !streams(req) || endless(req) {
+		return s.base.RoundTrip(req)
+	}
+	within := 10 * s.patience
+	return silence.RoundTrip(s.base, req, within, within,
+		exit.With(exit.Unreachable, fmt.Errorf("%w: %w from the engine for %s", ErrUnreachable, ErrSilent, within)))
 }
 
 // ErrSilent is an engine that took a request and did not answer it in time, such as
@@ -341,6 +356,14 @@ func streams(req *http.Request) bool {
 	}
 	return strings.HasSuffix(p, "/events") || strings.HasSuffix(p, "/archive") ||
 		strings.HasSuffix(p, "/images/create") || strings.HasSuffix(p, "/start") && strings.Contains(p, "/exec/")
+}
+
+// endless tells answers that come when something happens: events, new lines of a log,
+// and what a program in a container prints.
+func endless(req *http.Request) bool {
+	p := req.URL.Path
+	return strings.HasSuffix(p, "/events") || strings.HasSuffix(p, "/start") ||
+		strings.HasSuffix(p, "/logs") && slices.Contains([]string{"1", "true"}, req.URL.Query().Get("follow"))
 }
 
 // requestName is a request without what differs from call to call, such as

@@ -67,6 +67,9 @@ func (c *Client) Create(ctx context.Context, s Spec) (string, error) {
 	if err := tooOld(s.Options, v); err != nil {
 		return "", fmt.Errorf("create container %s on %s: %w", s.Name, c.host, err)
 	}
+	if err := c.routesAlone(ctx, s); err != nil {
+		return "", err
+	}
 	id, err := c.create(ctx, s, v)
 	if err != nil {
 		return "", err

@@ -33,7 +33,7 @@ func TestCreateRequest_SaysWhatTheSpecWants(t *testing.T) {
 		"command":     {r.Config.Cmd, []string{"serve", "--now"}},
 		"environment": {r.Config.Env, []string{"A=", "B=two\nlines", "C=x=y"}},
 		"label":       {r.Config.Labels[LabelService], "shop"},
-		"labels":      {len(r.Config.Labels), len(reserved())},
+		"labels":      {len(r.Config.Labels), len(reserved()) + len([]string{enabled})},
 		"host name":   {r.Config.Hostname, "web"},
 		"stop signal": {r.Config.StopSignal, "SIGQUIT"},
 		"stop grace":  {*r.Config.StopTimeout, 2},

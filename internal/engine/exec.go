@@ -47,6 +47,16 @@ func (b *capped) Write(p []byte) (int, error) {
 	return b.buf.Write(p)
 }
 
+// Kept is a program's output that is kept in memory, up to MaxOutput bytes: what is
+// longer ends with ErrLongOutput.
+type Kept struct{ capped }
+
+// NewKept makes a Kept.
+func NewKept() *Kept { return &Kept{capped{left: MaxOutput}} }
+
+// String is the output.
+func (k *Kept) String() string { return k.buf.String() }
+
 // ExecTo is Exec for output that may be long: it is passed on as it comes, by
 // one goroutine.
 func (c *Client) ExecTo(ctx context.Context, id string, argv []string, stdout, stderr io.Writer) (int, error) {

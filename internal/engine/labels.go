@@ -21,12 +21,14 @@ func onApplication() []string {
 }
 
 // labelled are the labels to create a container with: each of kstep's that it
-// does not have is empty, whatever its image says.
+// does not have is empty, whatever its image says, and no proxy follows it unless it
+// says so itself. The labels are no part of the spec's digest.
 func labelled(own map[string]string) map[string]string {
 	labels := make(map[string]string, len(own))
 	for _, name := range reserved() {
 		labels[name] = ""
 	}
+	unrouted(labels, own)
 	maps.Copy(labels, own)
 	return labels
 }
@@ -34,7 +36,10 @@ func labelled(own map[string]string) map[string]string {
 // genuine are the labels of an observed container without those of kstep's names
 // that kstep did not give it: empty ones, those of a container that is none of
 // kstep's, and those that an image brought to containers of earlier versions of
-// kstep. An empty destination is a label of a container that has a service.
+// kstep. One of an application has a name that begins with the service; the label of
+// its spec alone proves nothing, for anyone who makes a container can set it. An
+// accessory may have any name. An empty destination is a label of a container that has
+// a service.
 func genuine(name string, labels map[string]string) map[string]string {
 	is := func(label string) bool { return labels[label] != "" }
 	drop := func(names ...string) {
@@ -48,8 +53,10 @@ func genuine(name string, labels map[string]string) map[string]string {
 		drop(reserved()...)
 	case is(LabelAccessory) && is(LabelRole) && strings.HasPrefix(name, labels[LabelService]+"-"+labels[LabelRole]):
 		drop(LabelAccessory, LabelAccessoryService, LabelAccessoryDestination, LabelAccessoryParts)
-	case is(LabelAccessory):
+	case is(LabelAccessory), is(LabelProxy):
 		drop(onApplication()...)
+	case is(LabelService) && !named:
+		drop(reserved()...)
 	}
 	for _, label := range reserved() {
 		switch label {

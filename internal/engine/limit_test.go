@@ -36,3 +36,25 @@ func TestCutLine_ShortensALineWithoutAnEnd(t *testing.T) {
 		}
 	}
 }
+
+func TestKept_EndsWhatPrintsTooMuch(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		writes, size, kept int
+		long               bool
+	}{
+		"little":                     {3, 10, 30, false},
+		"all that there is room for": {32, 1 << 20, MaxOutput, false},
+		"one byte more":              {1, MaxOutput + 1, 0, true},
+		"more in parts":              {40, 1 << 20, MaxOutput, true},
+	} {
+		kept, chunk := NewKept(), make([]byte, c.size)
+		var err error
+		for i := 0; i < c.writes && err == nil; i++ {
+			_, err = kept.Write(chunk)
+		}
+		if len(kept.String()) != c.kept || errors.Is(err, ErrLongOutput) != c.long {
+			t.Errorf("%s: kept %d bytes, %v", name, len(kept.String()), err)
+		}
+	}
+}

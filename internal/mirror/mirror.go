@@ -124,19 +124,13 @@ func (s Store) Fetch(ctx context.Context, into *state.Dir, want state.Expect) ([
 // later tells whether the mirrored file replaces the one in the folder. What
 // cannot be compared is for Import to refuse.
 func later(into *state.Dir, name string, mirrored []byte) bool {
-	have, there, ok := both(into, name, mirrored)
-	return !ok || there.Release != have.Release || have.Finished.Before(there.Finished)
-}
-
-// both are a file in the folder and its copy; false where one of them cannot be read.
-func both(folder *state.Dir, name string, mirrored []byte) (have, there *state.File, ok bool) {
-	data, err := folder.Raw(name)
+	data, err := into.Raw(name)
 	if err != nil {
-		return nil, nil, false
+		return true
 	}
 	have, haveErr := state.Decode(name, data)
 	there, thereErr := state.Decode(name, mirrored)
-	return have, there, haveErr == nil && thereErr == nil
+	return haveErr != nil || thereErr != nil || there.Release != have.Release || have.Finished.Before(there.Finished)
 }
 
 // hostReleases bounds how many releases Hosts reads.
@@ -235,7 +229,8 @@ func (s Store) read(ctx context.Context, release, name string) ([]byte, error) {
 }
 
 // Other are the names of the files in the folder that were read for a release, and of
-// which the copies mean something else. One that cannot be read says nothing.
+// which the copies mean something else. One that cannot be read says nothing. A file
+// that has changed since it was read counts as another one.
 func (s Store) Other(ctx context.Context, folder *state.Dir, release string, read []state.Input) ([]string, error) {
 	names, errs := make([]string, len(read)), make([]error, len(read))
 	var wg sync.WaitGroup
@@ -247,11 +242,24 @@ func (s Store) Other(ctx context.Context, folder *state.Dir, release string, rea
 				errs[i] = err
 				return
 			}
-			if have, there, ok := both(folder, name, copied); ok && !state.Alike(have, there) {
+			if !alike(folder, name, in, copied) {
 				names[i] = name
 			}
 		})
 	}
 	wg.Wait()
 	return slices.DeleteFunc(names, func(name string) bool { return name == "" }), errors.Join(errs...)
+}
+
+// alike reports whether a file that was read means the same as its copy. The bytes
+// that are compared are those that were read, not those of a file that has taken its
+// place since.
+func alike(folder *state.Dir, name string, read state.Input, copied []byte) bool {
+	data, err := folder.Raw(name)
+	if err != nil || !read.Is(data) {
+		return false
+	}
+	have, haveErr := state.Decode(name, data)
+	there, thereErr := state.Decode(name, copied)
+	return haveErr != nil || thereErr != nil || state.Alike(have, there)
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/kstep/kstep/internal/config"
 	"github.com/kstep/kstep/internal/report"
+	"github.com/kstep/kstep/internal/silence"
 )
 
 const (
@@ -25,6 +26,8 @@ const (
 	dialTimeout = 10 * time.Second
 	// A registry may copy a whole layer within its store before it answers.
 	answerTimeout = 5 * time.Minute
+	// No registry pauses for so long within an answer.
+	silenceTimeout = 3 * time.Minute
 )
 
 // Client talks to one repository of one registry.
@@ -39,6 +42,7 @@ type Client struct {
 	sent   atomic.Int64
 	sink   report.Sink
 	wait   time.Duration
+	within time.Duration // So long may an answer be silent, once it has begun.
 }
 
 // Open prepares a client for a repository; it asks the secrets and sends
@@ -52,7 +56,7 @@ func Open(ctx context.Context, cfg *config.Config, repository string, secrets Se
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{cfg: cfg, repo: repo, login: login, sink: sink, wait: firstWait, http: &http.Transport{
+	c := &Client{cfg: cfg, repo: repo, login: login, sink: sink, wait: firstWait, within: silenceTimeout, http: &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext,
 		ForceAttemptHTTP2:     true,
@@ -62,9 +66,9 @@ func Open(ctx context.Context, cfg *config.Config, repository string, secrets Se
 		ResponseHeaderTimeout: answerTimeout,
 		ExpectContinueTimeout: time.Second,
 	}}
-	c.wire = c.http
+	c.wire = talkative{c.http, &c.within}
 	if r, _ := cfg.RegistryAt(repo.RegistryStr()); !r.Insecure {
-		c.wire = encrypted{c.http}
+		c.wire = encrypted{c.wire}
 	}
 	// The library's own retries sleep whatever the context says; Client.retry
 	// does not.
@@ -130,6 +134,20 @@ func transient(err error) bool {
 	}
 	timeout, ok := errors.AsType[net.Error](err)
 	return ok && timeout.Timeout()
+}
+
+// errSilent is a registry that stopped in the middle of an answer.
+var errSilent = errors.New("the registry sends nothing any more")
+
+// talkative ends answers that are silent. The transport has the limits for those that
+// do not begin.
+type talkative struct {
+	inner  http.RoundTripper
+	within *time.Duration
+}
+
+func (t talkative) RoundTrip(request *http.Request) (*http.Response, error) {
+	return silence.RoundTrip(t.inner, request, 0, *t.within, errSilent)
 }
 
 // meter counts the bytes of request bodies, which are blobs and manifests.

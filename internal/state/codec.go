@@ -116,26 +116,31 @@ func intact(data []byte) bool {
 
 func tail(data []byte, n int) []byte { return data[max(0, len(data)-n):] }
 
-// volatile are output keys that tell how a run went, not what it made: two runs
-// that differ only here mean the same to the stages behind them.
-func volatile() []string {
-	return []string{
+// volatile are a stage's output keys that tell how a run went, not what it made: two
+// runs that differ only here mean the same to the stages behind them.
+func volatile(stage string) []string {
+	keys := []string{
 		"uploaded", "tookMs", "at", "switched", "probe", "before",
-		"drain", "restarts", "replaced", "stopped", "restarted", "containers", "images", "folders", // Done once, and gone in a rerun.
+		"drain", "restarts", "replaced", "stopped", "restarted", "images", "folders", // Done once, and gone in a rerun.
 	}
+	switch stage {
+	case "prune", "abort": // What was removed, or serves again; no stage acts upon it.
+		keys = append(keys, "containers")
+	}
+	return keys
 }
 
 // sameOutputs tells whether the stages behind a and b may treat them alike.
 func sameOutputs(a, b *File) bool {
-	if a.Release != b.Release || a.Version != b.Version {
+	if a.Stage != b.Stage || a.Release != b.Release || a.Version != b.Version {
 		return false
 	}
-	x, errX := material(a.Outputs)
-	y, errY := material(b.Outputs)
+	x, errX := material(a.Stage, a.Outputs)
+	y, errY := material(b.Stage, b.Outputs)
 	return errX == nil && errY == nil && bytes.Equal(x, y)
 }
 
-func material(outputs json.RawMessage) ([]byte, error) {
+func material(stage string, outputs json.RawMessage) ([]byte, error) {
 	if len(outputs) == 0 {
 		return nil, nil
 	}
@@ -145,22 +150,22 @@ func material(outputs json.RawMessage) ([]byte, error) {
 	if err := dec.Decode(&v); err != nil {
 		return nil, err
 	}
-	strip(v)
+	strip(v, volatile(stage))
 	return json.Marshal(v)
 }
 
-func strip(v any) {
+func strip(v any, keys []string) {
 	switch v := v.(type) {
 	case map[string]any:
-		for _, key := range volatile() {
+		for _, key := range keys {
 			delete(v, key)
 		}
 		for _, inner := range v {
-			strip(inner)
+			strip(inner, keys)
 		}
 	case []any:
 		for _, inner := range v {
-			strip(inner)
+			strip(inner, keys)
 		}
 	}
 }

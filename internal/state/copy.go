@@ -44,10 +44,13 @@ func Alike(a, b *File) bool {
 	return a.Status.Done() || (a.Status == b.Status && a.ExitCode == b.ExitCode)
 }
 
+// Is reports whether data is the file that was read, byte by byte.
+func (in Input) Is(data []byte) bool { return digest(data) == in.Digest }
+
 // Satisfies tells whether data is the input that was read, or a later run of
 // it that meant the same.
 func (in Input) Satisfies(data []byte) bool {
-	return digest(data) == in.Digest || supersedes(data, in.Digest)
+	return in.Is(data) || supersedes(data, in.Digest)
 }
 
 // Succeed returns data, a file of the folder, as the successor of an older copy that means the same:

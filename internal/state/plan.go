@@ -73,6 +73,8 @@ type Plan struct {
 	Seal string `json:"seal,omitempty" jsonschema:"pattern=^hmac-sha256:[0-9a-f]{64}$"`
 	// Sum is the digest of this file with an empty sum.
 	Sum string `json:"sum"`
+
+	read []byte // The file, if the plan was read from one.
 }
 
 // PlanLease is a lease in somebody's hands.

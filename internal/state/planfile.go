@@ -98,17 +98,13 @@ func ReadPlan(path string, validate Validator) (*Plan, error) {
 	if !validRelease(p.Release) || p.Version == "" {
 		return nil, bad(path, "names no release and version", planAgain)
 	}
+	p.read = data
 	return &p, nil
 }
 
-// VouchFor refuses a plan file without the seal that files of this folder have.
-func (d *Dir) VouchFor(path string) error {
-	data, err := plain(path, planAgain)
-	if err != nil {
-		return err
-	}
-	return d.opt.vouch(path, data, planAgain)
-}
+// VouchFor refuses a plan, which was read from path, without the seal that files of
+// this folder have.
+func (d *Dir) VouchFor(path string, p *Plan) error { return d.opt.vouch(path, p.read, planAgain) }
 
 // Belongs refuses a plan of another service, destination, configuration,
 // version or image. What is empty in the expectation is not compared.

@@ -50,8 +50,18 @@ func read(in stages.Input) (from inputs, err error) {
 	if from.boot, err = state.Outputs[state.BootOutputs](in.Upstream, "boot"); err != nil {
 		return from, err
 	}
-	from.waited, err = state.Outputs[state.BarrierWaitOutputs](in.Upstream, "barrier-wait")
-	return from, err
+	if from.waited, err = state.Outputs[state.BarrierWaitOutputs](in.Upstream, "barrier-wait"); err != nil {
+		return from, err
+	}
+	for _, t := range in.Targets {
+		was := from.waited.Targets[t.Key()]
+		if was.Ready && !slices.Equal(was.Containers, from.boot.Targets[t.Key()].IDs()) {
+			return from, exit.With(exit.BadState,
+				fmt.Errorf("barrier-wait has waited for other containers of %s than those that boot has started", t.Key()),
+				"run kstep barrier-wait again, and then kstep cutover")
+		}
+	}
+	return from, nil
 }
 
 // booted are the target's new containers, all of which must have been ready.
@@ -81,15 +91,20 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 	if err != nil {
 		return stages.Result{}, err
 	}
+	barrier := readVerdict(ctx, in)
 	guards, hosts, err := stages.EachHost(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (sight, error) {
-		return see(ctx, in, w, from.waited)
+		return see(ctx, in, w, from, barrier)
 	})
 	if err != nil {
 		// Nothing has moved anywhere: only what failed is worth a record.
 		failed := slices.DeleteFunc(guards, func(t state.Target) bool { return t.Status.Done() })
 		return stages.Result{Targets: failed}, err
 	}
-	c := &cutover{in: in, hosts: hosts, release: releaseOf(in, from.push), made: &moves{all: map[string]*move{}}}
+	verdict, err := barrier.opened(in.Release, stages.OldVersion(books(hosts)...))
+	if err != nil {
+		return stages.Result{}, err
+	}
+	c := &cutover{in: in, verdict: verdict, hosts: hosts, release: releaseOf(in, from.push), made: &moves{all: map[string]*move{}}}
 	c.warnLeft()
 	records, results, err := c.inOrder(ctx, from)
 	err = errors.Join(err, c.lasting(ctx, records, results))
@@ -120,6 +135,7 @@ func hasMoved(results map[string]state.CutoverTarget) bool {
 // cutover is one run of the stage.
 type cutover struct {
 	in      stages.Input
+	verdict state.Verdict
 	hosts   map[string]sight
 	release ledger.Release // As ledgers note it, without what is live.
 	made    *moves

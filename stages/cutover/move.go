@@ -228,7 +228,7 @@ func (m *move) plain(ctx context.Context) error {
 
 // open refuses to start what waited for a barrier that has closed since: the
 // release was aborted.
-func (m *move) open(ctx context.Context) error { return opened(ctx, m.in, m.kept) }
+func (m *move) open(ctx context.Context) error { return notClosed(ctx, m.in, m.kept) }
 
 // start lets a container run that waited for the barrier, and sees it ready.
 func (m *move) start(ctx context.Context, c engine.Container) error {

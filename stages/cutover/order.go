@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/kstep/kstep/internal/barrier"
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/ledger"
@@ -36,8 +35,8 @@ type order struct {
 	decided chan struct{} // Closed when none is pending.
 }
 
-func newOrder(in stages.Input, waited state.BarrierWaitOutputs) *order {
-	o := &order{in: in, needed: waited.Verdict.Needed, pending: map[string]bool{}, decided: make(chan struct{})}
+func newOrder(in stages.Input, verdict state.Verdict) *order {
+	o := &order{in: in, needed: verdict.Needed, pending: map[string]bool{}, decided: make(chan struct{})}
 	for _, t := range plan.Primary(in.Targets) {
 		o.pending[t.Key()] = true
 	}
@@ -112,7 +111,7 @@ func (o *order) follow(ctx context.Context, elsewhere []plan.Target) error {
 	waiting, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for began := time.Now(); ; {
-		if err := opened(waiting, o.in, "the old version keeps working"); exit.CodeOf(err) == exit.BarrierClosed {
+		if err := notClosed(waiting, o.in, "the old version keeps working"); exit.CodeOf(err) == exit.BarrierClosed {
 			return err
 		}
 		moved, err := o.movedElsewhere(waiting, elsewhere)
@@ -178,7 +177,7 @@ func (o *order) noted(ctx context.Context, t plan.Target) (bool, error) {
 // containers may still drain then. Roles that must not move keep their old
 // containers, and the new ones that run beside them are stopped.
 func (c *cutover) inOrder(ctx context.Context, from inputs) (records []state.Target, results map[string]state.CutoverTarget, err error) {
-	o := newOrder(c.in, from.waited)
+	o := newOrder(c.in, c.verdict)
 	first, second := c.in, c.in
 	first.Targets, second.Targets = plan.Primary(c.in.Targets), others(c.in.Targets)
 	results = map[string]state.CutoverTarget{}
@@ -259,23 +258,4 @@ func sorted(targets []plan.Target, records []state.Target) []state.Target {
 	}
 	slices.SortStableFunc(records, func(a, b state.Target) int { return at(a) - at(b) })
 	return records
-}
-
-// opened returns an error if the barrier has closed, as abort does it. kept says
-// what serves then.
-func opened(ctx context.Context, in stages.Input, kept string) error {
-	h, err := in.Hosts.Get(ctx, plan.LeaseHost(in.All))
-	if err != nil {
-		return err
-	}
-	names, err := stages.Names(ctx, in, h)
-	if err != nil {
-		return err
-	}
-	now, err := barrier.Current(ctx, h.Files(), names.Verdict(in.Release))
-	if err != nil || !now.Closed() {
-		return err
-	}
-	return exit.With(exit.BarrierClosed, fmt.Errorf("the barrier is closed: %s", now.Verdict.Reason),
-		kept+"; run kstep boot again if the release should go on")
 }

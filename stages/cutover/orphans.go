@@ -27,7 +27,8 @@ type sight struct {
 
 // see reads the ledger, refuses what must not go on, and finds the orphans. The
 // containers are listed while the ledger is read.
-func see(ctx context.Context, in stages.Input, w *stages.Work, waited state.BarrierWaitOutputs) (sight, error) {
+// What has crashed is stopped only behind a barrier that has opened.
+func see(ctx context.Context, in stages.Input, w *stages.Work, from inputs, barrier *verdict) (sight, error) {
 	var all []engine.Container
 	var listErr error
 	var wg sync.WaitGroup
@@ -40,14 +41,43 @@ func see(ctx context.Context, in stages.Input, w *stages.Work, waited state.Barr
 	if err = errors.Join(err, listErr); err != nil {
 		return s, err
 	}
-	if s.restarts, err = survived(ctx, in, w, waited, stages.OldVersion(book)); err != nil {
-		return s, err
-	}
 	if s.orphans, err = stages.Orphans(ctx, in, w, all, book); err != nil {
 		return s, err
 	}
-	s.known, err = w.KnownHosts(ctx, in, book)
+	if s.known, err = w.KnownHosts(ctx, in, book); err != nil || !barrier.isOpen(in.Release) {
+		return s, err
+	}
+	if err := stated(in, w, from.boot, all); err != nil {
+		return s, err
+	}
+	s.restarts, err = survived(ctx, in, w, from, stages.OldVersion(book))
 	return s, err
+}
+
+// stated refuses containers of the host that boot's state names and that are not
+// those of their targets and of the version, also where they wait for the barrier.
+func stated(in stages.Input, w *stages.Work, boot state.BootOutputs, all []engine.Container) error {
+	for _, t := range in.Targets {
+		for _, id := range boot.Targets[t.Key()].IDs() {
+			at := slices.IndexFunc(all, func(c engine.Container) bool { return c.ID == id })
+			if at < 0 || t.Host != w.Target.Host {
+				continue
+			}
+			if err := stages.IsStated(in, w.Names, t, all[at]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// books are the ledgers of the hosts.
+func books(hosts map[string]sight) []ledger.Ledger {
+	var all []ledger.Ledger
+	for _, s := range hosts {
+		all = append(all, s.book)
+	}
+	return all
 }
 
 // containers are those of the target's role. With waves, and for roles that wait

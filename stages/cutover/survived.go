@@ -18,7 +18,7 @@ import (
 // what served before keeps serving, which kept says. What an earlier run of the
 // stage moved is left alone. It returns how often the new containers have
 // restarted.
-func survived(ctx context.Context, in stages.Input, w *stages.Work, waited state.BarrierWaitOutputs, kept string) (map[string]int, error) {
+func survived(ctx context.Context, in stages.Input, w *stages.Work, from inputs, kept string) (map[string]int, error) {
 	done, err := state.OwnOutputs[state.CutoverOutputs](in.Own)
 	if err != nil {
 		return nil, err
@@ -26,9 +26,9 @@ func survived(ctx context.Context, in stages.Input, w *stages.Work, waited state
 	var errs []error
 	restarts := map[string]int{}
 	for _, t := range in.Targets {
-		was := waited.Targets[t.Key()]
+		was := from.waited.Targets[t.Key()]
 		if t.Host == w.Target.Host && was.Ready && !done.Targets[t.Key()].Done {
-			for _, id := range was.Containers {
+			for _, id := range from.boot.Targets[t.Key()].IDs() {
 				c, err := up(ctx, in, w, t, id, was.Restarts[id], kept)
 				restarts[id], errs = c.Restarts, append(errs, err)
 			}
@@ -60,7 +60,7 @@ func look(ctx context.Context, in stages.Input, w *stages.Work, t plan.Target, i
 	if err != nil || serving { // Moved by a run that was killed before it could note it.
 		return c, nil, err
 	}
-	if err := opened(ctx, in, kept); err != nil { // Nothing crashed: the release was aborted.
+	if err := notClosed(ctx, in, kept); err != nil { // Nothing crashed: the release was aborted.
 		return c, nil, err
 	}
 	crashed = fmt.Errorf("%s crashed after it was ready (%s, restarts %d): %s", c.Name, c.State, c.Restarts, kept)
