@@ -240,10 +240,10 @@ func TestCheck_WithoutACheckADeadlineNamesTheSettlingTime(t *testing.T) {
 	t.Parallel()
 	check := started(t, hosttest.Image{}, hosttest.Behaviour{})
 	check.Target.Proxied, check.Health.Settle = false, 60_000*span
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 200*time.Millisecond, exit.Errorf(exit.Deadline, "not ready within 200ms"))
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 2*time.Second, exit.Errorf(exit.Deadline, "not ready within 2s"))
 	defer cancel()
 	_, err := check.Wait(ctx)
-	if err == nil || err.Error() != "not ready within 200ms: it has no health check, so it must stay up for 1m0s" || exit.CodeOf(err) != exit.Deadline {
+	if err == nil || err.Error() != "not ready within 2s: it has no health check, so it must stay up for 1m0s" || exit.CodeOf(err) != exit.Deadline {
 		t.Errorf("got %v", err)
 	}
 	if hints := strings.Join(exit.Hints(err), "\n"); !strings.Contains(hints, "healthcheck.settle") || !strings.Contains(hints, "barrier.timeout") {
