@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"encoding/json"
 	"slices"
 	"testing"
 )
@@ -44,5 +45,34 @@ func TestVersionBefore_IsThatOfTheReleaseWhichServedBefore(t *testing.T) {
 	}
 	if got := l.VersionBefore("4", "job") + l.VersionBefore("4", "other"); got != "v1" {
 		t.Errorf("other roles: got %q", got)
+	}
+}
+
+func TestNote_OfTheSameReleaseChangesNothing(t *testing.T) {
+	t.Parallel()
+	for name, asked := range map[string]*Requests{
+		"no traffic": nil, "all requests": {Hosts: []string{}}, "a name": {Hosts: []string{"a.example.com"}, PathPrefix: "/x"},
+	} {
+		entry := func() Release {
+			return Release{ID: "01A", Version: "v1", Roles: map[string]Role{"web": {Port: 3000, Requests: asked}}}
+		}
+		var l Ledger
+		l.Note(entry())
+		text, err := json.Marshal(l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var read Ledger
+		if err := json.Unmarshal(text, &read); err != nil {
+			t.Fatal(err)
+		}
+		if read.Note(entry()) {
+			t.Errorf("%s: the ledger changed", name)
+		}
+		other := entry()
+		other.Roles["web"] = Role{Port: 3000, Requests: &Requests{Fallback: true}}
+		if !read.Note(other) {
+			t.Errorf("%s: other requests are not noted", name)
+		}
 	}
 }

@@ -192,7 +192,7 @@ func (l *Ledger) Note(r Release) bool {
 	}
 	maps.Copy(merged, r.Live)
 	r.Live = merged
-	if r.Version == have.Version && r.Image == have.Image && r.Tag == have.Tag && r.GoesBack == have.GoesBack && maps.Equal(r.Roles, have.Roles) &&
+	if r.Version == have.Version && r.Image == have.Image && r.Tag == have.Tag && r.GoesBack == have.GoesBack && maps.EqualFunc(r.Roles, have.Roles, Role.equal) &&
 		len(r.Replaced) == len(have.Replaced) &&
 		maps.EqualFunc(have.Live, merged, slices.Equal) {
 		return false

@@ -24,6 +24,13 @@ type Role struct {
 	Requests *Requests `json:"requests,omitempty"`
 }
 
+func (r Role) equal(to Role) bool {
+	a, b := r.Requests, to.Requests
+	r.Requests, to.Requests = nil, nil
+	return r == to && (a == nil) == (b == nil) &&
+		(a == nil || slices.Equal(a.Hosts, b.Hosts) && a.PathPrefix == b.PathPrefix && a.Fallback == b.Fallback)
+}
+
 // Requests says which requests a role got: `proxy.hosts`, `proxy.path_prefix` and
 // `proxy.fallback` of that time.
 type Requests struct {
