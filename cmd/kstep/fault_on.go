@@ -23,7 +23,7 @@ func faults(end context.CancelCauseFunc) host.Intercept {
 	f, err := fault.Parse(text)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "KSTEP_FAULT:", err)
-		os.Exit(int(exit.Usage))
+		os.Exit(int(exit.Usage)) //nolint:forbidigo // It is a part of main, before anything has begun.
 	}
 	i := &fault.Injector{
 		Fault: f, End: end,

@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -30,28 +31,6 @@ func layers() [][]string {
 		{"stages"},
 		{"stages/build", "stages/push", "stages/assets", "stages/envpush", "stages/boot", "stages/barrierwait", "stages/cutover", "stages/prune", "stages/abort", "stages/remove"},
 		{"cmd/kstep"},
-	}
-}
-
-// doors are the packages through which an outside module enters, so that it
-// can be exchanged in one place.
-func doors() map[string][]string {
-	return map[string][]string{
-		"github.com/alecthomas/kingpin":          {"cmd/kstep"},
-		"github.com/moby/moby/client":            {"internal/engine"},
-		"github.com/moby/moby/api":               {"internal/engine"},
-		"github.com/docker/go-units":             {"internal/runopt", "internal/engine"},
-		"github.com/docker/go-connections":       {"internal/runopt", "internal/engine"},
-		"golang.org/x/crypto":                    {"internal/host"},
-		"github.com/pkg/sftp":                    {"internal/host"},
-		"github.com/skeema/knownhosts":           {"internal/host"},
-		"github.com/google/go-containerregistry": {"internal/registry"},
-		"github.com/sethvargo/go-githubactions":  {"internal/report"},
-		"github.com/santhosh-tekuri/jsonschema":  {"schema"},
-		"github.com/oklog/ulid":                  {"internal/state"},
-		"github.com/google/renameio":             {"internal/state"},
-		"go.yaml.in/yaml":                        {"internal/config"},
-		"github.com/invopop/jsonschema":          {"internal/config", "schema/gen"},
 	}
 }
 
@@ -82,16 +61,77 @@ func TestImports_PointDownwards(t *testing.T) {
 	}
 }
 
-func TestImports_BringEachOutsideModuleInAtOnePackage(t *testing.T) {
+func TestImports_OfOutsideModulesAreThoseOfTheDocumentation(t *testing.T) {
+	rows := documented(t)
+	for _, outside := range required(t) {
+		if rows[outside] == "" {
+			t.Errorf("docs/dependencies.md has no row for %s", outside)
+		}
+	}
+	used := map[string]bool{}
 	for pkg, imports := range product(t) {
 		for _, imported := range imports {
-			for outside, allowed := range doors() {
-				if (imported == outside || strings.HasPrefix(imported, outside+"/")) && !slices.Contains(allowed, pkg) && !tool(pkg) {
-					t.Errorf("%s imports %s; only %s may", pkg, imported, strings.Join(allowed, ", "))
+			for outside, importers := range rows {
+				if imported != outside && !strings.HasPrefix(imported, outside+"/") {
+					continue
+				}
+				used[outside+" in "+pkg] = true
+				if !strings.Contains(importers, "`"+pkg+"`") && !tool(pkg) {
+					t.Errorf("%s imports %s; by docs/dependencies.md only %s may", pkg, imported, importers)
 				}
 			}
 		}
 	}
+	for outside, importers := range rows {
+		if !slices.Contains(required(t), outside) {
+			t.Errorf("docs/dependencies.md lists %s, which go.mod does not require directly", outside)
+		}
+		for pkg := range strings.SplitSeq(importers, ", ") {
+			if pkg = strings.Trim(pkg, "`"); pkg != "tests" && !used[outside+" in "+pkg] {
+				t.Errorf("docs/dependencies.md says that %s imports %s, and it does not", pkg, outside)
+			}
+		}
+	}
+}
+
+// documented are the importers of each module, as docs/dependencies.md has them.
+func documented(t *testing.T) map[string]string {
+	t.Helper()
+	rows := map[string]string{}
+	_, table, _ := strings.Cut(read(t, "docs/dependencies.md"), "<!-- modules: begin -->")
+	table, _, _ = strings.Cut(table, "<!-- modules: end -->")
+	for line := range strings.Lines(table) {
+		if cells := strings.Split(line, " | "); len(cells) == 3 && strings.HasPrefix(line, "| `") {
+			rows[strings.Trim(cells[0], "|` ")] = cells[1]
+		}
+	}
+	return rows
+}
+
+// required are the modules that go.mod requires directly.
+func required(t *testing.T) []string {
+	t.Helper()
+	_, list, _ := strings.Cut(read(t, "go.mod"), "require (")
+	list, _, _ = strings.Cut(list, ")")
+	var modules []string
+	for line := range strings.Lines(list) {
+		if fields := strings.Fields(line); len(fields) == 2 {
+			modules = append(modules, fields[0])
+		}
+	}
+	if len(modules) == 0 {
+		t.Fatal("go.mod requires nothing: is the test looking at the right file?")
+	}
+	return modules
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // A caller that asked the engine itself would have to pick the login, too.

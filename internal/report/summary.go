@@ -137,9 +137,9 @@ func changes(b *strings.Builder, t *tally) {
 
 // cell makes text safe inside a Markdown table: it comes from engines and
 // registries, too, and becomes no link, image, heading or code.
-func cell(text string) string { return plainMarkdown.Replace(strings.Join(clean(text), "\n")) }
-
-var plainMarkdown = strings.NewReplacer(
-	"|", `\|`, "<", "&lt;", ">", "&gt;", "&", "&amp;", "\n", "<br>",
-	`\`, `\\`, "[", `\[`, "]", `\]`, "#", `\#`, "*", `\*`, "`", "\\`",
-)
+func cell(text string) string {
+	return strings.NewReplacer(
+		"|", `\|`, "<", "&lt;", ">", "&gt;", "&", "&amp;", "\n", "<br>",
+		`\`, `\\`, "[", `\[`, "]", `\]`, "#", `\#`, "*", `\*`, "`", "\\`",
+	).Replace(strings.Join(clean(text), "\n"))
+}
