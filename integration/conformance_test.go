@@ -51,6 +51,7 @@ func TestConformance_HostsOfTheRigPassTheSuite(t *testing.T) {
 			opts := rigOptions(t, r)
 			opts.EngineTransport = test.transport
 			h := connect(t, opts, test.host)
+			removeLeft(t, h)
 			image := rig.Registry + "/" + suiteRepository + ":1"
 			if err := h.Engine().PullImage(t.Context(), image, nil, nil); err != nil {
 				t.Fatal(err)
@@ -256,5 +257,23 @@ func pushSuiteImage(t *testing.T, r *rig.Rig) {
 	}
 	if err := remote.Write(ref, image); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// removeLeft removes the containers of a run that was killed: its image could not be
+// removed at the end of this one.
+func removeLeft(t *testing.T, h host.Host) {
+	t.Helper()
+	all, err := h.Engine().Containers(t.Context(), engine.Filter{All: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range all {
+		if !strings.HasPrefix(c.Name, "kstep-suite-") {
+			continue
+		}
+		if err := h.Engine().Remove(t.Context(), c.ID); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
