@@ -24,11 +24,7 @@ func Lasting(ctx context.Context, in Input, w *Work, ids []string, before map[st
 	all := make([]lasted, len(ids))
 	var wg sync.WaitGroup
 	for i, id := range ids {
-		limit, known := before[id]
-		if !known {
-			limit = math.MaxInt
-		}
-		wg.Go(func() { all[i] = lookAgain(ctx, in, w, id, limit) })
+		wg.Go(func() { all[i] = lookAgain(ctx, in, w, id, restartLimit(before, id)) })
 	}
 	wg.Wait()
 	counts := make(map[string]int, len(ids))
@@ -68,17 +64,22 @@ func Outlast(ctx context.Context, in Input, w *Work, ids []string, before map[st
 			if err != nil {
 				return
 			}
-			limit, known := before[id]
-			if !known {
-				limit = math.MaxInt
-			}
 			check := Ready(in, w, id)
 			check.Proven = c.Labels[engine.LabelRelease] != in.Release
-			errs[i] = check.Outlast(ctx, c, limit)
+			errs[i] = check.Outlast(ctx, c, restartLimit(before, id))
 		})
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// restartLimit is how often a container may have restarted: one that before does not
+// name, as often as it did.
+func restartLimit(before map[string]int, id string) int {
+	if limit, known := before[id]; known {
+		return limit
+	}
+	return math.MaxInt
 }
 
 // lasted is a look at a container in service.

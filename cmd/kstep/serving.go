@@ -60,6 +60,7 @@ func whoServes(targets []plan.Target, seen map[string]stages.Seen) string {
 	if len(front) == 0 {
 		begin, front = "in service: ", targets
 	}
+	several := severalRoles(front)
 	hosts := map[string][]string{} // By what they serve.
 	var order []string
 	for _, t := range front {
@@ -71,17 +72,17 @@ func whoServes(targets []plan.Target, seen map[string]stages.Seen) string {
 			order = append(order, what)
 		}
 		where := t.Host
-		if severalRoles(front) {
+		if several {
 			where = t.Role.Name + " on " + t.Host
 		}
 		hosts[what] = append(hosts[what], where)
 	}
+	on := " on "
+	if several {
+		on = " from "
+	}
 	parts := make([]string, len(order))
 	for i, what := range order {
-		on := " on "
-		if severalRoles(front) {
-			on = " from "
-		}
 		parts[i] = what + on + strings.Join(hosts[what], ", ")
 	}
 	return begin + strings.Join(parts, "; ")

@@ -358,7 +358,7 @@ func streams(req *http.Request) bool {
 		strings.HasSuffix(p, "/images/create") || strings.HasSuffix(p, "/start") && strings.Contains(p, "/exec/")
 }
 
-// endless tells answers that come when something happens: events, new lines of a log,
+// endless reports answers that come when something happens: events, new lines of a log,
 // and what a program in a container prints.
 func endless(req *http.Request) bool {
 	p := req.URL.Path

@@ -20,7 +20,7 @@ import (
 // Exec runs a program in a running container and returns its exit status and
 // what it wrote to both streams, of at most MaxOutput bytes.
 func (c *Client) Exec(ctx context.Context, id string, argv []string) (int, []byte, error) {
-	output := &capped{left: MaxOutput}
+	output := NewKept()
 	status, err := c.ExecTo(ctx, id, argv, output, output)
 	if errors.Is(err, ErrLongOutput) {
 		err = exit.With(exit.Failed, fmt.Errorf("run %s in container %s on %s: %w", argv[0], id, c.host, ErrLongOutput))
@@ -34,25 +34,23 @@ const MaxOutput = 32 << 20
 // ErrLongOutput is a program that prints more than MaxOutput bytes.
 var ErrLongOutput = fmt.Errorf("the output has more than %d MiB", MaxOutput>>20)
 
-// capped keeps what is written to it, up to a limit.
-type capped struct {
+// Kept is a program's output that is kept in memory, up to MaxOutput bytes: what is
+// longer ends with ErrLongOutput.
+type Kept struct {
 	buf  bytes.Buffer
 	left int
 }
 
-func (b *capped) Write(p []byte) (int, error) {
-	if b.left -= len(p); b.left < 0 {
+// NewKept makes a Kept.
+func NewKept() *Kept { return &Kept{left: MaxOutput} }
+
+// Write keeps p, or nothing of it.
+func (k *Kept) Write(p []byte) (int, error) {
+	if k.left -= len(p); k.left < 0 {
 		return 0, ErrLongOutput
 	}
-	return b.buf.Write(p)
+	return k.buf.Write(p)
 }
-
-// Kept is a program's output that is kept in memory, up to MaxOutput bytes: what is
-// longer ends with ErrLongOutput.
-type Kept struct{ capped }
-
-// NewKept makes a Kept.
-func NewKept() *Kept { return &Kept{capped{left: MaxOutput}} }
 
 // String is the output.
 func (k *Kept) String() string { return k.buf.String() }

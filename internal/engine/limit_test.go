@@ -11,7 +11,7 @@ import (
 func TestCapped_KeepsNoMoreThanItsLimit(t *testing.T) {
 	t.Parallel()
 	for name, writes := range map[string][]int{"one large write": {11}, "many small ones": {5, 5, 1}, "after the end": {11, 1}} {
-		to := &capped{left: 10}
+		to := &Kept{left: 10}
 		var err error
 		for _, n := range writes {
 			_, err = to.Write(make([]byte, n))
@@ -20,7 +20,7 @@ func TestCapped_KeepsNoMoreThanItsLimit(t *testing.T) {
 			t.Errorf("%s: got %v with %d bytes", name, err, to.buf.Len())
 		}
 	}
-	to := &capped{left: 10}
+	to := &Kept{left: 10}
 	if _, err := to.Write(make([]byte, 10)); err != nil {
 		t.Errorf("at the limit: %v", err)
 	}
