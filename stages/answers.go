@@ -53,7 +53,7 @@ func Samples(in Input, w *Work, claim route.Claim, table *traffic.Table) []Sampl
 // Request is the health check's, through the proxy.
 func (s Sample) Request(in Input, w *Work, front engine.Container) probe.Request {
 	health := in.Config.EffectiveHealthcheck(w.Target.Role)
-	return probe.Request{URL: proxy.URL(front, s.Path), Host: s.Host, Headers: health.Headers, Success: health.Status}
+	return probe.Request{URL: proxy.URL(in.Config.Proxy, front, s.Host, s.Path), Host: s.Host, Headers: health.Headers, Success: health.Status}
 }
 
 // askedOf bounds the requests for the names of one role.
@@ -79,7 +79,7 @@ func NoTraffic(ctx context.Context, in Input, w *Work) (reason string, err error
 	}
 	samples := Samples(in, w, claim, table)
 	samples = samples[:min(len(samples), askedOf)]
-	client := probe.Client(w.Host, in.Config.EffectiveHealthcheck(w.Target.Role).Timeout.D())
+	client := proxy.Client(w.Host, in.Config.Proxy, front, in.Config.EffectiveHealthcheck(w.Target.Role).Timeout.D())
 	defer client.CloseIdleConnections()
 	reasons := make([]string, len(samples))
 	var wg sync.WaitGroup

@@ -1,10 +1,14 @@
 package stages
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"net"
 	"slices"
+	"strconv"
 
+	"github.com/kstep/kstep/internal/config"
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/proxy"
@@ -35,21 +39,35 @@ func (w *Work) Fit(ctx context.Context, in Input, platforms []string) (engine st
 
 // portIsFree refuses a host on which another program listens at the proxy's port.
 func (w *Work) portIsFree(ctx context.Context, in Input) error {
-	port := in.Config.Proxy.Publish
 	proxied := slices.ContainsFunc(in.Targets, func(t plan.Target) bool { return t.Host == w.Target.Host && t.Proxied })
-	if !proxied || port <= 0 {
+	if !proxied {
 		return nil
 	}
 	seen, err := proxy.Look(ctx, w.Host, in.Config)
-	if err != nil || seen.Container.Running() {
+	if err != nil {
 		return err
 	}
-	c, err := w.Host.Dial(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", port))
-	if err != nil { // Nobody listens; or forwarding is forbidden, and the engine will tell.
-		return ctx.Err()
+	if !seen.Missing {
+		if err := proxy.Lacks(in.Config, w.Host, seen.Container); err != nil || seen.Container.Running() {
+			return err
+		}
 	}
-	c.Close()
-	return exit.With(exit.Failed,
-		fmt.Errorf("port %d on %s is in use, and the proxy does not run there", port, w.Target.Host),
-		fmt.Sprintf("free port %d, or set another proxy.publish", port))
+	listens := []config.Listen{in.Config.Proxy.Publish.HTTP}
+	if in.Config.Proxy.TLS.On {
+		listens = append(listens, in.Config.Proxy.Publish.HTTPS)
+	}
+	for _, at := range listens {
+		if at.Port == 0 {
+			continue
+		}
+		c, err := w.Host.Dial(ctx, "tcp", net.JoinHostPort(cmp.Or(at.Address, "127.0.0.1"), strconv.Itoa(at.Port)))
+		if err != nil { // Nothing listens; or forwarding is forbidden, and the engine will say so.
+			continue
+		}
+		c.Close()
+		return exit.With(exit.Failed,
+			fmt.Errorf("port %d on %s is in use, and the proxy does not run there", at.Port, w.Target.Host),
+			fmt.Sprintf("free port %d, or set another proxy.publish", at.Port))
+	}
+	return ctx.Err()
 }

@@ -111,6 +111,7 @@ func application(p *program) (*kingpin.Application, map[string]action) {
 		configureAbort,
 		configureStatus,
 		configureAudit,
+		configureCerts,
 		configureReport,
 		configurePlan,
 		configureEnv,

@@ -15,6 +15,7 @@ import (
 	"github.com/kstep/kstep/internal/secret"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
+	"github.com/kstep/kstep/stages/envpush"
 )
 
 // configurePreflight declares `kstep preflight`: what a deploy needs, before it
@@ -112,7 +113,11 @@ func secretsAtHand(s *stages.Session) checkState {
 			found++
 		}
 	}
-	return checked("secrets", counted(found, "secret"), errors.Join(errs...))
+	err := errors.Join(errs...)
+	if err == nil && !s.Options.HostSecrets {
+		err = envpush.CheckCertificates(s.Input(nil, nil))
+	}
+	return checked("secrets", counted(found, "secret"), err)
 }
 
 func mayPush(ctx context.Context, s *stages.Session) checkState {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -89,11 +88,7 @@ func bootstrapScript(cfg *config.Config) ([]byte, error) {
 	if cfg.Bootstrap.Script == "" {
 		return bootstrap.Script, nil
 	}
-	path := cfg.Bootstrap.Script
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(filepath.Dir(cfg.Path), path)
-	}
-	script, err := os.ReadFile(path)
+	script, err := os.ReadFile(cfg.Local(cfg.Bootstrap.Script))
 	if err != nil {
 		return nil, exit.With(exit.Config, fmt.Errorf("bootstrap.script: %w", err))
 	}

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -29,11 +28,7 @@ func Local(cfg *config.Config, a config.Accessory) (Uploads, error) {
 	var all Uploads
 	var errs []error
 	for i, m := range a.Files {
-		file := m.Local
-		if !filepath.IsAbs(file) {
-			file = filepath.Join(filepath.Dir(cfg.Path), file)
-		}
-		data, err := os.ReadFile(file)
+		data, err := os.ReadFile(cfg.Local(m.Local))
 		if err != nil {
 			errs = append(errs, exit.With(exit.Config, fmt.Errorf("accessories.%s.files[%d]: %w", a.Name, i, err)))
 		}

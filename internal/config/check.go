@@ -38,6 +38,7 @@ func (c *checker) semantics(kstepVersion string) {
 	c.labels([]string{"proxy", "labels"}, c.cfg.Proxy.Labels)
 	c.proxyArgs()
 	c.trustedProxies()
+	c.tls()
 	c.registries()
 	c.leaks()
 }

@@ -15,7 +15,7 @@ func defaults() Config {
 		Proxy: Proxy{
 			Switch:      "routes",
 			Image:       "traefik:v3.6",
-			Publish:     defaultPublish,
+			Publish:     defaultPublish(),
 			ReadTimeout: 5 * minute,
 			PathPrefix:  "/",
 		},
@@ -54,7 +54,6 @@ func defaultHealthcheck() Healthcheck {
 func defaultStop() Stop { return Stop{Timeout: Duration(30e9)} }
 
 const (
-	defaultPublish  Publish = 80
-	defaultStart            = "with-boot"
-	defaultReplicas         = 1
+	defaultStart    = "with-boot"
+	defaultReplicas = 1
 )

@@ -116,6 +116,15 @@ func destinationHint(main string) string {
 	return "there is " + strings.Join(found, ", ")
 }
 
+// Local is a file that the configuration names: a relative path starts where the
+// configuration lies.
+func (c *Config) Local(file string) string {
+	if filepath.IsAbs(file) {
+		return file
+	}
+	return filepath.Join(filepath.Dir(c.Path), file)
+}
+
 // read is os.ReadFile with a limit and with errors that name the act.
 func read(path string) ([]byte, error) {
 	f, err := os.Open(path)

@@ -22,6 +22,8 @@ type reservedArg struct {
 	instead string
 	// cord marks an option that matters with `proxy.switch: cord` only.
 	cord bool
+	// tls marks an option that matters with `proxy.tls` only.
+	tls bool
 }
 
 func (r reservedArg) matches(name string) bool {
@@ -47,8 +49,10 @@ func reservedArgs() []reservedArg {
 			name: "entrypoints.web.address", allowed: []string{":80", "0.0.0.0:80", "[::]:80", ":80/tcp"},
 			why: listens, instead: "proxy.publish sets the port of the host",
 		},
-		{name: "entrypoints.web.http.tls.", why: listens, instead: "end TLS in front of the hosts"},
+		{name: "entrypoints.web.http.tls.", why: listens, instead: "proxy.tls serves HTTPS"},
 		{name: "entrypoints.web.http3.", why: listens},
+		{name: "entrypoints.websecure.address", why: "opens this entry point for HTTPS", instead: "proxy.tls and proxy.publish set it", tls: true},
+		{name: "entrypoints.websecure.http3.", why: "opens this entry point for HTTPS", instead: "proxy.tls.http3 sets it", tls: true},
 		{name: "entrypoints.traefik.", why: asks},
 		{name: "api", allowed: yes, why: asks},
 		{name: "api.insecure", allowed: []string{"true", "false"}, why: asks},
@@ -92,7 +96,7 @@ func (c *checker) proxyArgs() {
 
 func (c *checker) reserved(segs []string, name, value string) {
 	for _, r := range reservedArgs() {
-		if !r.matches(name) || slices.Contains(r.allowed, strings.ToLower(value)) || (r.cord && c.cfg.Proxy.Switch != "cord") {
+		if !r.matches(name) || slices.Contains(r.allowed, strings.ToLower(value)) || (r.cord && c.cfg.Proxy.Switch != "cord") || (r.tls && !c.cfg.Proxy.TLS.On) {
 			continue
 		}
 		message := "would take the services of the host down: kstep " + r.why
@@ -113,12 +117,12 @@ func (c *checker) redirection(segs []string, name, value string) {
 	case strings.HasPrefix(value, ":"):
 		if len(c.cfg.Proxy.TrustedProxies) == 0 && !c.trustsByArgs() {
 			c.atKey(segs, "%s", fmt.Sprintf("would take the services of the host down: it redirects every request to port %s, "+
-				"where kstep's proxy does not listen; where TLS ends in front of the hosts, set proxy.trusted_proxies too", value[1:]))
+				"where kstep's proxy does not listen; proxy.tls serves HTTPS and redirects to it; where TLS ends in front of the hosts, set proxy.trusted_proxies too", value[1:]))
 		}
 		return
 	}
 	c.atKey(segs, "%s", fmt.Sprintf("would take the services of the host down: no port of the host leads to the entry point %s; "+
-		"where TLS ends in front of the hosts, set proxy.trusted_proxies and let the load balancer or the application redirect", value))
+		"proxy.tls serves HTTPS and redirects to it; where TLS ends in front of the hosts, set proxy.trusted_proxies and let the load balancer or the application redirect", value))
 }
 
 // trustsByArgs reports whether an option of the proxy names what is in front of it.

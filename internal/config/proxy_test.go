@@ -10,15 +10,15 @@ func TestLoad_RefusesProxySettingsThatWouldTakeAHostDown(t *testing.T) {
 	for name, tt := range map[string]struct{ proxy, want string }{
 		"a redirect to an entry point without port": {
 			"{args: {entrypoints.web.http.redirections.entrypoint.to: websecure}}",
-			`proxy.args["entrypoints.web.http.redirections.entrypoint.to"]: would take the services of the host down: no port of the host leads to the entry point websecure; where TLS ends in front of the hosts, set proxy.trusted_proxies and let the load balancer or the application redirect`,
+			`proxy.args["entrypoints.web.http.redirections.entrypoint.to"]: would take the services of the host down: no port of the host leads to the entry point websecure; proxy.tls serves HTTPS and redirects to it; where TLS ends in front of the hosts, set proxy.trusted_proxies and let the load balancer or the application redirect`,
 		},
 		"a redirect to a port where nothing listens": {
 			"{args: {entrypoints.web.http.redirections.entrypoint.to: ':443'}}",
-			`proxy.args["entrypoints.web.http.redirections.entrypoint.to"]: would take the services of the host down: it redirects every request to port 443, where kstep's proxy does not listen; where TLS ends in front of the hosts, set proxy.trusted_proxies too`,
+			`proxy.args["entrypoints.web.http.redirections.entrypoint.to"]: would take the services of the host down: it redirects every request to port 443, where kstep's proxy does not listen; proxy.tls serves HTTPS and redirects to it; where TLS ends in front of the hosts, set proxy.trusted_proxies too`,
 		},
 		"a redirect to a port of another kind": {
 			"{trusted_proxies: [], args: {entryPoints.web.http.redirections.entryPoint.to: ':8443'}}",
-			`proxy.args["entryPoints.web.http.redirections.entryPoint.to"]: would take the services of the host down: it redirects every request to port 8443, where kstep's proxy does not listen; where TLS ends in front of the hosts, set proxy.trusted_proxies too`,
+			`proxy.args["entryPoints.web.http.redirections.entryPoint.to"]: would take the services of the host down: it redirects every request to port 8443, where kstep's proxy does not listen; proxy.tls serves HTTPS and redirects to it; where TLS ends in front of the hosts, set proxy.trusted_proxies too`,
 		},
 		"another port": {
 			"{args: {entryPoints.web.address: ':8000'}}",
@@ -26,11 +26,11 @@ func TestLoad_RefusesProxySettingsThatWouldTakeAHostDown(t *testing.T) {
 		},
 		"TLS at the entry point": {
 			"{args: {entrypoints.web.http.tls: 'true'}}",
-			`proxy.args["entrypoints.web.http.tls"]: ` + down + "publishes this port of the container and needs plain HTTP there; instead, end TLS in front of the hosts",
+			`proxy.args["entrypoints.web.http.tls"]: ` + down + "publishes this port of the container and needs plain HTTP there; instead, proxy.tls serves HTTPS",
 		},
 		"TLS at the entry point, by a list": {
 			"{args: {'entrypoints.web.http.tls.domains[0].main': a.example.com}}",
-			`proxy.args["entrypoints.web.http.tls.domains[0].main"]: ` + down + "publishes this port of the container and needs plain HTTP there; instead, end TLS in front of the hosts",
+			`proxy.args["entrypoints.web.http.tls.domains[0].main"]: ` + down + "publishes this port of the container and needs plain HTTP there; instead, proxy.tls serves HTTPS",
 		},
 		"no API": {
 			"{args: {API: 'false'}}",

@@ -56,9 +56,15 @@ type Proxy struct {
 	Switch string `json:"switch" jsonschema:"enum=routes,enum=cord,default=routes"`
 	// Image is the Traefik image.
 	Image string `json:"image" jsonschema:"default=traefik:v3.6"`
-	// Publish is the host port for HTTP; `true` is the default one, `false`
-	// publishes none.
+	// Publish is the host port for HTTP: a number, or `address:port`. A map with
+	// `http` and `https` sets the port for HTTPS too, which is 443 with `proxy.tls`.
+	// `true` is the default, `false` publishes none. `kstep proxy reboot` makes a
+	// running proxy take a change.
 	Publish Publish `json:"publish" jsonschema:"default=80"`
+	// TLS serves the host names of `proxy.hosts` by HTTPS: `true` gets certificates
+	// from Let's Encrypt and renews them; a map has the settings, or a certificate of
+	// your own. Plain HTTP is redirected once there is a certificate.
+	TLS TLS `json:"tls,omitzero"`
 	// ReadTimeout limits the time in which a client must send a whole request,
 	// with its body. It ends connections that clients hold with half a request. An
 	// upload that takes longer is broken off, so raise it for slow or large uploads;
@@ -93,9 +99,6 @@ type Proxy struct {
 	// at all, or a wildcard.
 	Fallback bool `json:"fallback,omitempty"`
 }
-
-// Publish is a host port, or 0 for none.
-type Publish int
 
 // Lease keeps two releases from touching the hosts at once.
 type Lease struct {

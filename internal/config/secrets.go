@@ -46,6 +46,10 @@ func (c *Config) SecretNames() []SecretUse {
 	list(c.Builder.Secrets, "builder", "secrets")
 	list(c.SSH.KeyData, "ssh", "key_data")
 	list(c.State.Key, "state", "key")
+	for i, pair := range c.Proxy.TLS.Certificates {
+		pair.secrets(add, "proxy", "tls", "certificates", itoa(i))
+	}
+	KeyPair{c.Proxy.TLS.Certificate, c.Proxy.TLS.PrivateKey}.secrets(add, "proxy", "tls")
 	c.eachEnv(func(segs []string, env *Env) {
 		for i, entry := range env.Secret {
 			add(secretOf(entry), append(slices.Clip(segs), "secret", itoa(i))...)
@@ -157,4 +161,14 @@ func (c *checker) leaks() {
 			}
 		}
 	})
+}
+
+// secrets adds the names of the secrets that hold the pair.
+func (p KeyPair) secrets(add func(name string, segs ...string), segs ...string) {
+	if p.Certificate.Secret != "" {
+		add(p.Certificate.Secret, append(slices.Clip(segs), "certificate")...)
+	}
+	if p.PrivateKey.Secret != "" {
+		add(p.PrivateKey.Secret, append(slices.Clip(segs), "private_key")...)
+	}
 }

@@ -177,27 +177,6 @@ func (c *HealthCommand) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-// MarshalJSON writes the port, or false.
-func (p Publish) MarshalJSON() ([]byte, error) {
-	if p == 0 {
-		return []byte("false"), nil
-	}
-	return json.Marshal(int(p))
-}
-
-// UnmarshalJSON reads a port, false for none or true for the default one.
-func (p *Publish) UnmarshalJSON(data []byte) error {
-	var on bool
-	if json.Unmarshal(data, &on) == nil {
-		*p = 0
-		if on {
-			*p = defaultPublish
-		}
-		return nil
-	}
-	return json.Unmarshal(data, (*int)(p))
-}
-
 // MarshalJSON writes false, or the files.
 func (c SSHConfig) MarshalJSON() ([]byte, error) {
 	if c.Disabled {

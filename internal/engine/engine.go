@@ -104,6 +104,10 @@ type Mount struct {
 type Port struct {
 	Host      int `json:"host"`
 	Container int `json:"container"`
+	// Address is the host's address that it is opened on; empty means all.
+	Address string `json:"address,omitempty"`
+	// UDP is set for a port of UDP; otherwise it is one of TCP.
+	UDP bool `json:"udp,omitempty"`
 }
 
 // Health is a Docker health check. Exactly one of Shell and Exec is set.
@@ -150,6 +154,8 @@ type Container struct {
 	// Exposed are the ports that the image or the spec names, such as
 	// `3000/tcp`, sorted; Inspect only.
 	Exposed []string
+	// Published are the ports that it asks the host for, sorted; Inspect only.
+	Published []Port
 	// Addresses by network name; Inspect and List.
 	Addresses map[string]string
 	// Networks are the names of the networks that it is in, sorted, also of one that

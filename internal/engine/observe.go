@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"maps"
 	"net/netip"
 	"path"
@@ -35,6 +36,7 @@ func inspected(r container.InspectResponse) Container {
 	}
 	if r.HostConfig != nil {
 		c.Restart = restartText(r.HostConfig.RestartPolicy)
+		c.Published = published(r.HostConfig.PortBindings)
 	}
 	c.Labels = genuine(c.Name, c.Labels)
 	s := r.State
@@ -52,6 +54,26 @@ func inspected(r container.InspectResponse) Container {
 		}
 	}
 	return c
+}
+
+// published are the bindings as ports; those that leave the choice to the engine have
+// port 0.
+func published(bound network.PortMap) []Port {
+	var all []Port
+	for port, bindings := range bound {
+		for _, b := range bindings {
+			one := Port{Container: int(port.Num()), UDP: port.Proto() == network.UDP}
+			one.Host, _ = strconv.Atoi(b.HostPort) // Empty: the engine chooses.
+			if b.HostIP.IsValid() && !b.HostIP.IsUnspecified() {
+				one.Address = b.HostIP.String()
+			}
+			all = append(all, one)
+		}
+	}
+	slices.SortFunc(all, func(a, b Port) int {
+		return cmp.Or(cmp.Compare(a.Container, b.Container), cmp.Compare(a.Host, b.Host), strings.Compare(a.Address, b.Address))
+	})
+	return all
 }
 
 // listed translates one line of a list, which knows less.

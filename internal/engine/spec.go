@@ -165,14 +165,17 @@ func ports(wanted []Port) (network.PortSet, network.PortMap) {
 	}
 	exposed, bound := network.PortSet{}, network.PortMap{}
 	for _, p := range wanted {
-		port, ok := network.PortFrom(uint16(p.Container), network.TCP)
+		protocol := network.TCP
+		if p.UDP {
+			protocol = network.UDP
+		}
+		port, ok := network.PortFrom(uint16(p.Container), protocol)
 		if !ok {
 			continue // 0 is not a port; the schema refuses it.
 		}
 		exposed[port] = struct{}{}
-		bound[port] = append(bound[port], network.PortBinding{
-			HostIP: netip.Addr{}, HostPort: fmt.Sprint(p.Host),
-		})
+		address, _ := netip.ParseAddr(p.Address) // The zero one is all addresses.
+		bound[port] = append(bound[port], network.PortBinding{HostIP: address, HostPort: fmt.Sprint(p.Host)})
 	}
 	return exposed, bound
 }

@@ -222,6 +222,20 @@ func (n Names) ProxyDir() string { return path.Join(n.Run, "proxy") }
 // RouteDir is the folder that the proxy watches.
 func (n Names) RouteDir() string { return path.Join(n.ProxyDir(), "routes") }
 
+// ACMEDir is where the proxy keeps the certificates that an authority issued, with the
+// keys: shared by the services of the host.
+func (n Names) ACMEDir() string { return path.Join(n.ProxyDir(), "acme") }
+
+// CertificateFile is where the proxy finds the service's own certificates: in the folder
+// that it watches.
+func (n Names) CertificateFile() string {
+	return path.Join(n.RouteDir(), CertificatePrefix+n.Base()+".yml")
+}
+
+// CertificatePrefix begins the names of files with certificates; no role's file begins
+// like this.
+const CertificatePrefix = "@certificates-"
+
 // RouteFile is the file of a role in the folder that the proxy watches.
 func (n Names) RouteFile(role string) string {
 	return path.Join(n.RouteDir(), n.Route(role)+".yml")

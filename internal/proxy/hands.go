@@ -31,7 +31,7 @@ func Start(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names) (
 	if err != nil {
 		return Booted{Container: c}, err
 	}
-	return start(ctx, h, n, Booted{Container: c, Changed: joined}, cfg.Proxy.Publish, nil)
+	return start(ctx, h, n, Booted{Container: c, Changed: joined}, c.Published, nil)
 }
 
 // Stop stops the proxy; no service of the host is reached until it is started.
@@ -65,7 +65,7 @@ func Restart(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names)
 		return stopped, err
 	}
 	changed := append(stopped.Changed, joined...)
-	started, err := start(ctx, h, n, Booted{Container: now}, cfg.Proxy.Publish, &want)
+	started, err := start(ctx, h, n, Booted{Container: now}, now.Published, &want)
 	started.Changed = append(changed, started.Changed...)
 	return started, err
 }

@@ -28,7 +28,6 @@ import (
 )
 
 const (
-	webPort = 80
 	apiPort = 8080 // Traefik's own; never published on the host.
 	routes  = "/etc/kstep/routes"
 )
@@ -46,7 +45,7 @@ const HealthPath = "/.well-known/kstep/health"
 // is open to all containers on the proxy's networks.
 const catchAll = `{
   "http": {
-    "routers": {
+    "routers": {%s
       "kstep-catch-all": {"rule": "PathPrefix(` + "`/`" + `)", "service": "kstep-nothing", "entryPoints": ["web"], "priority": 1},
       "kstep-health": {"rule": "Path(` + "`" + HealthPath + "`" + `)", "service": "ping@internal", "entryPoints": ["web"], "priority": 100000},
       "kstep-api": {"rule": "PathPrefix(` + "`/api`" + `)", "service": "api@internal", "entryPoints": ["traefik"], "middlewares": ["kstep-api"], "priority": 100000}
@@ -91,7 +90,7 @@ func readEnvironment(ctx context.Context, h host.Host, cfg *config.Config, n pla
 // spec is the proxy's container.
 func spec(cfg *config.Config, n plan.Names, env environment) engine.Spec {
 	args := map[string]string{
-		"entrypoints.web.address":                          fmt.Sprintf(":%d", webPort),
+		"entrypoints.web.address":                          fmt.Sprintf(":%d", traffic.PlainPort),
 		"entrypoints.web.transport.lifecycle.gracetimeout": "30s",
 		"providers.file.directory":                         routes,
 		"providers.file.watch":                             "true",
@@ -116,6 +115,12 @@ func spec(cfg *config.Config, n plan.Names, env environment) engine.Spec {
 	if trusted := cfg.Proxy.TrustedNetworks(); len(trusted) > 0 {
 		args["entrypoints.web.forwardedheaders.trustedips"] = strings.Join(trusted, ",")
 	}
+	if cfg.Proxy.TLS.On {
+		maps.Copy(args, secureArgs(cfg.Proxy))
+	}
+	if cfg.Proxy.TLS.Issued() {
+		mounts = append(mounts, engine.Mount{Source: n.ACMEDir(), Target: acmeFolder})
+	}
 	for name, value := range cfg.Proxy.Args { // Which may name one of the above in other letters.
 		delete(args, config.ArgName(name))
 		args[name] = value
@@ -130,9 +135,7 @@ func spec(cfg *config.Config, n plan.Names, env environment) engine.Spec {
 		Restart: "unless-stopped",
 		Log:     engine.Log{Driver: "json-file", Options: map[string]string{"max-size": "10m"}},
 		Env:     env.values, EnvFingerprint: env.fingerprint,
-	}
-	if cfg.Proxy.Publish > 0 {
-		spec.Ports = []engine.Port{{Host: int(cfg.Proxy.Publish), Container: webPort}}
+		Ports: ports(cfg.Proxy),
 	}
 	if spec.Labels == nil {
 		spec.Labels = map[string]string{}
@@ -215,22 +218,25 @@ func boot(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names, en
 		if !seen.NoImage {
 			pull = nil
 		}
-		return create(ctx, h, spec, n, pull)
+		return create(ctx, h, cfg, spec, n, pull)
 	}
 	now := seen.Container
 	booted := Booted{Container: now, Differs: now.Labels[engine.LabelSpec] != spec.Labels[engine.LabelSpec]}
+	if err := Lacks(cfg, h, now); err != nil {
+		return booted, err
+	}
 	if now.Running() {
 		return booted, nil
 	}
 	if booted.Changed, err = Join(ctx, h, now); err != nil {
 		return booted, err
 	}
-	return start(ctx, h, n, booted, cfg.Proxy.Publish, nil)
+	return start(ctx, h, n, booted, now.Published, nil)
 }
 
 // create makes the proxy. pull is nil where its image is on the host.
-func create(ctx context.Context, h host.Host, spec engine.Spec, n plan.Names, pull Pull) (Booted, error) {
-	if err := furnish(ctx, h, n, &spec, ""); err != nil {
+func create(ctx context.Context, h host.Host, cfg *config.Config, spec engine.Spec, n plan.Names, pull Pull) (Booted, error) {
+	if err := furnish(ctx, h, cfg, n, &spec, ""); err != nil {
 		return Booted{}, err
 	}
 	if _, err := h.Engine().EnsureNetwork(ctx, plan.Network, map[string]string{engine.LabelProxy: "network"}); err != nil {
@@ -251,19 +257,15 @@ func create(ctx context.Context, h host.Host, spec engine.Spec, n plan.Names, pu
 		return Booted{}, err
 	}
 	booted.Container.ID = id
-	port := config.Publish(0)
-	if len(spec.Ports) > 0 {
-		port = config.Publish(spec.Ports[0].Host)
-	}
-	return start(ctx, h, n, booted, port, nil)
+	return start(ctx, h, n, booted, spec.Ports, nil)
 }
 
 // start starts the proxy's container and waits until it serves. Without an
 // expectation, that is what is in the folder it watches.
-func start(ctx context.Context, h host.Host, n plan.Names, booted Booted, port config.Publish, want *expectation) (Booted, error) {
+func start(ctx context.Context, h host.Host, n plan.Names, booted Booted, ports []engine.Port, want *expectation) (Booted, error) {
 	if err := h.Engine().Start(ctx, plan.ProxyContainer); err != nil {
 		if errors.Is(err, engine.ErrPortTaken) {
-			err = exit.Hint(err, fmt.Sprintf("free port %d, or set another proxy.publish", port))
+			err = exit.Hint(err, fmt.Sprintf("free port %s, or set another proxy.publish", portsOf(ports)))
 		}
 		return booted, err
 	}
@@ -294,10 +296,13 @@ func WatchesDocker(c engine.Container) bool {
 // furnish makes what the proxy's container needs: the folder it watches, with the
 // catch-all in it, the password of its API, and the networks that it joins. had is
 // the password of the proxy that runs, which reads the same catch-all.
-func furnish(ctx context.Context, h host.Host, n plan.Names, spec *engine.Spec, had string) error {
+func furnish(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names, spec *engine.Spec, had string) error {
 	// First, so that other accounts of a shared run directory may look into it: what is
 	// made for the key is closed.
 	if err := h.Files().Mkdir(ctx, n.RouteDir(), 0o755); err != nil {
+		return err
+	}
+	if err := store(ctx, h, cfg, n); err != nil {
 		return err
 	}
 	key, err := envfile.Key(ctx, h.Files(), n.ProxyKey())
@@ -311,5 +316,9 @@ func furnish(ctx context.Context, h host.Host, n plan.Names, spec *engine.Spec, 
 	if spec.Networks, err = Networks(ctx, h); err != nil {
 		return err
 	}
-	return h.Files().Write(ctx, path.Join(n.RouteDir(), plan.CatchAllFile), fmt.Appendf(nil, catchAll, apiDigest(password)), 0o644)
+	secure := ""
+	if _, on := options(spec.Cmd)["entrypoints.websecure.address"]; on {
+		secure = secureCatchAll
+	}
+	return h.Files().Write(ctx, path.Join(n.RouteDir(), plan.CatchAllFile), fmt.Appendf(nil, catchAll, secure, apiDigest(password)), 0o644)
 }

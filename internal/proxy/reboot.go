@@ -52,7 +52,10 @@ func Reboot(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names, 
 		return Booted{}, err
 	}
 	spec := spec(cfg, n, env)
-	if err := furnish(ctx, h, n, &spec, old.Labels[engine.LabelProxyAPI]); err != nil {
+	if err := keep(ctx, h, cfg, n, old, &spec); err != nil {
+		return Booted{}, err
+	}
+	if err := furnish(ctx, h, cfg, n, &spec, old.Labels[engine.LabelProxyAPI]); err != nil {
 		return Booted{}, err
 	}
 	want, err := expect(ctx, h, old, n.RouteDir())
@@ -123,11 +126,7 @@ func replace(ctx context.Context, h host.Host, n plan.Names, old engine.Containe
 	if err := h.Engine().Rename(ctx, id, plan.ProxyContainer); err != nil {
 		return booted, err
 	}
-	port := config.Publish(0)
-	if len(spec.Ports) > 0 {
-		port = config.Publish(spec.Ports[0].Host)
-	}
-	booted, err = start(ctx, h, n, booted, port, &want)
+	booted, err = start(ctx, h, n, booted, spec.Ports, &want)
 	if err != nil {
 		return booted, err
 	}

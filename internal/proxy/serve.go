@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kstep/kstep/internal/config"
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/host"
@@ -163,7 +164,7 @@ func answers(ctx context.Context, h host.Host, c engine.Container, want expectat
 	if missing := want.missing(now); len(missing) > 0 {
 		return fmt.Errorf("it does not serve %s", strings.Join(missing, ", "))
 	}
-	_, err = probe.Once(ctx, word.client, probe.Request{URL: URL(c, HealthPath)})
+	_, err = probe.Once(ctx, word.client, probe.Request{URL: URL(config.Proxy{}, c, "", HealthPath)})
 	if _, answered := errors.AsType[*probe.StatusError](err); answered {
 		return nil // By a catch-all that an older kstep wrote.
 	}

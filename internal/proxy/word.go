@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/kstep/kstep/internal/config"
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/host"
 	"github.com/kstep/kstep/internal/plan"
@@ -40,9 +43,28 @@ func NewWord(h host.Host, c engine.Container) *Word {
 	}
 }
 
-// URL is where the proxy takes requests, as seen from the host.
-func URL(c engine.Container, requestPath string) string {
-	return fmt.Sprintf("http://%s:%d%s", c.Addresses[plan.Network], webPort, requestPath)
+// URL is where the proxy takes requests for a host name, as seen from the host: by HTTPS
+// where the service is served that way, and the proxy serves it.
+func URL(p config.Proxy, c engine.Container, name, requestPath string) string {
+	if isSecure(p, c) {
+		return "https://" + name + requestPath
+	}
+	return fmt.Sprintf("http://%s:%d%s", c.Addresses[plan.Network], traffic.PlainPort, requestPath)
+}
+
+func isSecure(p config.Proxy, c engine.Container) bool { return p.TLS.On && lacks(p, c) == "" }
+
+// Client sends requests through the proxy. It does not check the proxy's certificates,
+// which may still have to come: a request asks which route answers.
+func Client(h host.Host, p config.Proxy, c engine.Container, timeout time.Duration) *http.Client {
+	if !isSecure(p, c) {
+		return probe.Client(h, timeout)
+	}
+	return probe.SecureClient(h, secureAddress(c), timeout)
+}
+
+func secureAddress(c engine.Container) string {
+	return net.JoinHostPort(c.Addresses[plan.Network], strconv.Itoa(traffic.SecurePort))
 }
 
 // Servers implements traffic.Word. A server that Traefik marks as down is not

@@ -177,7 +177,8 @@ func (s *cordSwitch) leadsTo(ctx context.Context, service string) (bool, error) 
 	now, ok, err := s.file.read(ctx, s.Role)
 	name := s.Names.Route(s.Name)
 	return err == nil && ok && now.claim.Equal(s.claim()) && now.mark(name) == s.Mark(nil) &&
-		now.HTTP.Routers[name].Service == service && now.HTTP.Transports[name].equal(s.transport()), err
+		now.HTTP.Routers[name].Service == service && now.HTTP.Transports[name].equal(s.transport()) &&
+		now.https(name).fits(httpsOf(s.Config.Proxy)), err
 }
 
 func (s *cordSwitch) Mark([]engine.Container) string {

@@ -20,6 +20,7 @@ type routeFile struct {
 		// Transports are how the proxy connects to the containers.
 		Transports map[string]transport `json:"serversTransports,omitempty"`
 	} `json:"http"`
+	TLS *tlsSection `json:"tls,omitempty"`
 }
 
 type router struct {
@@ -28,6 +29,8 @@ type router struct {
 	EntryPoints []string `json:"entryPoints"`
 	Middlewares []string `json:"middlewares,omitempty"`
 	Priority    int      `json:"priority,omitempty"`
+	// TLS is set for a router of requests by HTTPS.
+	TLS *routerTLS `json:"tls,omitempty"`
 }
 
 // effective is the priority that Traefik works with.
@@ -52,7 +55,8 @@ type server struct {
 }
 
 type middleware struct {
-	Headers headers `json:"headers"`
+	Headers  *headers  `json:"headers,omitempty"`
+	Redirect *redirect `json:"redirectScheme,omitempty"`
 }
 
 type headers struct {
@@ -76,6 +80,8 @@ type routeOptions struct {
 	Transport transport
 	// Priorities are those of the routers that need another one than usual.
 	Priorities map[route.Kind]int
+	// HTTPS is how the route serves HTTPS.
+	HTTPS https
 }
 
 // encode makes the file. Its first line is a comment with the claim.
@@ -92,7 +98,7 @@ func (o routeOptions) encode() []byte {
 			Middlewares: []string{o.Name}, Priority: priority,
 		}
 	}
-	file.HTTP.Middlewares = map[string]middleware{o.Name: {headers{map[string]string{route.Header: o.Mark}}}}
+	file.HTTP.Middlewares = map[string]middleware{o.Name: setsHeader(route.Header, o.Mark)}
 	file.HTTP.Transports = map[string]transport{o.Name: o.Transport}
 	if len(o.Servers) > 0 {
 		own := loadBalancer{Transport: o.Name}
@@ -101,8 +107,20 @@ func (o routeOptions) encode() []byte {
 		}
 		file.HTTP.Services = map[string]service{o.Name: {own}}
 	}
+	if o.HTTPS.On {
+		o.HTTPS.into(&file, o.Name, o.Claim)
+	}
+	return written(o.Claim, file)
+}
+
+// written is the text of a route file.
+func written(claim route.Claim, file routeFile) []byte {
 	data, _ := json.MarshalIndent(file, "", "  ") // Strings and slices only: cannot fail.
-	return append(o.Claim.Comment(), append(data, '\n')...)
+	return append(claim.Comment(), append(data, '\n')...)
+}
+
+func setsHeader(name, value string) middleware {
+	return middleware{Headers: &headers{map[string]string{name: value}}}
 }
 
 // parsedRoute is a route file that is on a host. Its text may come from anybody
@@ -143,7 +161,10 @@ func (p parsedRoute) mark(name string) string {
 	if !ok || !slices.Contains(r.Middlewares, name) {
 		return ""
 	}
-	return p.HTTP.Middlewares[name].Headers.CustomResponseHeaders[route.Header]
+	if h := p.HTTP.Middlewares[name].Headers; h != nil {
+		return h.CustomResponseHeaders[route.Header]
+	}
+	return ""
 }
 
 // priority is that of the routers for one kind of hosts; the highest of all

@@ -48,7 +48,7 @@ func (s *routes) Current(ctx context.Context, replicas []engine.Container) (bool
 	now, ok, err := s.file.read(ctx, s.Role)
 	name := s.Names.Route(s.Name)
 	return err == nil && ok && now.claim.Equal(s.claim()) && now.mark(name) == s.Mark(replicas) &&
-		sameServers(now.urls(name), s.urls(replicas)), err
+		sameServers(now.urls(name), s.urls(replicas)) && now.https(name).fits(httpsOf(s.Config.Proxy)), err
 }
 
 func (s *routes) Mark(replicas []engine.Container) string { return route.Mark(engine.IDs(replicas)) }

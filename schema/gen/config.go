@@ -28,7 +28,7 @@ func configSchema() (*jsonschema.Schema, error) {
 	// Top-level x- keys are for YAML anchors and for other tools.
 	s.PatternProperties = map[string]*jsonschema.Schema{"^x-": jsonschema.TrueSchema}
 
-	for name, value := range map[string]any{"Role": config.Role{}, "Task": config.Task{}, "Accessory": config.Accessory{}} {
+	for name, value := range map[string]any{"Role": config.Role{}, "Task": config.Task{}, "Accessory": config.Accessory{}, "HTTPS": config.HTTPS{}} {
 		def := r.Reflect(value) // Behind a union, so not reached from Config.
 		maps.Copy(s.Definitions, def.Definitions)
 		def.Version, def.Definitions = "", nil
@@ -58,7 +58,7 @@ func union(t reflect.Type) *jsonschema.Schema {
 	case reflect.TypeFor[config.Duration](), reflect.TypeFor[config.SecretOrValue](),
 		reflect.TypeFor[config.Servers](), reflect.TypeFor[config.Tasks](), reflect.TypeFor[config.Accessories](), reflect.TypeFor[config.Registries](), reflect.TypeFor[config.Mounted](), reflect.TypeFor[config.Host](), reflect.TypeFor[config.Env](),
 		reflect.TypeFor[config.Command](), reflect.TypeFor[config.HealthCommand](),
-		reflect.TypeFor[config.Publish](), reflect.TypeFor[config.Statuses](), reflect.TypeFor[config.SSHConfig](), reflect.TypeFor[config.Texts](),
+		reflect.TypeFor[config.Publish](), reflect.TypeFor[config.TLS](), reflect.TypeFor[config.Statuses](), reflect.TypeFor[config.SSHConfig](), reflect.TypeFor[config.Texts](),
 		reflect.TypeFor[runopt.Texts](), reflect.TypeFor[runopt.Size]():
 		return ref(t.Name())
 	case reflect.TypeFor[map[string]config.Env]():
@@ -83,6 +83,7 @@ func unions() map[string]*jsonschema.Schema {
 	status := text(config.StatusPattern, "must be a status such as 200, or a range such as 200-299")
 	code := &jsonschema.Schema{Type: "integer", Minimum: "200", Maximum: "599"}
 	port := &jsonschema.Schema{Type: "integer", Minimum: "1", Maximum: "65535"}
+	listen := text(config.ListenPattern, "must be a port such as 80, or an address of the host with one such as 127.0.0.1:8080")
 	return map[string]*jsonschema.Schema{
 		"Duration":      anyOf(span, &jsonschema.Schema{Type: "number", Minimum: "0", Maximum: "100000000"}),
 		"SecretName":    secretName,
@@ -106,10 +107,26 @@ func unions() map[string]*jsonschema.Schema {
 		"Command":       anyOf(required(text("", "")), nonEmpty(listOf(&jsonschema.Schema{Type: "string"}))),
 		"HealthCommand": anyOf(required(text("", "")), nonEmpty(listOf(required(text("", ""))))),
 		"Statuses":      anyOf(status, code, nonEmpty(listOf(anyOf(status, code)))),
-		"Publish":       anyOf(port, &jsonschema.Schema{Type: "boolean"}),
+		"Publish":       anyOf(port, listen, &jsonschema.Schema{Type: "boolean"}, published()),
+		"Listen":        anyOf(port, listen, &jsonschema.Schema{Const: false}),
+		"TLS":           anyOf(&jsonschema.Schema{Type: "boolean"}, ref("HTTPS")),
 		"SSHConfig":     anyOf(&jsonschema.Schema{Const: false}, required(text("", "")), listOf(required(text("", "")))),
 		"Texts":         anyOf(required(text("", "")), listOf(required(text("", "")))),
 	}
+}
+
+// published are the proxy's ports as a map.
+func published() *jsonschema.Schema {
+	s := &jsonschema.Schema{Type: "object", Properties: jsonschema.NewProperties(), AdditionalProperties: jsonschema.FalseSchema}
+	for _, p := range []struct{ key, description string }{
+		{"http", "The port for HTTP, or `false`."},
+		{"https", "The port for HTTPS, or `false`."},
+	} {
+		one := ref("Listen")
+		one.Description = p.description
+		s.Properties.Set(p.key, one)
+	}
+	return s
 }
 
 // mounted is a file or folder of an accessory, in one line or as a map.

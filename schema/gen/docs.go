@@ -95,6 +95,8 @@ func (d *docs) target(s *jsonschema.Schema) (name string, def *jsonschema.Schema
 		return "Accessory", d.defs["Accessory"], ".<accessory>"
 	case "Env":
 		return "Env", d.defs["Env"].AnyOf[0], ""
+	case "TLS":
+		return "HTTPS", d.defs["HTTPS"], ""
 	}
 	if s.AdditionalProperties != nil { // Of a map to maps.
 		inner := strings.TrimPrefix(s.AdditionalProperties.Ref, "#/$defs/")
@@ -198,7 +200,10 @@ func (d *docs) form(s *jsonschema.Schema) string {
 	case "SecretOrValue":
 		return "text, or list of one secret's name"
 	case "Publish":
-		return "port, `true` or `false`"
+		return "port, `address:port`, `true`, `false`, or map with `http` and `https`"
+	case "TLS":
+		path := d.paths["HTTPS"]
+		return "`true`, `false`, or map: [" + path + "](#" + anchor(path) + ")"
 	case "Statuses":
 		return "status, range, or list of them"
 	case "SSHConfig":

@@ -113,6 +113,10 @@ func TestExamples_AllLoad(t *testing.T) {
 					if key != "host" {
 						in["role"] = "web"
 					}
+				case "Proxy":
+					if key == "tls" {
+						in["hosts"] = arr{"shop.example.com"}
+					}
 				case "Registry":
 					in["username"], in["password"] = "u", arr{"P"}
 				}

@@ -25,7 +25,7 @@ const arrivePause = 50 * time.Millisecond
 // application's own, even an error below 500, has arrived, if the route of the
 // new containers gave it; else it is asked again until ctx ends.
 func (m *move) arrives(ctx context.Context, front engine.Container, mark string) error {
-	client := probe.Client(m.w.Host, m.in.Config.EffectiveHealthcheck(m.w.Target.Role).Timeout.D())
+	client := proxy.Client(m.w.Host, m.in.Config.Proxy, front, m.in.Config.EffectiveHealthcheck(m.w.Target.Role).Timeout.D())
 	defer client.CloseIdleConnections()
 	all := m.samples
 	errs := make([]error, max(len(all), len(m.fresh)))

@@ -11,6 +11,7 @@ import (
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/probe"
+	"github.com/kstep/kstep/internal/proxy"
 	"github.com/kstep/kstep/internal/short"
 	"github.com/kstep/kstep/internal/traffic"
 	"github.com/kstep/kstep/stages"
@@ -25,7 +26,7 @@ func (m *move) proxied(ctx context.Context) error {
 	if m.settled(live) && current {
 		m.out.Done = true
 		m.moved()
-		return nil
+		return m.secure(ctx)
 	}
 	m.had = live
 	if err := m.able(ctx); err != nil {
@@ -60,7 +61,22 @@ func (m *move) proxied(ctx context.Context) error {
 		m.out.Probe = &count
 		m.w.Say("probe: %d requests, %d failed, slowest %d ms", count.Requests, count.Failed, count.SlowestMs)
 	}
+	if err == nil {
+		err = m.secure(ctx)
+	}
 	return err
+}
+
+// secure redirects plain HTTP to HTTPS where the configuration has that.
+func (m *move) secure(ctx context.Context) error {
+	if !m.in.Config.Proxy.TLS.On {
+		return nil
+	}
+	front, runs, err := stages.Proxy(ctx, m.w)
+	if err != nil || !runs {
+		return err
+	}
+	return stages.Secure(ctx, m.in, m.w, front)
 }
 
 // observe inspects the proxy and, at the same time, the old containers, whose
@@ -188,7 +204,7 @@ func (m *move) watch(ctx context.Context, front engine.Container, runs, live boo
 	if p := m.in.Config.Cutover.Probe; !runs || !live || (p != nil && !*p) {
 		return nil
 	}
-	client := probe.Client(m.w.Host, m.in.Config.EffectiveHealthcheck(m.w.Target.Role).Timeout.D())
+	client := proxy.Client(m.w.Host, m.in.Config.Proxy, front, m.in.Config.EffectiveHealthcheck(m.w.Target.Role).Timeout.D())
 	return probe.StartWatch(ctx, client, m.samples[0].Request(m.in, m.w, front))
 }
 

@@ -71,6 +71,10 @@ func Push(ctx context.Context, in stages.Input) ([]state.Target, map[string]stat
 	if err != nil {
 		return nil, nil, err
 	}
+	certificates, err := ownCertificates(in)
+	if err != nil {
+		return nil, nil, err
+	}
 	records, results, err := stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (state.EnvTarget, error) {
 		out, err := write(ctx, w, w.Target.EnvRole(), files[w.Target.Key()])
 		out.Names = names[w.Target.Key()]
@@ -81,6 +85,9 @@ func Push(ctx context.Context, in stages.Input) ([]state.Target, map[string]stat
 			if _, err := write(ctx, w, plan.ProxyRole, data); err != nil {
 				return out, err
 			}
+		}
+		if err := writeCertificates(ctx, in, w, certificates); err != nil {
+			return out, err
 		}
 		return out, sweep(ctx, in, w)
 	})

@@ -43,7 +43,7 @@ func (Stage) Plan(ctx context.Context, in stages.Input, ahead *stages.Outlook) (
 		}
 		out, err := foresee(ctx, w, want, own.Targets[w.Target.Key()], ahead)
 		if err == nil && first(in.Targets, w.Target) {
-			err = errors.Join(foreseeProxy(ctx, in, w), foreseeSweep(ctx, in, w))
+			err = errors.Join(foreseeProxy(ctx, in, w), foreseeCertificates(ctx, in, w), foreseeSweep(ctx, in, w))
 		}
 		return out, err
 	})

@@ -101,6 +101,23 @@ func routes(ctx context.Context, in stages.Input, w *stages.Work, own []engine.C
 		}
 		w.Made(removing(strings.TrimPrefix(at, w.Names.Run+"/")))
 	}
+	return certificates(ctx, w)
+}
+
+// certificates removes those that the service gave the proxy. Those that an authority
+// issued are Traefik's, in one file for all services.
+func certificates(ctx context.Context, w *stages.Work) error {
+	at := w.Names.CertificateFile()
+	if _, err := w.Host.Files().Stat(ctx, at); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	if err := w.Host.Files().Remove(ctx, hosts.Inside(w.Names.ProxyDir(), at)); err != nil {
+		return err
+	}
+	w.Made(removing("certificates of the proxy"))
 	return nil
 }
 

@@ -45,6 +45,9 @@ type Fake struct {
 	mood  Mood
 	self  machine
 	peers []*Fake // Hosts that can be reached from this one, for jumps.
+
+	authority     *Authority
+	authorityMade sync.Once
 	conns map[net.Conn]bool
 }
 

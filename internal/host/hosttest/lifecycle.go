@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"os/exec"
 	"path/filepath"
@@ -128,7 +129,10 @@ func (c *container) listen() {
 	c.wire = newPipeListener()
 	c.served = &http.Server{Handler: c.handler(), ErrorLog: log.New(io.Discard, "", 0)}
 	c.listening = true
-	served, wire := c.served, c.wire
+	served, wire := c.served, net.Listener(c.wire)
+	if t, ok := served.Handler.(*traefik); ok {
+		wire = t.secured(wire)
+	}
 	if c.behaviour.H2C {
 		served.Protocols = new(http.Protocols)
 		served.Protocols.SetUnencryptedHTTP2(true)

@@ -22,10 +22,11 @@ import (
 // dynamic configuration, from files and from labels, at every request, and
 // tells what it has in its API.
 type traefik struct {
-	c        *container
-	web, api int
-	files    sync.Map // Of *dynamicFile, by name.
-	started  time.Time
+	c *container
+	// The ports of its entry points; secure is 0 where there is none for HTTPS.
+	web, api, secure int
+	files            sync.Map // Of *dynamicFile, by name.
+	started          time.Time
 
 	mu         sync.Mutex
 	transports map[upstream]*http.Transport // Connections are kept for each.
@@ -42,6 +43,9 @@ func newTraefik(c *container) *traefik {
 	}
 	if port := t.option("entrypoints.traefik.address"); port != "" {
 		t.api, _ = strconv.Atoi(strings.TrimPrefix(port, ":"))
+	}
+	if port := t.option("entrypoints.websecure.address"); port != "" {
+		t.secure, _ = strconv.Atoi(strings.TrimPrefix(port, ":"))
 	}
 	return t
 }
@@ -68,6 +72,8 @@ func (t *traefik) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case port == t.web:
 		t.proxy(w, r, "web")
+	case port == t.secure && port != 0:
+		t.proxy(w, r, "websecure")
 	case port == t.api && t.option("api.insecure") == "true":
 		t.serveAPI(w, r)
 	case port == t.api:
@@ -123,7 +129,7 @@ func (t *traefik) proxy(w http.ResponseWriter, r *http.Request, entry string) {
 	var best []*tRouter // Of routers with one priority Traefik takes any, another one after each reload.
 	for _, name := range sortedKeys(d.routers) {
 		one := d.routers[name]
-		if one.Status != "enabled" || !one.takes(entry) || !one.match(r) || len(best) > 0 && one.Priority < best[0].Priority {
+		if one.Status != "enabled" || !one.takes(entry) || (one.TLS != nil) != (r.TLS != nil) || !one.match(r) || len(best) > 0 && one.Priority < best[0].Priority {
 			continue
 		}
 		if len(best) > 0 && one.Priority > best[0].Priority {
@@ -138,7 +144,7 @@ func (t *traefik) proxy(w http.ResponseWriter, r *http.Request, entry string) {
 	t.forward(w, r, d, best[int(newID()[0])%len(best)])
 }
 
-func (t *traefik) forward(w http.ResponseWriter, r *http.Request, d dynamic, best *tRouter) {
+func (t *traefik) forward(w http.ResponseWriter, r *http.Request, d *dynamic, best *tRouter) {
 	for _, name := range best.Middlewares {
 		middleware := d.middlewares[qualified(name, best.Provider)]
 		if !middleware.BasicAuth.admits(r) {
@@ -148,6 +154,10 @@ func (t *traefik) forward(w http.ResponseWriter, r *http.Request, d dynamic, bes
 		}
 		for header, value := range middleware.Headers.CustomResponseHeaders {
 			w.Header().Set(header, value)
+		}
+		if middleware.Redirect != nil {
+			middleware.Redirect.answer(w, r)
+			return
 		}
 	}
 	switch best.Service {

@@ -27,6 +27,13 @@ type dynamic struct {
 	services    map[string]*tService
 	middlewares map[string]*tMiddleware
 	transports  map[string]tTransport
+	// certificates are those of files, and minVersions the oldest versions of TLS by the
+	// name of the options.
+	certificates []struct {
+		Certificate string `yaml:"certFile"`
+		Key         string `yaml:"keyFile"`
+	}
+	minVersions map[string]string
 }
 
 type tMiddleware struct {
@@ -34,6 +41,7 @@ type tMiddleware struct {
 		CustomResponseHeaders map[string]string `yaml:"customResponseHeaders"`
 	} `yaml:"headers"`
 	BasicAuth *tBasicAuth `yaml:"basicAuth"`
+	Redirect  *tRedirect  `yaml:"redirectScheme"`
 }
 
 // tBasicAuth are users, as `name:{SHA}<digest in base64>`.
@@ -62,7 +70,7 @@ type tTransport struct {
 }
 
 // transport is false for a service that names one that is not there.
-func (d dynamic) transport(s *tService) (tTransport, bool) {
+func (d *dynamic) transport(s *tService) (tTransport, bool) {
 	if s.LoadBalancer.Transport == "" {
 		return tTransport{MaxIdlePerHost: 200}, true
 	}
@@ -71,14 +79,15 @@ func (d dynamic) transport(s *tService) (tTransport, bool) {
 }
 
 type tRouter struct {
-	Rule        string   `yaml:"rule" json:"rule"`
-	Service     string   `yaml:"service" json:"service"`
-	EntryPoints []string `yaml:"entryPoints" json:"entryPoints"`
-	Middlewares []string `yaml:"middlewares" json:"middlewares,omitempty"`
-	Priority    int      `yaml:"priority" json:"priority"`
-	Name        string   `yaml:"-" json:"name"`
-	Provider    string   `yaml:"-" json:"provider"`
-	Status      string   `yaml:"-" json:"status"`
+	Rule        string      `yaml:"rule" json:"rule"`
+	Service     string      `yaml:"service" json:"service"`
+	EntryPoints []string    `yaml:"entryPoints" json:"entryPoints"`
+	Middlewares []string    `yaml:"middlewares" json:"middlewares,omitempty"`
+	Priority    int         `yaml:"priority" json:"priority"`
+	TLS         *tRouterTLS `yaml:"tls" json:"tls,omitempty"`
+	Name        string      `yaml:"-" json:"name"`
+	Provider    string      `yaml:"-" json:"provider"`
+	Status      string      `yaml:"-" json:"status"`
 
 	match matcher
 }
@@ -105,10 +114,10 @@ type tService struct {
 	Status       string            `yaml:"-" json:"status"`
 }
 
-func (t *traefik) read() dynamic {
-	d := dynamic{
+func (t *traefik) read() *dynamic {
+	d := &dynamic{
 		routers: map[string]*tRouter{}, services: map[string]*tService{},
-		middlewares: map[string]*tMiddleware{}, transports: map[string]tTransport{},
+		middlewares: map[string]*tMiddleware{}, transports: map[string]tTransport{}, minVersions: map[string]string{},
 	}
 	if t.option("ping") == "true" {
 		d.services[pingService] = &tService{}
@@ -141,7 +150,7 @@ func (t *traefik) read() dynamic {
 			ok = ok && known
 		}
 		var err error
-		if r.match, err = parseRule(r.Rule); !ok || err != nil {
+		if r.match, err = parseRule(r.Rule); !ok || err != nil || !t.enters(r) {
 			r.Status = "disabled"
 		}
 		if r.Priority == 0 {
@@ -158,7 +167,7 @@ func qualified(name, provider string) string {
 	return name + "@" + provider
 }
 
-func (t *traefik) readFiles(d dynamic, dir string) {
+func (t *traefik) readFiles(d *dynamic, dir string) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return
@@ -184,6 +193,10 @@ func (t *traefik) readFiles(d dynamic, dir string) {
 		for name, m := range file.HTTP.Middlewares {
 			d.middlewares[name+"@file"] = &m
 		}
+		d.certificates = append(d.certificates, file.TLS.Certificates...)
+		for name, one := range file.TLS.Options {
+			d.minVersions[name] = one.MinVersion
+		}
 	}
 }
 
@@ -197,6 +210,7 @@ type dynamicFile struct {
 
 		ServersTransports map[string]tTransport `yaml:"serversTransports"`
 	} `yaml:"http"`
+	TLS tTLS `yaml:"tls"`
 }
 
 // parsed is the content of a file. Every request asks, and files rarely change.
@@ -215,7 +229,7 @@ func (t *traefik) parsed(name string, data []byte) *dynamicFile {
 
 // readLabels follows the containers that run and are not sick. A service that two
 // of them define differently is dropped.
-func (t *traefik) readLabels(d dynamic) {
+func (t *traefik) readLabels(d *dynamic) {
 	e := t.c.engine
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -1,0 +1,135 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/host"
+)
+
+// Certificate is what the proxy of a host presents for a host name.
+type Certificate struct {
+	// Name is the host name or wildcard that was asked for.
+	Name string
+	// Issuer is who signed it, and Ends when it expires.
+	Issuer string
+	Ends   time.Time
+	// Problem is why clients refuse it, as far as that does not depend on whom they trust;
+	// or empty.
+	Problem string
+}
+
+// defaultCertificate is the name of the certificate that Traefik makes for itself and
+// presents where it has no other one.
+const defaultCertificate = "TRAEFIK DEFAULT CERT"
+
+// noCertificate is the problem of a name for which there is no certificate yet.
+const noCertificate = "there is no certificate yet"
+
+// Certificates are what the proxy presents for each of the names, in their order.
+func Certificates(ctx context.Context, h host.Host, c engine.Container, names []string) []Certificate {
+	all := make([]Certificate, len(names))
+	slots := make(chan struct{}, 8)
+	var wg sync.WaitGroup
+	for i, name := range names {
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			all[i] = presented(ctx, h, c, name)
+		})
+	}
+	wg.Wait()
+	return all
+}
+
+// Pending are the names whose certificates clients would refuse.
+func Pending(all []Certificate) []string {
+	var names []string
+	for _, c := range all {
+		if c.Problem != "" {
+			names = append(names, c.Name)
+		}
+	}
+	return names
+}
+
+// handshakeTime bounds the look at one certificate.
+const handshakeTime = 5 * time.Second
+
+func presented(ctx context.Context, h host.Host, c engine.Container, name string) Certificate {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTime)
+	defer cancel()
+	found := Certificate{Name: name}
+	leaf, err := handshake(ctx, h, c, serverName(name))
+	if err != nil {
+		found.Problem = err.Error()
+		return found
+	}
+	if leaf.Subject.CommonName == defaultCertificate {
+		found.Problem = noCertificate
+		return found
+	}
+	found.Issuer, found.Ends = issuer(leaf), leaf.NotAfter
+	now := time.Now()
+	switch {
+	case leaf.VerifyHostname(serverName(name)) != nil:
+		found.Problem = "the certificate is for " + listed(leaf.DNSNames)
+	case now.After(leaf.NotAfter):
+		found.Problem = "the certificate expired on " + leaf.NotAfter.UTC().Format(time.DateOnly)
+	case now.Before(leaf.NotBefore):
+		found.Problem = "the certificate begins on " + leaf.NotBefore.UTC().Format(time.DateOnly)
+	}
+	return found
+}
+
+// serverName is a name that a wildcard stands for, or the name itself.
+func serverName(name string) string {
+	if parent, wildcard := strings.CutPrefix(name, "*"); wildcard {
+		return "kstep-check" + parent
+	}
+	return name
+}
+
+func handshake(ctx context.Context, h host.Host, c engine.Container, name string) (*x509.Certificate, error) {
+	conn, err := h.Dial(ctx, "tcp", secureAddress(c))
+	if err != nil {
+		return nil, fmt.Errorf("connect to the proxy: %w", err)
+	}
+	defer conn.Close()
+	secure := tls.Client(conn, &tls.Config{
+		ServerName: name, InsecureSkipVerify: true, //nolint:gosec // It is looked at, and nothing is sent.
+	})
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return nil, fmt.Errorf("TLS handshake with the proxy: %w", err)
+	}
+	if chain := secure.ConnectionState().PeerCertificates; len(chain) > 0 {
+		return chain[0], nil
+	}
+	return nil, errors.New("the proxy presents no certificate")
+}
+
+func issuer(leaf *x509.Certificate) string {
+	if len(leaf.Issuer.Organization) > 0 {
+		return leaf.Issuer.Organization[0]
+	}
+	return leaf.Issuer.CommonName
+}
+
+func listed(names []string) string {
+	names = slices.Clone(names)
+	if len(names) == 0 {
+		return "no host name"
+	}
+	if len(names) > 3 {
+		names = append(names[:3], fmt.Sprintf("%d more", len(names)-3))
+	}
+	return strings.Join(names, ", ")
+}
