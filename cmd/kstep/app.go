@@ -32,6 +32,8 @@ type program struct {
 	// there. Nil in the real program.
 	around host.Intercept
 	global globals
+	// commands are the names of kstep's own.
+	commands []string
 	// answers keeps stdout for the answer of the command alone.
 	answers bool
 }
@@ -79,6 +81,11 @@ func (p *program) runAction(ctx context.Context, args []string) exit.Code {
 		app.Writer(p.errOut)
 		app.Usage(nil)
 		return exit.Usage
+	}
+	p.commands = commandNames(app)
+	args, err := p.withAliases(app, args)
+	if err != nil {
+		return p.conclude(err)
 	}
 	args = withTime(args)
 	name, err := app.Parse(args)

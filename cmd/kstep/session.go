@@ -28,7 +28,7 @@ import (
 // loadConfig reads the configuration that the global flags name.
 func (p *program) loadConfig() (*config.Config, error) {
 	cfg, err := config.Load(config.LoadOptions{
-		Path: p.global.config, Destination: p.global.destination, Env: p.env, KstepVersion: buildInfo().Version,
+		Path: p.global.config, Destination: p.global.destination, Env: p.env, KstepVersion: buildInfo().Version, Commands: p.commands,
 	})
 	if err != nil {
 		return nil, err

@@ -35,6 +35,8 @@ type LoadOptions struct {
 	// KstepVersion is compared with `minimum_version`. Empty, or what is not a
 	// version, satisfies every minimum.
 	KstepVersion string
+	// Commands are those of kstep, whose names no alias may have.
+	Commands []string
 }
 
 // Load reads the configuration, merges the destination's file over it, fills
@@ -63,6 +65,15 @@ func Load(o LoadOptions) (*Config, error) {
 	}
 	cfg.Path, cfg.Destination = o.Path, o.Destination
 	return cfg, nil
+}
+
+// aliases refuses those that a command of kstep's own hides.
+func (c *checker) aliases(commands []string) {
+	for name := range c.cfg.Aliases {
+		if slices.Contains(commands, name) {
+			c.atKey([]string{"aliases", name}, "is the name of a command of kstep; give the alias another one")
+		}
+	}
 }
 
 var destinationName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
@@ -169,6 +180,7 @@ func build(tree *node, o LoadOptions) (*Config, Errors) {
 	cfg.trimAssetPaths()
 	c.cfg = &cfg
 	c.semantics(o.KstepVersion)
+	c.aliases(o.Commands)
 	cfg.keepSecretSources(tree)
 	cfg.Variables = variableUses(tree)
 	cfg.Entries = hostEntries(tree)

@@ -22,7 +22,7 @@ const (
 		"accessories.*.options.expose accessories.*.options.expose.* " +
 		"accessories.*.port accessories.*.files.*.mode accessories.*.files.*.owner accessories.*.directories.*.mode accessories.*.directories.*.owner"
 
-	commandPlaces = "tasks.*.cmd servers.*.cmd accessories.*.cmd secrets.commands.*"
+	commandPlaces = "tasks.*.cmd servers.*.cmd accessories.*.cmd secrets.commands.* aliases.*"
 )
 
 // isEnv tells whether an Env stands at segs.

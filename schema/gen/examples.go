@@ -48,6 +48,7 @@ func examples() map[string][]any {
 			obj{"registry.gitlab.com": obj{"username": "deploy-token", "password": arr{"GITLAB_DEPLOY_TOKEN"}}},
 			arr{obj{"server": "registry:5001", "username": "acme", "password": arr{"MIRROR_PASSWORD"}, "insecure": true}},
 		},
+		"aliases":     {obj{"console": "app exec -i -- bin/rails console", "logs-of-web": "app logs -f --roles web"}},
 		"asset_paths": {arr{"/app/public/assets", "/app/public/packs"}},
 		"tasks": {obj{
 			"migrate": obj{"cmd": "bin/rails db:migrate"},

@@ -42,6 +42,7 @@ func refine(s *jsonschema.Schema) {
 	*p("Builder", "secrets") = names(p("Builder", "secrets"))
 	*p("SecretSources", "allow_empty") = names(p("SecretSources", "allow_empty"))
 	restrictKeys(p("SecretSources", "commands"), s.Definitions["SecretName"])
+	restrictKeys(p("", "aliases"), text(`^[a-z][a-z0-9_-]{0,62}$`, "an alias's name has lower-case letters, digits, - and _, and at most 63 of them"))
 	*p("State", "key") = names(p("State", "key"))
 	*p("SSH", "key_data") = names(p("SSH", "key_data"))
 
