@@ -42,10 +42,14 @@ type settings struct {
 
 	switchTo string // How traffic moves, if not by routes.
 	proxy    string // More keys of the proxy, such as ", hosts: [a]".
+	only     string // The one host of the web role; usually vm1 and vm2.
 }
 
 func (s settings) yaml() string {
 	service, web := cmp.Or(s.service, "shop"), "[vm1, vm2]"
+	if s.only != "" {
+		web = "[" + s.only + "]"
+	}
 	if s.web > 1 {
 		web = fmt.Sprintf("{hosts: [vm1, vm2], replicas: %d}", s.web)
 	}

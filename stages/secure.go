@@ -62,7 +62,7 @@ func secure(ctx context.Context, in Input, w *Work, front engine.Container) (mis
 	if err != nil {
 		return "", err
 	}
-	all := proxy.Certificates(ctx, w.Host, front, in.Config.Proxy.Hosts)
+	all := proxy.Certificates(ctx, w.Host, front, in.Config.Proxy.Names())
 	if !redirected {
 		all = awaitCertificates(ctx, in, w, front, all)
 	}

@@ -57,7 +57,7 @@ func (p *program) certsStatus(ctx context.Context, s *stages.Session, targets []
 		}
 		redirects, err := stages.Redirects(ctx, in, w)
 		var all []certificateStatus
-		for _, c := range proxy.Certificates(ctx, w.Host, front, s.Config.Proxy.Hosts) {
+		for _, c := range proxy.Certificates(ctx, w.Host, front, s.Config.Proxy.Names()) {
 			all = append(all, certificateStatus{w.Host.Name(), c.Name, c.Issuer, c.Ends, c.Problem, redirects})
 		}
 		return all, err

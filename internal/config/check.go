@@ -39,6 +39,7 @@ func (c *checker) semantics(kstepVersion string) {
 	c.proxyArgs()
 	c.trustedProxies()
 	c.tls()
+	c.middlewares()
 	c.registries()
 	c.leaks()
 }

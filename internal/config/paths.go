@@ -10,7 +10,7 @@ import (
 // them with the Go types.
 const (
 	envPlaces  = "env env_tags.* env.tags.* servers.*.env proxy.env accessories.*.env"
-	freePlaces = "labels logging.options healthcheck.headers servers.*.healthcheck.headers proxy.args proxy.labels builder.args ssh.host_keys " +
+	freePlaces = "labels logging.options healthcheck.headers servers.*.healthcheck.headers proxy.args proxy.labels proxy.headers proxy.redirects builder.args ssh.host_keys " +
 		"servers.*.labels servers.*.logging.options servers.*.options.annotation servers.*.options.sysctl servers.*.options.storage-opt " +
 		"accessories.*.labels accessories.*.logging.options accessories.*.options.annotation accessories.*.options.sysctl accessories.*.options.storage-opt"
 	textPlaces = "barrier.quorum boot.limit cutover.limit minimum_version " +

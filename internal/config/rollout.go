@@ -1,5 +1,7 @@
 package config
 
+import "github.com/kstep/kstep/internal/runopt"
+
 // Barrier holds the other roles back until the primary role is ready.
 type Barrier struct {
 	// Quorum is on how many hosts the primary containers must be ready, all
@@ -94,6 +96,30 @@ type Proxy struct {
 	// `/shop` takes `/shop` and `/shop/cart`, and not `/shopping`. Of two
 	// services with the same host name the longer path wins.
 	PathPrefix string `json:"path_prefix" jsonschema:"default=/"`
+	// StripPathPrefix takes `path_prefix` off the path before the application gets the
+	// request: `/shop/cart` becomes `/cart`. The header `X-Forwarded-Prefix` has it.
+	StripPathPrefix bool `json:"strip_path_prefix,omitempty"`
+	// Redirects sends requests for other host names to one of `hosts`, with their path:
+	// `www.example.com: example.com`. The names are the service's, and have certificates,
+	// too.
+	Redirects map[string]string `json:"redirects,omitempty"`
+	// ResponseTimeout is how long the application may take until its answer begins; then
+	// the client gets 504. By default there is no limit.
+	ResponseTimeout Duration `json:"response_timeout,omitempty"`
+	// MaxBody is the largest request body; a larger one is answered with 413. Requests
+	// are then received whole before the application gets them.
+	MaxBody runopt.Size `json:"max_body,omitempty"`
+	// Compress compresses answers that are not compressed yet.
+	Compress bool `json:"compress,omitempty"`
+	// Headers are set in every answer; an empty value removes one.
+	Headers map[string]string `json:"headers,omitempty"`
+	// Allow are the only senders that may send requests: addresses, or ranges such as
+	// `203.0.113.0/24`. Others get 403. Behind a load balancer it needs `trusted_proxies`.
+	Allow Texts `json:"allow,omitempty"`
+	// Middlewares are further ones of Traefik for the requests of this service, in the
+	// order of the file, each with a name of your own: Traefik's dynamic configuration,
+	// as it is. They belong to the service, and go with its route.
+	Middlewares Middlewares `json:"middlewares,omitzero"`
 	// Fallback makes this service serve what no other service on the host
 	// claims more precisely. It needs hosts that stand for several names: none
 	// at all, or a wildcard.

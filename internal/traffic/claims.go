@@ -14,7 +14,7 @@ import (
 // ClaimOf is what a role of the configuration claims on each of its hosts.
 func ClaimOf(cfg *config.Config, role string) route.Claim {
 	return route.New(route.Owner{Service: cfg.Service, Destination: cfg.Destination, Role: role},
-		cfg.Proxy.Hosts, cfg.Proxy.PathPrefix, cfg.Proxy.Fallback)
+		cfg.Proxy.Names(), cfg.Proxy.PathPrefix, cfg.Proxy.Fallback)
 }
 
 // Verdict is what becomes of a claim on a host.

@@ -148,9 +148,7 @@ func (s *cordSwitch) writeRouter(ctx context.Context, service string) error {
 		return err
 	}
 	name := s.Names.Route(s.Name)
-	return s.file.claim(ctx, s.Role, routeOptions{
-		Name: name, Claim: s.claim(), Service: service, Mark: s.Mark(nil), Transport: s.transport(),
-	}, func(ctx context.Context) error {
+	return s.file.claim(ctx, s.Role, s.options(service), func(ctx context.Context) error {
 		if err := s.confirmRouter(ctx, name+"@file", service); err != nil {
 			return fmt.Errorf("wait for the proxy to take the route: %w", err)
 		}
@@ -175,10 +173,14 @@ func (s *cordSwitch) Current(ctx context.Context, replicas []engine.Container) (
 // depends on their labels only: the router leads to all whose cord is tied.
 func (s *cordSwitch) leadsTo(ctx context.Context, service string) (bool, error) {
 	now, ok, err := s.file.read(ctx, s.Role)
-	name := s.Names.Route(s.Name)
-	return err == nil && ok && now.claim.Equal(s.claim()) && now.mark(name) == s.Mark(nil) &&
-		now.HTTP.Routers[name].Service == service && now.HTTP.Transports[name].equal(s.transport()) &&
-		now.https(name).fits(httpsOf(s.Config.Proxy)), err
+	return err == nil && ok && now.is(s.options(service)), err
+}
+
+func (s *cordSwitch) options(service string) routeOptions {
+	return routeOptions{
+		Name: s.Names.Route(s.Name), Claim: s.claim(), Service: service, Mark: s.Mark(nil), Transport: s.transport(),
+		HTTPS: httpsOf(s.Config.Proxy), Further: furtherOf(s.Config.Proxy),
+	}
 }
 
 func (s *cordSwitch) Mark([]engine.Container) string {

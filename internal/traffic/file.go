@@ -57,6 +57,27 @@ type server struct {
 type middleware struct {
 	Headers  *headers  `json:"headers,omitempty"`
 	Redirect *redirect `json:"redirectScheme,omitempty"`
+	// all is the whole of one that was read, or that is the user's own.
+	all json.RawMessage
+}
+
+// MarshalJSON writes the whole of it.
+func (m middleware) MarshalJSON() ([]byte, error) {
+	if m.all != nil {
+		return m.all, nil
+	}
+	type plain middleware
+	return json.Marshal(plain(m))
+}
+
+// UnmarshalJSON keeps what kstep has no field for.
+func (m *middleware) UnmarshalJSON(data []byte) error {
+	type plain middleware
+	if err := json.Unmarshal(data, (*plain)(m)); err != nil {
+		return err
+	}
+	m.all = slices.Clone(data)
+	return nil
 }
 
 type headers struct {
@@ -82,6 +103,8 @@ type routeOptions struct {
 	Priorities map[route.Kind]int
 	// HTTPS is how the route serves HTTPS.
 	HTTPS https
+	// Further are what else the proxy does to requests and answers, in order.
+	Further []further
 }
 
 // encode makes the file. Its first line is a comment with the claim.
@@ -95,14 +118,17 @@ func (o routeOptions) encode() []byte {
 		}
 		file.HTTP.Routers[o.Name+rule.Suffix] = router{
 			Rule: rule.Text, Service: o.Service, EntryPoints: []string{"web"},
-			Middlewares: []string{o.Name}, Priority: priority,
+			Middlewares: o.chain(), Priority: priority,
 		}
 	}
 	file.HTTP.Middlewares = map[string]middleware{o.Name: setsHeader(route.Header, o.Mark)}
+	for _, one := range o.Further {
+		file.HTTP.Middlewares[o.Name+one.suffix] = one.middleware
+	}
 	file.HTTP.Transports = map[string]transport{o.Name: o.Transport}
 	if len(o.Servers) > 0 {
 		own := loadBalancer{Transport: o.Name}
-		for _, url := range o.Servers {
+		for _, url := range slices.Sorted(slices.Values(o.Servers)) {
 			own.Servers = append(own.Servers, server{url})
 		}
 		file.HTTP.Services = map[string]service{o.Name: {own}}

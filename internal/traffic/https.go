@@ -97,7 +97,7 @@ func (h https) into(file *routeFile, name string, claim route.Claim) {
 		secure := plain
 		secure.EntryPoints, secure.TLS = []string{SecureEntry}, &tls
 		if h.HSTS {
-			secure.Middlewares = append(slices.Clip(secure.Middlewares), name+hstsSuffix)
+			secure.Middlewares = slices.Insert(slices.Clone(secure.Middlewares), 1, name+hstsSuffix)
 		}
 		file.HTTP.Routers[name+rule.Suffix+secureSuffix] = secure
 	}
@@ -115,7 +115,7 @@ func (h https) redirect(file *routeFile, name string, claim route.Claim) {
 	file.HTTP.Middlewares[name+redirectSuffix] = middleware{Redirect: &to}
 	for _, rule := range claim.Rules() {
 		plain := file.HTTP.Routers[name+rule.Suffix]
-		plain.Middlewares = append(slices.Clip(plain.Middlewares), name+redirectSuffix)
+		plain.Middlewares = slices.Insert(slices.Clone(plain.Middlewares), 1, name+redirectSuffix) // Behind the mark.
 		file.HTTP.Routers[name+rule.Suffix] = plain
 	}
 }
@@ -138,18 +138,6 @@ func (p parsedRoute) https(name string) https {
 		}
 	}
 	return h
-}
-
-// fits reports whether a route with these settings is as wanted. A route begins
-// without its redirect, which comes once there is a certificate.
-func (h https) fits(wanted https) bool {
-	if wanted.Redirect && !h.Redirect {
-		wanted.Redirect, wanted.Port = false, h.Port
-	}
-	if !wanted.Redirect {
-		wanted.Port = h.Port
-	}
-	return h == wanted
 }
 
 // keeps is how a route that replaces another one serves HTTPS: it redirects at once only

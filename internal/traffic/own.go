@@ -59,7 +59,7 @@ func (f *ownFile) claim(ctx context.Context, r Role, o routeOptions, confirm fun
 		}
 		f.written = true
 	}
-	o.HTTPS = httpsOf(r.Config.Proxy).keeps(f.before, o.Name, o.Claim)
+	o.HTTPS = o.HTTPS.keeps(f.before, o.Name, o.Claim)
 	if err := f.write(ctx, r, o.encode()); err != nil {
 		return err
 	}

@@ -46,9 +46,15 @@ func leadsTo(servers []string, c engine.Container) bool {
 
 func (s *routes) Current(ctx context.Context, replicas []engine.Container) (bool, error) {
 	now, ok, err := s.file.read(ctx, s.Role)
+	return err == nil && ok && now.is(s.options(replicas)), err
+}
+
+func (s *routes) options(replicas []engine.Container) routeOptions {
 	name := s.Names.Route(s.Name)
-	return err == nil && ok && now.claim.Equal(s.claim()) && now.mark(name) == s.Mark(replicas) &&
-		sameServers(now.urls(name), s.urls(replicas)) && now.https(name).fits(httpsOf(s.Config.Proxy)), err
+	return routeOptions{
+		Name: name, Claim: s.claim(), Service: name, Servers: s.urls(replicas), Mark: s.Mark(replicas), Transport: s.transport(),
+		HTTPS: httpsOf(s.Config.Proxy), Further: furtherOf(s.Config.Proxy),
+	}
 }
 
 func (s *routes) Mark(replicas []engine.Container) string { return route.Mark(engine.IDs(replicas)) }
@@ -56,9 +62,7 @@ func (s *routes) Mark(replicas []engine.Container) string { return route.Mark(en
 func (s *routes) Admit(ctx context.Context, replicas []engine.Container) error {
 	name := s.Names.Route(s.Name)
 	urls := s.urls(replicas)
-	return s.file.claim(ctx, s.Role, routeOptions{
-		Name: name, Claim: s.Role.claim(), Service: name, Servers: urls, Mark: s.Mark(replicas), Transport: s.transport(),
-	}, func(ctx context.Context) error {
+	return s.file.claim(ctx, s.Role, s.options(replicas), func(ctx context.Context) error {
 		only := func(now []string, known bool) bool {
 			return known && sameServers(now, urls)
 		}

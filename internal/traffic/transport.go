@@ -62,6 +62,9 @@ func transportOf(cfg config.Proxy) transport {
 		MaxIdlePerHost: maxIdlePerHost,
 		Timeouts:       forwarding{Dial: DialTimeout.String(), Idle: idle.String()},
 	}
+	if cfg.ResponseTimeout > 0 {
+		t.Timeouts.Header = cfg.ResponseTimeout.D().String()
+	}
 	for name, value := range cfg.Args {
 		option, ok := strings.CutPrefix(strings.ToLower(name), "serverstransport.")
 		if !ok {

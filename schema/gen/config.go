@@ -58,7 +58,7 @@ func union(t reflect.Type) *jsonschema.Schema {
 	case reflect.TypeFor[config.Duration](), reflect.TypeFor[config.SecretOrValue](),
 		reflect.TypeFor[config.Servers](), reflect.TypeFor[config.Tasks](), reflect.TypeFor[config.Accessories](), reflect.TypeFor[config.Registries](), reflect.TypeFor[config.Mounted](), reflect.TypeFor[config.Host](), reflect.TypeFor[config.Env](),
 		reflect.TypeFor[config.Command](), reflect.TypeFor[config.HealthCommand](),
-		reflect.TypeFor[config.Publish](), reflect.TypeFor[config.TLS](), reflect.TypeFor[config.Statuses](), reflect.TypeFor[config.SSHConfig](), reflect.TypeFor[config.Texts](),
+		reflect.TypeFor[config.Publish](), reflect.TypeFor[config.TLS](), reflect.TypeFor[config.Middlewares](), reflect.TypeFor[config.Statuses](), reflect.TypeFor[config.SSHConfig](), reflect.TypeFor[config.Texts](),
 		reflect.TypeFor[runopt.Texts](), reflect.TypeFor[runopt.Size]():
 		return ref(t.Name())
 	case reflect.TypeFor[map[string]config.Env]():
@@ -109,9 +109,11 @@ func unions() map[string]*jsonschema.Schema {
 		"Statuses":      anyOf(status, code, nonEmpty(listOf(anyOf(status, code)))),
 		"Publish":       anyOf(port, listen, &jsonschema.Schema{Type: "boolean"}, published()),
 		"Listen":        anyOf(port, listen, &jsonschema.Schema{Const: false}),
-		"TLS":           anyOf(&jsonschema.Schema{Type: "boolean"}, ref("HTTPS")),
-		"SSHConfig":     anyOf(&jsonschema.Schema{Const: false}, required(text("", "")), listOf(required(text("", "")))),
-		"Texts":         anyOf(required(text("", "")), listOf(required(text("", "")))),
+		"Middlewares": mapOf(text(`^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$`, "a middleware's name has letters, digits, - and _"),
+			&jsonschema.Schema{Type: "object", MinProperties: new(uint64(1)), MaxProperties: new(uint64(1))}),
+		"TLS":       anyOf(&jsonschema.Schema{Type: "boolean"}, ref("HTTPS")),
+		"SSHConfig": anyOf(&jsonschema.Schema{Const: false}, required(text("", "")), listOf(required(text("", "")))),
+		"Texts":     anyOf(required(text("", "")), listOf(required(text("", "")))),
 	}
 }
 

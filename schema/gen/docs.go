@@ -201,6 +201,8 @@ func (d *docs) form(s *jsonschema.Schema) string {
 		return "text, or list of one secret's name"
 	case "Publish":
 		return "port, `address:port`, `true`, `false`, or map with `http` and `https`"
+	case "Middlewares":
+		return "map of a name to Traefik's settings"
 	case "TLS":
 		path := d.paths["HTTPS"]
 		return "`true`, `false`, or map: [" + path + "](#" + anchor(path) + ")"

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/invopop/jsonschema"
 
@@ -72,6 +73,8 @@ func refine(s *jsonschema.Schema) {
 	pattern(p("Proxy", "hosts").Items, route.HostPattern, "must be a host name such as shop.example.com, or *.example.com for all names one level below")
 	p("Proxy", "hosts").Items.MaxLength = new(uint64(route.MaxHostLength))
 	restrictKeys(p("Proxy", "args"), text(`^[A-Za-z0-9][A-Za-z0-9_.\[\]-]*$`, "must be a Traefik option without leading dashes"))
+	restrictKeys(p("Proxy", "redirects"), text(hostNamePattern, "must be a host name such as www.example.com"))
+	restrictKeys(p("Proxy", "headers"), text("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", "must be the name of a header such as X-Frame-Options"))
 	pattern(p("ACME", "email"), `^[^@\s]+@[^@\s]+$`, "must be an e-mail address")
 	pattern(p("ACME", "directory"), `^https://[^\s]+$`, "must be a URL that begins with https://")
 	pattern(p("ACME", "provider"), `^[a-z0-9][a-z0-9_-]*$`, "must be Traefik's code of a DNS provider, such as cloudflare")
@@ -110,6 +113,9 @@ func refine(s *jsonschema.Schema) {
 	}
 	p("Accessory", "hosts").Items = ref("HostName")
 }
+
+// hostNamePattern is a host name without a wildcard.
+var hostNamePattern = strings.Replace(route.HostPattern, `(\*\.)?`, "", 1) //nolint:gochecknoglobals // A constant.
 
 // misplaced gives keys that people look for among a role's options a message
 // that tells where they belong.

@@ -65,7 +65,7 @@ func ownCertificates(in stages.Input) ([]byte, error) {
 		covered = append(covered, leaf.VerifyHostname)
 		file.TLS.Certificates = append(file.TLS.Certificates, pair{string(certificate), string(key)})
 	}
-	for _, name := range in.Config.Proxy.Hosts {
+	for _, name := range in.Config.Proxy.Names() {
 		sample := strings.Replace(name, "*", "kstep-check", 1)
 		if !slices.ContainsFunc(covered, func(covers func(string) error) bool { return covers(sample) == nil }) {
 			return nil, exit.With(exit.Config, fmt.Errorf("proxy.tls: no certificate is for %s, which proxy.hosts names", name),

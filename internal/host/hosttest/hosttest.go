@@ -48,7 +48,7 @@ type Fake struct {
 
 	authority     *Authority
 	authorityMade sync.Once
-	conns map[net.Conn]bool
+	conns         map[net.Conn]bool
 }
 
 // Mood is how a host misbehaves; the zero Mood is a good host.

@@ -152,8 +152,18 @@ func (t *traefik) forward(w http.ResponseWriter, r *http.Request, d *dynamic, be
 			http.Error(w, "401 Unauthorized", http.StatusUnauthorized)
 			return
 		}
+		if middleware.Allow != nil && !middleware.allows(r) {
+			http.Error(w, "Forbidden", http.StatusForbidden)
+			return
+		}
 		for header, value := range middleware.Headers.CustomResponseHeaders {
 			w.Header().Set(header, value)
+		}
+		if middleware.Rewrite.answer(w, r) {
+			return
+		}
+		if middleware.Strip != nil {
+			r = middleware.stripped(r)
 		}
 		if middleware.Redirect != nil {
 			middleware.Redirect.answer(w, r)

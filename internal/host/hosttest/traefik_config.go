@@ -42,6 +42,13 @@ type tMiddleware struct {
 	} `yaml:"headers"`
 	BasicAuth *tBasicAuth `yaml:"basicAuth"`
 	Redirect  *tRedirect  `yaml:"redirectScheme"`
+	Rewrite   *tRewrite   `yaml:"redirectRegex"`
+	Strip     *struct {
+		Prefixes []string `yaml:"prefixes"`
+	} `yaml:"stripPrefix"`
+	Allow *struct {
+		Source []string `yaml:"sourceRange"`
+	} `yaml:"ipAllowList"`
 }
 
 // tBasicAuth are users, as `name:{SHA}<digest in base64>`.

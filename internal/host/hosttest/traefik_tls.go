@@ -54,6 +54,11 @@ func (a *Authority) Roots() *x509.CertPool {
 	return pool
 }
 
+// Root is its root certificate in PEM.
+func (a *Authority) Root() string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.root.Raw}))
+}
+
 // Refuse makes it issue no certificate for a name, or issue them again.
 func (a *Authority) Refuse(name string, refuse bool) {
 	a.mu.Lock()
@@ -76,9 +81,15 @@ func (a *Authority) Pair(begins, ends time.Time, names ...string) (certificate, 
 func (a *Authority) sign(begins, ends time.Time, names []string) tls.Certificate {
 	a.serial++
 	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader) // Never fails.
-	der, _ := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: big.NewInt(a.serial), DNSNames: names, NotBefore: begins, NotAfter: ends,
-	}, a.root, key.Public(), a.key) // A fixed template.
+	template := &x509.Certificate{SerialNumber: big.NewInt(a.serial), NotBefore: begins, NotAfter: ends}
+	for _, name := range names {
+		if ip := net.ParseIP(name); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, name)
+		}
+	}
+	der, _ := x509.CreateCertificate(rand.Reader, template, a.root, key.Public(), a.key) // Names of tests only.
 	leaf, _ := x509.ParseCertificate(der)
 	return tls.Certificate{Certificate: [][]byte{der, a.root.Raw}, PrivateKey: key, Leaf: leaf}
 }

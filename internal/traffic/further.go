@@ -1,0 +1,76 @@
+package traffic
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"maps"
+	"regexp"
+	"slices"
+
+	"github.com/kstep/kstep/internal/config"
+	"github.com/kstep/kstep/internal/route"
+)
+
+// further is a middleware of a route beside the one that marks its answers.
+type further struct {
+	suffix     string // Of its name, behind the route's.
+	middleware middleware
+}
+
+// furtherOf are the middlewares that the configuration has for the service's requests,
+// in the order in which Traefik applies them.
+func furtherOf(p config.Proxy) []further {
+	var all []further
+	add := func(suffix string, settings any) {
+		data, _ := json.Marshal(settings) // Texts, numbers and what was read as JSON: cannot fail.
+		all = append(all, further{"-" + suffix, middleware{all: data}})
+	}
+	type obj = map[string]any
+	if len(p.Allow) > 0 {
+		add("allow", obj{"ipAllowList": obj{"sourceRange": p.Allow}})
+	}
+	for _, from := range slices.Sorted(maps.Keys(p.Redirects)) {
+		add("redirect-"+from, obj{"redirectRegex": obj{
+			"regex":       "^(https?)://" + regexp.QuoteMeta(from) + "(:[0-9]+)?/(.*)",
+			"replacement": "${1}://" + p.Redirects[from] + "${2}/${3}", "permanent": true,
+		}})
+	}
+	if p.MaxBody > 0 {
+		add("max-body", obj{"buffering": obj{"maxRequestBodyBytes": int64(p.MaxBody)}})
+	}
+	if prefix := route.Prefix(p.PathPrefix); p.StripPathPrefix && prefix != "/" {
+		add("strip", obj{"stripPrefix": obj{"prefixes": []string{prefix}}})
+	}
+	if p.Compress {
+		add("compress", obj{"compress": obj{}})
+	}
+	if len(p.Headers) > 0 {
+		add("headers", obj{"headers": obj{"customResponseHeaders": p.Headers}})
+	}
+	for _, m := range p.Middlewares.All {
+		add("own-"+m.Name, m.Settings)
+	}
+	return all
+}
+
+// chain are the names of the route's middlewares in order, the mark first: it has to be
+// on every answer.
+func (o routeOptions) chain() []string {
+	names := []string{o.Name}
+	for _, one := range o.Further {
+		names = append(names, o.Name+one.suffix)
+	}
+	return names
+}
+
+// is reports whether the file says what the options do, on the same terms with its
+// neighbours, and whether or not it redirects to HTTPS already.
+func (p parsedRoute) is(o routeOptions) bool {
+	o.HTTPS.Redirect = o.HTTPS.Redirect && p.https(o.Name).Redirect
+	o.Priorities = map[route.Kind]int{}
+	for _, rule := range o.Claim.Rules() {
+		o.Priorities[rule.Kind] = cmp.Or(p.HTTP.Routers[o.Name+rule.Suffix].Priority, rule.Priority)
+	}
+	return p.owned && bytes.Equal(o.encode(), written(p.claim, p.routeFile))
+}
