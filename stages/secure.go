@@ -9,8 +9,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kstep/kstep/internal/config"
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/probe"
 	"github.com/kstep/kstep/internal/proxy"
 	"github.com/kstep/kstep/internal/traffic"
 )
@@ -75,9 +77,37 @@ func secure(ctx context.Context, in Input, w *Work, front engine.Container) (mis
 	if err := role.Redirect(ctx); err != nil {
 		return "", err
 	}
+	if err := redirects(ctx, in, w, front); err != nil {
+		return "", err
+	}
 	w.Made(To(Write, "the redirect of %s to HTTPS", w.Target.Role.Name))
 	return "", nil
 }
+
+// redirects waits until the proxy answers plain HTTP with the redirect.
+func redirects(ctx context.Context, in Input, w *Work, front engine.Container) error {
+	limit := in.Config.Cutover.Timeout.D()
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, exit.Errorf(exit.Deadline, "the proxy did not redirect to HTTPS within %s", limit))
+	defer cancel()
+	client := probe.Client(w.Host, lookupTime)
+	defer client.CloseIdleConnections()
+	name := strings.Replace(in.Config.Proxy.Hosts[0], "*", "kstep-check", 1)
+	request := probe.Request{URL: proxy.URL(config.Proxy{}, front, name, in.Config.Proxy.PathPrefix), Host: name}
+	for {
+		answer, _ := probe.Once(ctx, client, request) // One that fails is asked again.
+		if strings.HasPrefix(answer.Header.Get("Location"), "https://"+name) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(redirectPause):
+		}
+	}
+}
+
+// redirectPause is between two requests for the redirect.
+const redirectPause = 20 * time.Millisecond
 
 // awaitCertificates looks until each name has a certificate, at most as long as the proxy
 // may take for a move: an authority needs some seconds where the names lead to the host,

@@ -72,8 +72,10 @@ type proxyStatus struct {
 	State     string    `json:"state,omitempty"` // Empty where there is none.
 	Since     time.Time `json:"since,omitzero"`
 	// Differs tells that its settings are not today's.
-	Differs bool   `json:"differs,omitempty"`
-	Error   string `json:"error,omitempty"`
+	Differs bool `json:"differs,omitempty"`
+	// Certificates are names whose certificate clients refuse, or soon will.
+	Certificates []string `json:"certificates,omitempty"`
+	Error        string   `json:"error,omitempty"`
 }
 
 func (p *program) proxyDetails(ctx context.Context, s *stages.Session, targets []plan.Target) error {
@@ -93,6 +95,9 @@ func observeProxies(ctx context.Context, s *stages.Session, targets []plan.Targe
 		}
 		one := proxyStatus{Container: c.ID, Image: c.Image, State: c.State, Since: c.Started}
 		one.Differs, err = proxy.Differs(ctx, w.Host, s.Config, w.Names, c)
+		if err == nil && s.Config.Proxy.TLS.On && c.Running() && proxy.Lacks(s.Config, w.Host, c) == nil {
+			one.Certificates = proxy.Doubtful(proxy.Certificates(ctx, w.Host, c, s.Config.Proxy.Names()))
+		}
 		return one, err
 	})
 	all := []proxyStatus{}

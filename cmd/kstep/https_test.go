@@ -122,6 +122,9 @@ func TestHTTPS_WhereACertificateDoesNotComePlainHTTPServesUntilItDoes(t *testing
 	w.opens("vm1", "http://shop.example.com/", "v1")
 	w.opens("vm1", "https://shop.example.com/", "v1")
 	w.exits(exit.Failed, "certs", "status")
+	if stdout, stderr := w.exits(exit.OK, "status"); !strings.Contains(stdout+stderr, "HTTPS: late.example.com: there is no certificate yet") {
+		t.Errorf("status does not show the missing certificate:\n%s", stdout)
+	}
 	w.exits(exit.Failed, "certs", "ensure")
 	w.hosts["vm1"].Authority().Refuse("late.example.com", false)
 	w.exits(exit.OK, "certs", "ensure")
@@ -227,7 +230,7 @@ func TestHTTPS_OnAProxyWithoutItIsRefusedUntilTheProxyHasThePort(t *testing.T) {
 	w := newWorld(t).onOneHost("proxy: {hosts: [shop.example.com]}\n")
 	w.deploy("v1")
 	w.replace("hosts: [shop.example.com]", "hosts: [shop.example.com], tls: true")
-	for _, args := range [][]string{w.deployArgs("v2"), {"preflight"}} {
+	for _, args := range [][]string{w.deployArgs("v2"), {"preflight"}, append([]string{"plan"}, w.deployArgs("v2")[1:]...)} {
 		_, stderr := w.exits(exit.Failed, args...)
 		if !strings.Contains(stderr, "kstep proxy reboot") || !strings.Contains(stderr, "HTTPS") {
 			t.Errorf("%s does not say what is missing and what to do:\n%s", args[0], stderr)

@@ -149,6 +149,8 @@ func (s proxyStatus) text() string {
 		return "there is none; the next deploy makes it, or kstep proxy boot"
 	case s.Differs:
 		return s.State + ", with other settings than the configuration asks for: kstep proxy reboot"
+	case len(s.Certificates) > 0:
+		return s.State + "; HTTPS: " + strings.Join(s.Certificates, "; ") + " (kstep certs status)"
 	}
 	return s.State
 }

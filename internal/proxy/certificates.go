@@ -19,9 +19,9 @@ import (
 type Certificate struct {
 	// Name is the host name or wildcard that was asked for.
 	Name string
-	// Issuer is who signed it, and Ends when it expires.
-	Issuer string
-	Ends   time.Time
+	// Issuer is who signed it; Begins and Ends are its validity.
+	Issuer       string
+	Begins, Ends time.Time
 	// Problem is why clients refuse it, as far as that does not depend on whom they trust;
 	// or empty.
 	Problem string
@@ -61,6 +61,24 @@ func Pending(all []Certificate) []string {
 	return names
 }
 
+// expiresSoon is when a certificate is worth a word. Traefik renews those of an authority
+// thirty days before they expire.
+const expiresSoon = 14 * 24 * time.Hour
+
+// Doubtful says what is wrong with certificates, or soon will be.
+func Doubtful(all []Certificate) []string {
+	var lines []string
+	for _, c := range all {
+		switch left := time.Until(c.Ends); {
+		case c.Problem != "":
+			lines = append(lines, c.Name+": "+c.Problem)
+		case left < expiresSoon && left < c.Ends.Sub(c.Begins)/3:
+			lines = append(lines, fmt.Sprintf("%s: the certificate expires on %s", c.Name, c.Ends.UTC().Format(time.DateOnly)))
+		}
+	}
+	return lines
+}
+
 // handshakeTime bounds the look at one certificate.
 const handshakeTime = 5 * time.Second
 
@@ -77,7 +95,7 @@ func presented(ctx context.Context, h host.Host, c engine.Container, name string
 		found.Problem = noCertificate
 		return found
 	}
-	found.Issuer, found.Ends = issuer(leaf), leaf.NotAfter
+	found.Issuer, found.Begins, found.Ends = issuer(leaf), leaf.NotBefore, leaf.NotAfter
 	now := time.Now()
 	switch {
 	case leaf.VerifyHostname(serverName(name)) != nil:

@@ -70,7 +70,7 @@ func foreseeHost(ctx context.Context, in stages.Input, w *stages.Work) error {
 	}
 	foreseeConnect(w, networks, front)
 	if !seen.Missing {
-		return errors.Join(w.Routable(ctx, seen.Container), follows(in, w, seen.Container))
+		return errors.Join(proxy.Lacks(in.Config, w.Host, seen.Container), w.Routable(ctx, seen.Container), follows(in, w, seen.Container))
 	}
 	return nil
 }
