@@ -125,7 +125,7 @@ func (im *importer) files(key string, q pair, out []string) {
 	for _, n := range many(q.value) {
 		local, remote, options, long := im.mounted(key, n)
 		if strings.HasSuffix(local, ".erb") {
-			im.lost(Names, key, n, "Kamal renders %s; kstep does not, so it is left out, and the container starts without %s. Write the file by hand and add it", local, remote)
+			im.lost(Missing, key, n, "Kamal renders %s; kstep does not, so it is left out, and the container starts without %s. Write the file by hand and add it", local, remote)
 			continue
 		}
 		l.items = append(l.items, im.mount(key, n, local, remote, options, long))

@@ -15,14 +15,16 @@ func emit(n *node, from string) []byte {
 	if len(n.pairs) == 0 {
 		b.WriteString("{}\n")
 	}
-	for _, p := range n.pairs {
+	after := false
+	for i, p := range n.pairs {
 		value := p.value
 		if p.key == "servers" {
 			value = shortRoles(value)
 		}
-		if isBlock(value) {
+		if i > 0 && (isBlock(value) || after) {
 			b.WriteString("\n")
 		}
+		after = isBlock(value)
 		emitPair(&b, p.key, value, 0)
 	}
 	return []byte(b.String())

@@ -25,8 +25,10 @@ type fragment struct {
 	expr expr
 	// command is the command line that its value is the output of, if it is one.
 	command string
-	// env is the only variable that it reads, if there is one only.
+	// env is the variable that it is the value of, if it is one.
 	env string
+	// reads are the variables that it reads.
+	reads []string
 }
 
 // condition is a block of Ruby around lines: if, unless, case, or a loop.
@@ -238,9 +240,15 @@ func (r *erbReader) statements(t tag) {
 		return
 	}
 	line := t.line
-	for statement := range strings.SplitSeq(t.code, "\n") {
+	for statement := range strings.SplitSeq(strings.ReplaceAll(t.code, ";", "\n;"), "\n") {
+		if rest, same := strings.CutPrefix(statement, ";"); same {
+			line--
+			statement = rest
+		}
 		statement = strings.TrimSpace(statement)
 		switch m := assigns.FindStringSubmatch(statement); {
+		case strings.HasPrefix(statement, "Dotenv."):
+			r.note(Changed, Other, line, "kstep fills in variables of its environment, not of .env; export them before it runs: %s", statement)
 		case statement == "" || strings.HasPrefix(statement, "#") || strings.HasPrefix(statement, "require "):
 		case m != nil:
 			f := readRuby(m[2], r.locals)

@@ -20,6 +20,10 @@ func (im *importer) healthcheck(p pair, http bool, out ...string) {
 		}
 		switch q.key {
 		case "path", "port", "host":
+			if !im.v1 && q.key == "port" {
+				im.lost(Other, key, q.at(), "kstep checks the port that gets the requests: %s", im.show(q.value))
+				continue
+			}
 			if !http {
 				im.dropped(key, q.at(), "there is no HTTP check where there is no traffic")
 				continue

@@ -126,7 +126,7 @@ var (
 	skipsRollback = regexp.MustCompile(`^(if\s+)?\[{1,2}\s*"?\$\{?KAMAL_COMMAND\}?"?\s*==?\s*["']?rollback["']?\s*\]{1,2}$`)
 	onlyDeploy    = regexp.MustCompile(`^(if\s+)?\[{1,2}\s*"?\$\{?KAMAL_COMMAND\}?"?\s*(!=\s*["']?rollback["']?|==?\s*["']?(deploy|setup|redeploy)["']?)\s*\]{1,2}$`)
 	plainShell    = regexp.MustCompile(`^(#.*|set\s+[-+].*|echo(\s.*)?|then|fi|)$`)
-	exits         = regexp.MustCompile(`^(then\s+)?exit(\s+0)?$`)
+	exits         = regexp.MustCompile(`^(then\s+)?exit(\s+[01])?$`)
 )
 
 // readMigration reads a hook that does nothing but run commands in the new
@@ -135,7 +135,7 @@ func readMigration(script string) (runs []taskRun, rollback, ok bool) {
 	if first, _, _ := strings.Cut(script, "\n"); strings.HasPrefix(first, "#!") && !strings.HasSuffix(strings.TrimSpace(first), "sh") {
 		return nil, false, false
 	}
-	skipping := false
+	skipping, chosen := false, false
 	joined := strings.ReplaceAll(script, "\\\n", " \x00") // A line that goes on keeps its number.
 	line := 0
 	for text := range strings.SplitSeq(joined, "\n") {
@@ -144,12 +144,17 @@ func readMigration(script string) (runs []taskRun, rollback, ok bool) {
 		line += strings.Count(text, "\x00")
 		text = strings.ReplaceAll(text, "\x00", "")
 		for _, statement := range statementsOf(text) {
+			statement, isElse := strings.CutPrefix(statement, "||")
 			statement = strings.TrimSpace(strings.TrimPrefix(statement, "then "))
 			switch {
 			case skipsRollback.MatchString(statement):
 				rollback, skipping = true, true
 			case onlyDeploy.MatchString(statement):
-				rollback = true
+				rollback, chosen = true, true
+			case isElse && exits.MatchString(statement):
+				if !chosen && len(runs) == 0 {
+					return nil, false, false
+				}
 			case exits.MatchString(statement):
 				if !skipping && len(runs) == 0 {
 					return nil, false, false
@@ -194,6 +199,9 @@ func statementsOf(line string) []string {
 		case strings.HasPrefix(line[i:], "&&"):
 			all = append(all, strings.TrimSpace(line[start:i]))
 			start, skip = i+2, true
+		case strings.HasPrefix(line[i:], "||"):
+			all = append(all, strings.TrimSpace(line[start:i]))
+			start, skip = i, true // The next statement begins with it.
 		}
 	}
 	return append(all, strings.TrimSpace(line[start:]))
@@ -202,7 +210,7 @@ func statementsOf(line string) []string {
 // readExec reads `kamal app exec --version "$KAMAL_VERSION" … CMD`.
 func readExec(statement string) (taskRun, bool) {
 	all, ok := shellWords(statement)
-	if !ok {
+	if !ok || strings.ContainsAny(unquoted(statement), "|<>&`") {
 		return taskRun{}, false
 	}
 	if len(all) > 2 && all[0] == "bundle" && all[1] == "exec" {

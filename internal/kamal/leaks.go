@@ -35,11 +35,13 @@ func (im *importer) plainUsername() {
 	name := user.items[0].text
 	used := false
 	im.eachValue(im.out, nil, func(n *node) { used = used || strings.Contains(n.text, "${"+name+"}") })
-	im.out.get("registry").remove("username")
-	if used && !slices.Contains(im.usedSecrets(), name) {
-		user = words("${"+name+"}", user, false)
+	names := user.items
+	user.items = nil
+	elsewhere := slices.Contains(im.usedSecrets(), name)
+	user.items = names
+	if used && !elsewhere {
+		im.out.set(words("${"+name+"}", user, false), "registry", "username")
 	}
-	im.out.get("registry").set(user, "username")
 }
 
 // eachValue visits every scalar that is no clear variable.

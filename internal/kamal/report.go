@@ -24,8 +24,9 @@ type Danger int
 
 // The dangers, the greatest first.
 const (
-	Names Danger = iota // Host names and HTTPS: requests do not arrive.
-	Data                // Folders and files: a container starts without its data.
+	Missing Danger = iota // A file that is not there: a container does not start, or starts wrong.
+	Names                 // Host names and HTTPS: requests do not arrive.
+	Data                  // Folders and files: a container starts without its data.
 	Networks
 	Other
 )

@@ -71,12 +71,11 @@ func readRuby(code string, locals map[string]expr) fragment {
 			f.command = command
 		}
 	}
-	names := map[string]bool{}
 	for _, m := range envName.FindAllStringSubmatch(code, -1) {
-		names[m[1]], f.env = true, m[1]
+		f.reads = append(f.reads, m[1])
 	}
-	if len(names) != 1 {
-		f.env = ""
+	if f.expr != nil && len(f.expr) == 1 {
+		f.env = f.expr[0].name
 	}
 	return f
 }

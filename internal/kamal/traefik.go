@@ -14,11 +14,21 @@ type traefikFacts struct {
 	resolver  string
 	challenge string
 	redirect  bool
+	rank      int
 }
 
-func (f *traefikFacts) seen(key string, at *node) {
-	if f.at == nil {
-		f.at, f.key = at, key
+// How clearly a place speaks of HTTPS: the clearest one is reported.
+const (
+	byLabel = iota + 1
+	byPort
+	byEntryPoint
+	byResolver
+	byEmail
+)
+
+func (f *traefikFacts) seen(key string, at *node, rank int) {
+	if rank > f.rank {
+		f.at, f.key, f.rank = at, key, rank
 	}
 }
 
@@ -114,10 +124,11 @@ func (im *importer) traefikArg(arg pair, all *node, facts *traefikFacts) {
 		im.dropped(key, arg.at(), "is part of HTTPS, which is in the first list: %s", im.show(arg.value))
 	}
 	if m := resolverArg.FindStringSubmatch(name); m != nil {
-		facts.seen("traefik.args", arg.at())
+		facts.seen(key, arg.at(), byResolver)
 		facts.resolver = m[1]
 		switch {
 		case m[2] == "acme.email":
+			facts.seen(key, arg.at(), byEmail)
 			facts.email = im.value(key, orEmpty(arg.value))
 		case strings.HasPrefix(m[2], "acme.httpchallenge"):
 			facts.challenge = "HTTP challenge"
@@ -132,18 +143,18 @@ func (im *importer) traefikArg(arg pair, all *node, facts *traefikFacts) {
 	m := entryArg.FindStringSubmatch(name)
 	switch {
 	case m != nil && (m[1] == "websecure" || isSecureEntry(all, m[1])):
-		facts.seen("traefik.args", arg.at())
+		facts.seen(key, arg.at(), byEntryPoint)
 		if strings.HasPrefix(m[2], "forwardedheaders.") {
 			im.changed(Names, key, arg.at(), "the proxies that are trusted belong to proxy.trusted_proxies: %s", im.show(arg.value))
 			return
 		}
 		partOfTLS()
 	case m != nil && m[1] == "web" && strings.HasPrefix(m[2], "http.redirections."):
-		facts.seen("traefik.args", arg.at())
+		facts.seen(key, arg.at(), byEntryPoint)
 		facts.redirect = true
 		partOfTLS()
 	case m != nil && m[1] == "web" && m[2] == "address":
-		im.changed(Names, key, arg.at(), "kstep sets it itself: %s; proxy.publish is the port of the host", im.show(arg.value))
+		im.changed(Other, key, arg.at(), "kstep sets it itself: %s; proxy.publish is the port of the host", im.show(arg.value))
 	case m != nil && m[1] != "web":
 		im.lost(Names, key, arg.at(), "kstep's proxy has one entry point: %s", im.show(arg.value))
 	case strings.HasPrefix(name, "providers."):
@@ -181,7 +192,7 @@ func (im *importer) traefikOption(q pair, facts *traefikFacts) {
 		at := &node{file: n.file, line: n.line}
 		switch {
 		case q.key == "publish" && strings.HasSuffix(strings.TrimSuffix(v, "/tcp"), ":443"):
-			facts.seen("traefik.options", at)
+			facts.seen(key, at, byPort)
 			im.dropped(key, at, "is part of HTTPS, which is in the first list: %s", v)
 		case q.key == "publish":
 			im.lost(Names, key, at, "kstep's proxy publishes one port of the host (proxy.publish): %s", v)
@@ -227,7 +238,7 @@ func (im *importer) traefikLabels(owner string, labels *node, proxied bool, fact
 			im.rule(key, q, hosts)
 		case strings.Contains(name, ".tls") || kind == "entrypoints" && strings.Contains(text(q.value), "secure"):
 			if !strings.Contains(name, ".tls") || !isFalse(q.value) {
-				facts.seen(key, q.at())
+				facts.seen(key, q.at(), byLabel)
 			}
 			im.dropped(key, q.at(), "is part of HTTPS, which is in the first list")
 		case strings.HasSuffix(name, ".loadbalancer.server.port"):

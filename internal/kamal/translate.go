@@ -253,27 +253,30 @@ func message(f fragment) string {
 
 var notInName = regexp.MustCompile(`[^A-Za-z0-9_]+`)
 
-// variable names the variable for a fragment: the one that the Ruby reads, or
-// one after the key.
+// variable names the variable for a fragment after its key.
 func (im *importer) variable(id int, f fragment, key string) string {
 	if name := im.names[id]; name != "" {
 		return name
 	}
-	name := f.env
-	if name == "" {
-		parts := strings.Split(key, ".")
-		for _, place := range []string{"env.clear.", "builder.args.", "accessories."} {
-			if strings.HasPrefix(key, place) {
-				parts = parts[len(parts)-1:]
-			}
+	parts := strings.Split(key, ".")
+	for _, place := range []string{"env.clear.", "builder.args."} {
+		if strings.Contains(key, place) {
+			parts = parts[len(parts)-1:]
 		}
-		if len(parts) > 2 {
-			parts = parts[len(parts)-2:]
-		}
-		name = strings.Trim(strings.ToUpper(notInName.ReplaceAllString(strings.Join(parts, "_"), "_")), "_")
 	}
+	if len(parts) > 2 {
+		parts = parts[len(parts)-2:]
+	}
+	name := strings.Trim(strings.ToUpper(notInName.ReplaceAllString(strings.Join(parts, "_"), "_")), "_")
 	if !variableName.MatchString(name) {
-		name = "VALUE_" + notInName.ReplaceAllString(name, "_")
+		name = "VALUE_" + name
+	}
+	// A variable that the Ruby reads has another value than the Ruby.
+	for _, other := range im.src.fragments {
+		if slices.Contains(other.reads, name) {
+			name += "_VALUE"
+			break
+		}
 	}
 	unique := name
 	for i := 2; im.taken[unique] != "" && im.taken[unique] != f.code; i++ {
