@@ -7,6 +7,9 @@ import (
 )
 
 func (im *importer) accessories(p pair) {
+	if len(p.value.pairs) > 0 {
+		im.changed(Networks, "accessories", p.at(), "application and accessories share one network of the service; containers of other services on the host are not on it (networks)")
+	}
 	for _, a := range p.value.pairs {
 		if a.value.kind != mapping {
 			if a.value.kind != null {

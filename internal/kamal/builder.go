@@ -20,8 +20,11 @@ func (im *importer) builder() {
 		}
 		switch p.key {
 		case "arch", "multiarch", "dockerfile":
-		case "context", "target", "ssh":
-			im.put(words(im.value(key, p.value), p.value, false), "builder", p.key)
+		case "context", "target":
+			im.put(words(im.value(key, orEmpty(p.value)), p.value, false), "builder", p.key)
+		case "ssh": // Kamal's shell fills in the agent's socket, which is the default.
+			agent := strings.TrimSuffix(strings.TrimSuffix(im.value(key, orEmpty(p.value)), "=$SSH_AUTH_SOCK"), "=$${SSH_AUTH_SOCK}")
+			im.put(words(agent, p.value, false), "builder", "ssh")
 		case "args":
 			im.free(p, nil, "builder", "args")
 		case "secrets":

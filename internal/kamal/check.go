@@ -178,6 +178,9 @@ func (f *forms) leaveOut(destination string, p config.Problem) (r refusal, done 
 		return r, true, nil
 	}
 	parent.remove(last)
+	if len(parent.pairs) == 0 && len(segs) > 1 {
+		return r, true, f.removeAt(tree, segs[:len(segs)-1])
+	}
 	return r, true, nil
 }
 

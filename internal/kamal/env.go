@@ -83,11 +83,7 @@ var secretForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*(:[A-Za-z_][A-Za-z
 // secretEntry is an entry of `secret`: the variable, the secret that its value
 // comes from, and both in kstep's notation.
 func (im *importer) secretEntry(n *node) (name, source, entry string) {
-	given := n.text
-	if id, whole := wholeFragment(given); whole && im.fragment(id).env != "" {
-		given = im.fragment(id).env
-	}
-	name, source, renamed := strings.Cut(given, ":")
+	name, source, renamed := strings.Cut(im.constant(n), ":")
 	if !renamed {
 		source = name
 	}
@@ -157,7 +153,7 @@ func (im *importer) onHostValue(key string, n *node) string {
 			b.WriteString(im.value(key, words(s, n, false)))
 			return b.String()
 		}
-		b.WriteString(im.value(key, words(s[:at[0]], n, false)))
+		b.WriteString(im.valueBefore(key, words(s[:at[0]], n, false), true))
 		name, other := s[at[2]:at[3]], ":?a variable of the hosts in Kamal, of this machine in kstep"
 		if at[4] >= 0 {
 			other = s[at[4]:at[5]]

@@ -27,8 +27,6 @@ type fragment struct {
 	command string
 	// env is the variable that it is the value of, if it is one.
 	env string
-	// reads are the variables that it reads.
-	reads []string
 }
 
 // condition is a block of Ruby around lines: if, unless, case, or a loop.
@@ -49,6 +47,7 @@ type template struct {
 	fragments  []fragment
 	conditions []condition
 	notes      []Entry
+	reads      []string // Variables that the Ruby reads.
 }
 
 type tag struct {
@@ -164,6 +163,9 @@ func (r *erbReader) literal(s string, line *int) {
 }
 
 func (r *erbReader) tag(t tag) {
+	for _, m := range envName.FindAllStringSubmatch(t.code, -1) {
+		r.t.reads = append(r.t.reads, m[1])
+	}
 	switch {
 	case strings.HasPrefix(t.code, "#") || t.code == "":
 	case !r.active() && t.output:

@@ -19,7 +19,7 @@ func (im *importer) healthcheck(p pair, http bool, out ...string) {
 			continue
 		}
 		switch q.key {
-		case "path", "port", "host":
+		case "path", "host", "port":
 			if !im.v1 && q.key == "port" {
 				im.lost(Other, key, q.at(), "kstep checks the port that gets the requests: %s", im.show(q.value))
 				continue
@@ -28,7 +28,11 @@ func (im *importer) healthcheck(p pair, http bool, out ...string) {
 				im.dropped(key, q.at(), "there is no HTTP check where there is no traffic")
 				continue
 			}
-			im.put(im.copy(key, q.value), below...)
+			if q.key == "port" {
+				im.number(key, q.value, below...)
+				continue
+			}
+			im.put(words(im.value(key, orEmpty(q.value)), q.value, false), below...)
 		case "interval", "timeout":
 			im.put(im.seconds(key, q.value), below...)
 		case "cmd":

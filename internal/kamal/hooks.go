@@ -274,6 +274,10 @@ func (im *importer) copyHook(h hookFile) {
 			im.changed(Other, key, &node{file: h.path, line: i + 1}, "calls kamal: %s", strings.TrimSpace(line))
 		}
 	}
+	if slices.ContainsFunc(im.hooks, func(f File) bool { return f.Path == ".kstep/hooks/"+name }) {
+		im.lost(Other, key, at, "another hook has the same name in kstep, %s; it is not copied", name)
+		return
+	}
 	data := kamalVariable.ReplaceAllStringFunc(h.data, func(v string) string {
 		if to, has := kstepVariable(v); has {
 			return to

@@ -104,6 +104,9 @@ func compareReport(t *testing.T, path, dir string, r Report) {
 		fmt.Fprintf(&b, "%s %s %s:%d\n", e.Kind, e.Key, strings.TrimPrefix(e.File, dir+"/"), e.Line)
 	}
 	if *update {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
 		if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -135,9 +138,23 @@ func copyFile(t *testing.T, from, to string) {
 
 var needed = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)(:-)?`)
 
+func valueFor(name string) string {
+	has := func(words ...string) bool {
+		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(name, w) })
+	}
+	switch {
+	case has("HOST", "JUMP"):
+		return strings.ToLower(strings.ReplaceAll(name, "_", "-")) + ".example.com"
+	case has("HOME", "DIR"):
+		return "/home/app"
+	case has("PORT", "CPUS", "MEMORY", "RETAIN", "LIMIT", "TIMEOUT"):
+		return "1"
+	}
+	return "v1"
+}
+
 // valuesFor has a value for each variable in the files of a folder that has no
-// default. Names with
-// HOST in them are host names, all others numbers.
+// default, of the kind that its name promises.
 func valuesFor(t testing.TB, dir string) map[string]string {
 	t.Helper()
 	env := map[string]string{}
@@ -151,13 +168,7 @@ func valuesFor(t testing.TB, dir string) map[string]string {
 			if m[2] != "" {
 				continue
 			}
-			env[m[1]] = "1"
-			if strings.Contains(m[1], "HOST") {
-				env[m[1]] = strings.ToLower(strings.ReplaceAll(m[1], "_", "-")) + ".example.com"
-			}
-			if strings.Contains(m[1], "HOME") {
-				env[m[1]] = "/home/app"
-			}
+			env[m[1]] = valueFor(m[1])
 		}
 	}
 	return env

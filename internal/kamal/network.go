@@ -39,7 +39,17 @@ func (im *importer) dropNetworks() {
 		switch {
 		case ownNetwork(use.name) || same(true) && same(false):
 			if !said[use.name] {
-				im.changed(Networks, use.key, use.at, "the network %s is dropped: application and accessories share the network that kstep makes for the service", use.name)
+				var all []string
+				for _, o := range im.parts {
+					if o.name == use.name && o.key != use.key {
+						all = append(all, o.key)
+					}
+				}
+				also := ""
+				if len(all) > 0 {
+					also = " (also " + strings.Join(all, ", ") + ")"
+				}
+				im.changed(Networks, use.key, use.at, "the network %s is dropped: application and accessories share the network that kstep makes for the service%s", use.name, also)
 			}
 			said[use.name] = true
 		case use.name == "host" || use.name == "none" || strings.HasPrefix(use.name, "container:"):

@@ -122,7 +122,7 @@ func (im *importer) healthOption(key, name string, q pair, out func(...string) [
 	case "health-start-period":
 		im.put(im.seconds(key, q.value), out("healthcheck", "start_period")...)
 	case "health-retries":
-		im.put(im.copy(key, q.value), out("healthcheck", "retries")...)
+		im.number(key, q.value, out("healthcheck", "retries")...)
 	default:
 		im.lost(Other, key, q.at(), "kstep has no such option: %s", im.show(q.value))
 	}

@@ -33,7 +33,7 @@ func (im *importer) proxy() {
 			port = words("80", im.in, true)
 		}
 	}
-	im.put(im.copy("proxy.app_port", port), "healthcheck", "port")
+	im.number("proxy.app_port", port, "healthcheck", "port")
 	im.proxyHosts(p)
 	for _, q := range p.pairs {
 		if q.value.kind != null {
@@ -219,7 +219,7 @@ func (im *importer) proxyRun(q pair) {
 		}
 		switch r.key {
 		case "http_port":
-			im.put(im.copy(key, r.value), "proxy", "publish")
+			im.number(key, r.value, "proxy", "publish")
 		case "publish":
 			if isFalse(r.value) {
 				im.put(words("false", r.value, true), "proxy", "publish")

@@ -24,6 +24,7 @@ type source struct {
 	base         *node
 	destinations []destination
 	fragments    []fragment
+	reads        []string          // Variables that the Ruby reads.
 	conditional  map[string][]span // Lines under a condition, by file.
 	notes        []Entry
 	hooks        []hookFile
@@ -131,6 +132,7 @@ func (s *source) parse(data, file string) (*node, error) {
 	}
 	s.fragments = append(s.fragments, t.fragments...)
 	s.notes = append(s.notes, t.notes...)
+	s.reads = append(s.reads, t.reads...)
 	lines := strings.Split(data, "\n")
 	for i, c := range t.conditions {
 		s.condition(c, file, lines)

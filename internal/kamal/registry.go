@@ -76,10 +76,7 @@ func (im *importer) password(p pair, key string, out []string) {
 
 // secretName is the name of a secret in a list, or the one that it stands for.
 func (im *importer) secretName(n *node, other string) string {
-	name := strings.TrimSpace(n.text)
-	if id, whole := wholeFragment(name); whole && im.fragment(id).env != "" {
-		name = im.fragment(id).env
-	}
+	name := strings.TrimSpace(im.constant(n))
 	if !variableName.MatchString(name) {
 		im.changed(Other, "registry", n, "is not the name of a secret: %s; set %s", im.show(n), other)
 		return other

@@ -71,9 +71,6 @@ func readRuby(code string, locals map[string]expr) fragment {
 			f.command = command
 		}
 	}
-	for _, m := range envName.FindAllStringSubmatch(code, -1) {
-		f.reads = append(f.reads, m[1])
-	}
 	if f.expr != nil && len(f.expr) == 1 {
 		f.env = f.expr[0].name
 	}

@@ -212,6 +212,11 @@ func (im *importer) usedSecrets() []string {
 
 // secretCommands translates the secrets file for the secrets that are used.
 func (im *importer) secretCommands() {
+	for _, l := range im.src.dotenv[im.destination] {
+		if im.v1 && l.quote != '\'' && (strings.Contains(l.value, "$(") || strings.Contains(l.value, "`")) {
+			im.changed(Other, "secrets."+l.name, l.at, "has a command, which kstep refuses in .env; take the line out")
+		}
+	}
 	for _, name := range im.usedSecrets() {
 		l, there := im.secretLineOf(name)
 		if !there || im.out.get("secrets", "commands", name) != nil {

@@ -175,7 +175,7 @@ func (im *importer) roleProxy(role, p pair, out func(...string) []string) {
 		return // Counts for the whole service: see proxy.
 	}
 	if port := p.value.get("app_port"); port != nil {
-		im.put(im.copy(key+".app_port", port), out("healthcheck", "port")...)
+		im.number(key+".app_port", port, out("healthcheck", "port")...)
 	}
 	for _, q := range p.value.pairs {
 		switch q.key {

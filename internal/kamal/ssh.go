@@ -15,7 +15,7 @@ func (im *importer) ssh(p pair) {
 		case "user":
 			im.put(words(im.value(key, q.value), q.value, false), "ssh", "user")
 		case "port":
-			im.same(q, "ssh", "port")
+			im.number(key, q.value, "ssh", "port")
 		case "keys":
 			im.put(im.list(key, q.value), "ssh", "keys")
 		case "key_data":
@@ -44,11 +44,9 @@ func (im *importer) ssh(p pair) {
 func (im *importer) keyData(q pair) {
 	l := listOf(q.value)
 	for _, n := range many(q.value) {
-		switch id, whole := wholeFragment(n.text); {
-		case whole && im.fragment(id).env != "":
-			l.items = append(l.items, words(im.aliased(im.fragment(id).env), n, false))
-		case variableName.MatchString(n.text):
-			l.items = append(l.items, words(im.aliased(n.text), n, false))
+		switch name := im.constant(n); {
+		case variableName.MatchString(name):
+			l.items = append(l.items, words(im.aliased(name), n, false))
 		default:
 			l.items = append(l.items, words("SSH_PRIVATE_KEY", n, false))
 			im.changed(Other, "ssh.key_data", n, "the key stands in the file; kstep takes the name of a secret: set SSH_PRIVATE_KEY")
@@ -88,7 +86,7 @@ func (im *importer) sshkit(p pair) {
 	for _, q := range p.value.pairs {
 		switch q.key {
 		case "max_concurrent_starts":
-			im.same(q, "ssh", "max_dials")
+			im.number("sshkit.max_concurrent_starts", q.value, "ssh", "max_dials")
 		case "pool_idle_timeout", "dns_retries":
 			im.dropped("sshkit."+q.key, q.at(), "kstep has no such setting: %s", im.show(q.value))
 		default:

@@ -87,7 +87,7 @@ func (im *importer) traefikKey(q pair, facts *traefikFacts) {
 			im.lost(Names, key, q.at(), "kstep's proxy listens on all addresses of the host; close the port for others with a firewall: %s", im.show(q.value))
 			return
 		}
-		im.put(im.copy(key, q.value), "proxy", "publish")
+		im.number(key, q.value, "proxy", "publish")
 	case "args":
 		for _, arg := range q.value.pairs {
 			im.traefikArg(arg, q.value, facts)
@@ -242,7 +242,7 @@ func (im *importer) traefikLabels(owner string, labels *node, proxied bool, fact
 			}
 			im.dropped(key, q.at(), "is part of HTTPS, which is in the first list")
 		case strings.HasSuffix(name, ".loadbalancer.server.port"):
-			im.put(im.copy(key, q.value), "healthcheck", "port")
+			im.number(key, q.value, "healthcheck", "port")
 			im.changed(Other, key, q.at(), "is healthcheck.port, where requests go, too")
 		case kind == "middlewares" || strings.Contains(name, ".loadbalancer."):
 			im.lost(Names, key, q.at(), "kstep's routes have no such setting: %s", im.show(q.value))

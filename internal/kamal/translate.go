@@ -109,7 +109,7 @@ func (im *importer) key(p pair) {
 	case "asset_path":
 		im.assetPath(p, "asset_path")
 	case "retain_containers":
-		im.same(p, "retain")
+		im.number("retain_containers", p.value, "retain")
 	case "registry":
 		im.registry(p)
 	case "servers":
@@ -187,7 +187,7 @@ func (im *importer) show(n *node) string {
 		if f.expr != nil {
 			return f.expr.text()
 		}
-		return "<%= " + f.code + " %>"
+		return "<%= " + oneLine(f.code) + " %>"
 	})
 }
 
@@ -200,13 +200,16 @@ func (im *importer) fragment(id int) fragment {
 
 // value is a scalar in kstep's notation. Ruby of the plain forms is filled in;
 // for other Ruby a variable is named that has to be set.
-func (im *importer) value(key string, n *node) string {
+func (im *importer) value(key string, n *node) string { return im.valueBefore(key, n, false) }
+
+// valueBefore is value for a text that a variable may follow.
+func (im *importer) valueBefore(key string, n *node, before bool) string {
 	var b strings.Builder
 	s := n.text
 	for {
 		at := mark.FindStringSubmatchIndex(s)
 		if at == nil {
-			b.WriteString(escape(s, false))
+			b.WriteString(escape(s, before))
 			return b.String()
 		}
 		b.WriteString(escape(s[:at[0]], true))
@@ -222,7 +225,7 @@ func (im *importer) filled(id int, key string, n *node) string {
 		return f.expr.text()
 	}
 	name := im.variable(id, f, key)
-	what := "the value of the Ruby " + f.code
+	what := "the value of the Ruby " + oneLine(f.code)
 	if f.command != "" {
 		what = "the output of " + f.command
 	}
@@ -232,6 +235,8 @@ func (im *importer) filled(id int, key string, n *node) string {
 	}
 	return "${" + name + ":?" + message(f) + "}"
 }
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 func changesEachTime(command string) bool {
 	return strings.HasPrefix(strings.TrimSpace(command), "date")
@@ -244,7 +249,8 @@ func message(f fragment) string {
 	if f.command != "" {
 		what = f.command
 	}
-	what = strings.Join(strings.Fields(strings.NewReplacer("{", "", "}", "", "$", "", "\\", "").Replace(what)), " ")
+	what = oneLine(strings.NewReplacer("{", "", "}", "", "$", "", "\\", "", `"`, "", "#", "", ": ", " ").Replace(what))
+	what = strings.TrimSuffix(what, ":")
 	if what == "" {
 		return "what the Ruby in deploy.yml gave"
 	}
@@ -272,11 +278,8 @@ func (im *importer) variable(id int, f fragment, key string) string {
 		name = "VALUE_" + name
 	}
 	// A variable that the Ruby reads has another value than the Ruby.
-	for _, other := range im.src.fragments {
-		if slices.Contains(other.reads, name) {
-			name += "_VALUE"
-			break
-		}
+	if slices.Contains(im.src.reads, name) {
+		name += "_VALUE"
 	}
 	unique := name
 	for i := 2; im.taken[unique] != "" && im.taken[unique] != f.code; i++ {
@@ -309,6 +312,29 @@ func (im *importer) copy(key string, n *node) *node {
 		}
 	}
 	return c
+}
+
+// number copies a number, also one in quotes.
+func (im *importer) number(key string, n *node, out ...string) {
+	if n.kind == scalar {
+		c := im.copy(key, n)
+		c.plain = true
+		im.put(c, out...)
+	}
+}
+
+// constant is a text that does not depend on anything, also one in Ruby.
+func (im *importer) constant(n *node) string {
+	if id, whole := wholeFragment(n.text); whole {
+		f := im.fragment(id)
+		switch {
+		case f.env != "":
+			return f.env
+		case len(f.expr) == 1:
+			return f.expr[0].literal
+		}
+	}
+	return n.text
 }
 
 // typed is a plain scalar as kstep has to see it: booleans and whole numbers as
