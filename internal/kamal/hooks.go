@@ -193,6 +193,8 @@ func statementsOf(line string) []string {
 			}
 		case r == '\'' || r == '"':
 			quote = r
+		case r == '#' && i > 0 && strings.ContainsAny(line[i-1:i], " \t;"):
+			return append(all, strings.TrimSpace(line[start:i]))
 		case r == ';':
 			all = append(all, strings.TrimSpace(line[start:i]))
 			start = i + 1

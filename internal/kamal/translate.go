@@ -249,7 +249,7 @@ func message(f fragment) string {
 	if f.command != "" {
 		what = f.command
 	}
-	what = oneLine(strings.NewReplacer("{", "", "}", "", "$", "", "\\", "", `"`, "", "#", "", ": ", " ").Replace(what))
+	what = oneLine(strings.NewReplacer("{", "", "}", "", "$", "", "\\", "", `"`, "'", "#", "", ": ", " ").Replace(what))
 	what = strings.TrimSuffix(what, ":")
 	if what == "" {
 		return "what the Ruby in deploy.yml gave"
