@@ -98,7 +98,8 @@ func importSource(src *source, o Options) (*Result, error) {
 	return r, nil
 }
 
-// deployedAlone reports whether the main file is a whole configuration by itself.
+// deployedAlone reports whether the main file is a whole configuration by itself:
+// all of its roles have hosts.
 func (s *source) deployedAlone() bool {
 	if len(s.destinations) == 0 {
 		return true
@@ -116,12 +117,8 @@ func hasHosts(servers *node) bool {
 	case servers.kind == list:
 		return len(servers.items) > 0
 	}
-	return slices.ContainsFunc(servers.pairs, func(p pair) bool {
-		if p.value.kind == list {
-			return len(p.value.items) > 0
-		}
-		hosts := p.value.get("hosts")
-		return hosts != nil && len(hosts.items) > 0
+	return len(servers.pairs) > 0 && !slices.ContainsFunc(servers.pairs, func(p pair) bool {
+		return len(many(p.value.get("hosts"))) == 0 && (p.value.kind != list || len(p.value.items) == 0)
 	})
 }
 

@@ -135,6 +135,26 @@ func (im *importer) hosts(key string, n *node) *node {
 	return l
 }
 
+// declareTags declares the tags of hosts that have no variables. Kamal takes a
+// tag without, for the places of accessories.
+func (im *importer) declareTags() {
+	for _, role := range roles(im.in) {
+		hosts := im.out.get("servers", role.key, "hosts")
+		if hosts == nil {
+			continue
+		}
+		for _, host := range hosts.items {
+			for _, p := range host.pairs {
+				for _, tag := range many(p.value) {
+					if im.out.get("env", "tags", tag.text) == nil {
+						im.put(&node{kind: mapping, file: tag.file, line: tag.line}, "env", "tags", tag.text)
+					}
+				}
+			}
+		}
+	}
+}
+
 var shellInCommand = regexp.MustCompile("[|;<>`&]|\\$\\(|\\$[A-Za-z_{]")
 
 // command copies a container's command. Kamal's goes through the shell of the

@@ -94,6 +94,7 @@ func (im *importer) translate() {
 	im.builder()
 	im.timeouts()
 	im.dropNetworks()
+	im.declareTags()
 	im.tasksFromHooks()
 	im.secretCommands()
 	im.unleak()
