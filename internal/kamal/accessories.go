@@ -11,6 +11,10 @@ func (im *importer) accessories(p pair) {
 		im.changed(Networks, "accessories", p.at(), "application and accessories share one network of the service; containers of other services on the host are not on it (networks)")
 	}
 	for _, a := range p.value.pairs {
+		if mark.MatchString(a.key) {
+			im.lost(Data, "accessories", a.at(), "the name of an accessory is Ruby; kstep fills in values only: %s", im.show(words(a.key, a.at(), false)))
+			continue
+		}
 		if a.value.kind != mapping {
 			if a.value.kind != null {
 				im.lost(Data, "accessories."+a.key, a.at(), "must be a map: %s", im.show(a.value))

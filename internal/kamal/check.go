@@ -92,9 +92,19 @@ func (f *forms) settle() ([]refusal, error) {
 				return nil, err
 			}
 		}
+		// A main file that requires a destination, without the file of one, is
+		// tried with an empty one.
+		const empty = "empty"
+		if err := os.WriteFile(filepath.Join(dir, destinationFile("kstep.yml", empty)), []byte("{}\n"), 0o600); err != nil {
+			return nil, err
+		}
 		again := false
 		for _, d := range f.targets() {
-			problems, err := load(filepath.Join(dir, "kstep.yml"), d, f.samples(d))
+			destination := d
+			if d == "" && text(f.base.get("require_destination")) == "true" {
+				destination = empty
+			}
+			problems, err := load(filepath.Join(dir, "kstep.yml"), destination, f.samples(d))
 			if err != nil {
 				return nil, refused("the result would not be valid: %w", err)
 			}

@@ -176,10 +176,8 @@ func execCommand(command string, all []string) (string, bool) {
 	if slices.Contains(flags, "-i") {
 		flags = slices.DeleteFunc(flags, func(f string) bool { return f == "--once" })
 	}
-	for _, f := range flags {
-		command += " " + f
-	}
-	return command + " -- " + program(rest), true
+	all = slices.Concat([]string{command}, flags, []string{"--", program(rest)})
+	return strings.Join(all, " "), true
 }
 
 func accessoryExec(all []string) (string, bool) {
@@ -192,11 +190,8 @@ func accessoryExec(all []string) (string, bool) {
 	if !ok || len(rest) == 0 {
 		return "", false
 	}
-	command := "accessory exec"
-	for _, f := range slices.Concat(flags, more) {
-		command += " " + f
-	}
-	return command + " " + shellQuote(name) + " -- " + program(rest), true
+	all = slices.Concat([]string{"accessory exec"}, flags, more, []string{shellQuote(name), "--", program(rest)})
+	return strings.Join(all, " "), true
 }
 
 // program is what runs in the container. Kamal joins the words, and a shell

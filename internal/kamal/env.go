@@ -70,6 +70,10 @@ func (im *importer) env(p pair, outer map[string]bool, keys ...string) {
 	}
 	if tags != nil {
 		for _, tag := range tags.pairs {
+			if mark.MatchString(tag.key) {
+				im.lost(Other, key+".tags", tag.at(), "the name of a tag is Ruby; kstep fills in values only")
+				continue
+			}
 			im.env(tag, own, below("tags", tag.key)...)
 			if im.out.get(below("tags", tag.key)...) == nil {
 				im.put(&node{kind: mapping, file: tag.value.file, line: tag.line}, below("tags", tag.key)...)

@@ -174,7 +174,18 @@ func valuesFor(t testing.TB, dir string) map[string]string {
 	return env
 }
 
-func loadResult(dir, destination string, env map[string]string) (*config.Config, error) {
+// loadResult loads what an import made. A main file that requires a destination
+// is loaded with an empty one.
+func loadResult(t *testing.T, dir, destination string, env map[string]string) (*config.Config, error) {
+	t.Helper()
+	if main := readText(t, filepath.Join(dir, "kstep.yml")); destination == "" && strings.Contains(main, "\nrequire_destination: true") {
+		dir, destination = t.TempDir(), "empty"
+		for name, data := range map[string]string{"kstep.yml": main, "kstep.empty.yml": "{}\n"} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	return config.Load(config.LoadOptions{
 		Path: filepath.Join(dir, "kstep.yml"), Destination: destination,
 		Env: func(name string) (string, bool) { v, ok := env[name]; return v, ok },
@@ -183,7 +194,7 @@ func loadResult(dir, destination string, env map[string]string) (*config.Config,
 
 func shown(t *testing.T, dir, destination string, env map[string]string) string {
 	t.Helper()
-	cfg, err := loadResult(dir, destination, env)
+	cfg, err := loadResult(t, dir, destination, env)
 	if err != nil {
 		t.Fatalf("%s: %v", dir, err)
 	}

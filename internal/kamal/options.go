@@ -48,7 +48,7 @@ func (im *importer) options(p pair, owner string, accessory bool, out func(...st
 			im.keyValues(key, q, out("labels"))
 		case name == "network" || name == "net":
 			im.network(key, q, owner, out)
-		case name == "detach" || name == "name":
+		case slices.Contains(strings.Fields("detach name rm"), name):
 			im.dropped(key, q.at(), "%s", runopt.Elsewhere()[name])
 		case known[name] != nil:
 			im.option(key, name, known[name], q, owner, accessory, out)

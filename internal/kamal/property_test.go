@@ -73,7 +73,7 @@ func mustBeValidOrRefused(t *testing.T, p project) (imported bool) {
 	}
 	env := valuesFor(t, out)
 	for _, d := range destinationsOf(result.Report.Files) {
-		if _, err := loadResult(out, d, env); err != nil {
+		if _, err := loadResult(t, out, d, env); err != nil {
 			t.Errorf("destination %q is not valid: %v\n%s", d, err, readText(t, filepath.Join(out, "kstep.yml")))
 		}
 	}

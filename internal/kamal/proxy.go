@@ -12,6 +12,7 @@ func (im *importer) proxy() {
 	if im.v1 {
 		if p, ok := im.pairOf("healthcheck"); ok && p.value.kind == mapping {
 			im.healthcheck(p, true, "healthcheck")
+			im.onlyForTraffic()
 		}
 		im.traefik()
 		return
@@ -41,6 +42,22 @@ func (im *importer) proxy() {
 		}
 	}
 	im.forwarding(p)
+}
+
+// onlyForTraffic moves the command of Kamal 1's check to the roles with traffic,
+// where there are others: Kamal checks only them with it.
+func (im *importer) onlyForTraffic() {
+	cmd := im.out.get("healthcheck", "cmd")
+	all := roles(im.in)
+	if cmd == nil || !slices.ContainsFunc(all, func(r pair) bool { return !im.isProxied(r) }) {
+		return
+	}
+	im.out.get("healthcheck").remove("cmd")
+	for _, role := range all {
+		if im.isProxied(role) && role.value.get("healthcheck", "cmd") == nil {
+			im.put(cmd, "servers", role.key, "healthcheck", "cmd")
+		}
+	}
 }
 
 func (im *importer) pairOf(key string) (pair, bool) {

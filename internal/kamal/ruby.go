@@ -71,7 +71,7 @@ func readRuby(code string, locals map[string]expr) fragment {
 			f.command = command
 		}
 	}
-	if f.expr != nil && len(f.expr) == 1 {
+	if len(f.expr) == 1 {
 		f.env = f.expr[0].name
 	}
 	return f

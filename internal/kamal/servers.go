@@ -13,12 +13,12 @@ func roles(in *node) []pair {
 	switch {
 	case servers == nil:
 		return nil
-	case servers.kind == list:
+	case servers.kind == list || servers.kind == scalar:
 		return []pair{{"web", servers.line, hostsOnly(servers)}}
 	}
-	all := slices.Clone(servers.pairs)
+	all := slices.DeleteFunc(slices.Clone(servers.pairs), func(p pair) bool { return mark.MatchString(p.key) })
 	for i := range all {
-		if all[i].value.kind == list {
+		if kind := all[i].value.kind; kind == list || kind == scalar {
 			all[i].value = hostsOnly(all[i].value)
 		}
 	}
@@ -47,8 +47,10 @@ func (im *importer) isProxied(role pair) bool {
 }
 
 func (im *importer) servers(servers pair) {
-	if servers.value.kind != mapping && servers.value.kind != list {
-		return
+	for _, p := range servers.value.pairs {
+		if mark.MatchString(p.key) {
+			im.lost(Names, "servers", p.at(), "the name of a role is Ruby; kstep fills in values only: %s", im.show(words(p.key, p.at(), false)))
+		}
 	}
 	for _, role := range roles(im.in) {
 		switch role.value.kind {

@@ -207,7 +207,7 @@ func (im *importer) traefikOption(q pair, facts *traefikFacts) {
 }
 
 var (
-	hostRule   = regexp.MustCompile("(?:^|[^A-Za-z])Host\\(\\s*([^)]*)\\)")
+	hostRule   = regexp.MustCompile(`(?:^|[^A-Za-z])Host\(\s*([^)]*)\)`)
 	pathRule   = regexp.MustCompile("PathPrefix\\(\\s*[`\"']([^`\"')]*)[`\"']\\s*\\)")
 	ruleLeft   = regexp.MustCompile(`[|&()\s]+`)
 	ruleQuotes = regexp.MustCompile("[`\"']([^`\"']*)[`\"']")

@@ -47,10 +47,11 @@ func isVersion1(in *node) bool {
 }
 
 func (im *importer) entry(k Kind, d Danger, key string, n *node, format string, args ...any) {
-	e := Entry{Kind: k, Key: key, Text: fmt.Sprintf(format, args...), danger: d, File: im.src.path}
+	e := Entry{Kind: k, Key: im.show(words(key, nil, false)), Text: fmt.Sprintf(format, args...), danger: d, File: im.src.path}
 	if n != nil {
 		e.File, e.Line = n.file, n.line
 	}
+	e.Line = max(e.Line, 1) // What is missing has no line.
 	im.found.add(e)
 }
 
