@@ -170,7 +170,7 @@ func (f *forms) leaveOut(destination string, p config.Problem) (r refusal, done 
 	if n != nil && hasVariable(n) {
 		return r, false, nil
 	}
-	cannot := refused("%s: the import is not valid for kstep: %s: %s", placeOfNode(n, tree), p.Path, p.Message)
+	cannot := refused("%s: kstep would refuse the result, and this cannot be left out: %s: %s", placeOfNode(n, tree), p.Path, p.Message)
 	switch {
 	case n == nil || depth < len(segs):
 		return r, false, cannot

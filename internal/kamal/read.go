@@ -172,6 +172,9 @@ func excerpt(lines []string, s span) string {
 			kept = append(kept, line)
 		}
 	}
+	if strings.TrimSpace(strings.Join(kept, "")) == "" && s.from <= len(lines) { // All on one line.
+		kept = []string{strings.TrimSpace(lines[s.from-1])}
+	}
 	if len(kept) > 12 {
 		kept = append(kept[:12], "…")
 	}

@@ -106,7 +106,9 @@ func (im *importer) translate() {
 // a function of their own, which translate calls.
 func (im *importer) key(p pair) {
 	switch p.key {
-	case "service", "image", "primary_role", "allow_empty_roles", "require_destination":
+	case "service":
+		im.service(p)
+	case "image", "primary_role", "allow_empty_roles", "require_destination":
 		im.same(p, p.key)
 	case "asset_path":
 		im.assetPath(p, "asset_path")
@@ -152,6 +154,19 @@ func (im *importer) key(p pair) {
 		}
 		im.lost(Other, p.key, p.at(), "kstep has no such key, and the import does not know its meaning")
 	}
+}
+
+// service copies the name in lower case, as kstep wants it.
+func (im *importer) service(p pair) {
+	if p.value.kind != scalar {
+		return
+	}
+	name := im.value("service", p.value)
+	if lower := strings.ToLower(name); lower != name && !mark.MatchString(p.value.text) {
+		im.changed(Other, "service", p.at(), "%s is written as %s: kstep's names have no capital letters", name, lower)
+		name = lower
+	}
+	im.put(words(name, p.value, false), "service")
 }
 
 func whyDropped(key string) string {
