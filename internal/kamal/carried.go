@@ -150,7 +150,7 @@ func (im *importer) tls(h https) {
 }
 
 // prefixes carries path prefixes. kamal-proxy strips them from the path, unless
-// it is told not to.
+// strip_path_prefix is false.
 func (im *importer) prefixes(p pair, all []*node, strip bool) {
 	if len(all) == 0 {
 		return

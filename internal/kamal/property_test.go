@@ -96,7 +96,7 @@ func onlySampled(p project) bool { return p["config/deploy.yml"] != "" && p["cha
 
 func TestImport_IsValidOrRefused_WhateverIsChanged(t *testing.T) {
 	t.Parallel()
-	rounds := 60
+	rounds := 30
 	if testing.Short() {
 		rounds = 5
 	}

@@ -40,7 +40,7 @@ func (e expr) isNestable() bool {
 	return !slices.ContainsFunc(e, func(p part) bool { return strings.ContainsAny(p.literal, "{}") })
 }
 
-// escape writes text so that kstep fills nothing in. before tells that a
+// escape writes text so that kstep fills nothing in. before means that a
 // variable follows.
 func escape(s string, before bool) string {
 	var b strings.Builder
