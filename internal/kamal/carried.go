@@ -87,6 +87,7 @@ type https struct {
 	redirect                bool
 	certificate, privateKey string // Names of secrets.
 	automatic               bool
+	provider                string // Of the DNS challenge.
 	how                     string // More for the report.
 	computed                *node  // Whether there is HTTPS, where Ruby computes it.
 }
@@ -103,6 +104,9 @@ func (im *importer) tls(h https) {
 	}
 	if h.certificate != "" {
 		facts = append(facts, "own certificate from the secrets "+h.certificate+" and "+h.privateKey)
+	}
+	if !h.automatic && h.certificate == "" {
+		facts = append(facts, "the certificate is not in the configuration")
 	}
 	if h.email != "" {
 		facts = append(facts, "e-mail address "+h.email)
@@ -130,11 +134,15 @@ func (im *importer) tls(h https) {
 	}
 	tls := &node{kind: mapping, file: h.at.file, line: h.at.line}
 	if h.certificate != "" {
-		tls.set(words(h.certificate, h.at, false), "certificate")
-		tls.set(words(h.privateKey, h.at, false), "private_key")
+		tls.set(im.tlsSecret(h.certificate, h.at, "certificate"), "certificate")
+		tls.set(im.tlsSecret(h.privateKey, h.at, "private_key"), "private_key")
 	}
 	if h.email != "" && im.knows("proxy", "tls", "acme", "email") {
 		tls.set(words(h.email, h.at, false), "acme", "email")
+	}
+	if h.provider != "" && im.knows("proxy", "tls", "acme", "provider") {
+		tls.set(words("dns", h.at, false), "acme", "challenge")
+		tls.set(words(h.provider, h.at, false), "acme", "provider")
 	}
 	if !h.redirect && im.knows("proxy", "tls", "redirect") {
 		tls.set(words("false", h.at, true), "redirect")
@@ -146,7 +154,53 @@ func (im *importer) tls(h https) {
 		tls = words("true", h.at, true)
 	}
 	im.put(tls, "proxy", "tls")
-	im.changed(Names, h.key, h.at, "%s: is proxy.tls now. kstep's proxy gets certificates of its own; Kamal's are not copied", said)
+	im.changed(Names, h.key, h.at, "%s: "+tlsNow+". kstep's proxy gets certificates of its own; Kamal's are not copied", said)
+}
+
+// tlsNow is in the entry about HTTPS that is carried.
+const tlsNow = "is proxy.tls now"
+
+// tlsSecret names a secret: in a list, where the schema takes one there, because a
+// text is a file then.
+func (im *importer) tlsSecret(name string, at *node, key string) *node {
+	if im.knows("proxy", "tls", key, items) {
+		return texts(at, name)
+	}
+	return words(name, at, false)
+}
+
+// withoutTLS turns the entries about HTTPS that is carried into those of HTTPS that
+// kstep refuses.
+func (c *collector) withoutTLS(r refusal) bool {
+	found := false
+	for i, e := range c.entries {
+		if strings.HasPrefix(r.key, "proxy.tls") && e.Kind == Changed && e.File == r.at.file && e.Line == r.at.line && strings.Contains(e.Text, tlsNow) {
+			facts, _, _ := strings.Cut(e.Text, ": "+tlsNow)
+			c.entries[i].Kind, c.entries[i].Text, found = NotImportable, facts+". kstep refuses it: "+r.why, true
+		}
+	}
+	return found
+}
+
+// listen carries on which address and port of the host the proxy is reached. It
+// reports false where the schema takes a number only.
+func (im *importer) listen(address, port, securePort string, at *node) bool {
+	if !im.knows("proxy", "publish", "https") {
+		return false
+	}
+	on := func(port string) *node {
+		if address != "" {
+			return words(address+":"+port, at, false)
+		}
+		return words(port, at, true)
+	}
+	if securePort == "443" && (address == "" || im.out.get("proxy", "tls") == nil) {
+		im.put(on(port), "proxy", "publish")
+		return true
+	}
+	im.put(on(port), "proxy", "publish", "http")
+	im.put(on(securePort), "proxy", "publish", "https")
+	return true
 }
 
 // prefixes carries path prefixes. kamal-proxy strips them from the path, unless

@@ -23,7 +23,7 @@ var update = flag.Bool("update", false, "write the reports, and those kstep.yml 
 // if it had none of them; the tests in carried_test.go are about them.
 var newKeys = []string{
 	"proxy.tls", "aliases", "proxy.strip_path_prefix", "proxy.response_timeout", "proxy.max_body", "proxy.path_prefix.[]",
-	"registries", "accessories.*.networks",
+	"registries", "accessories.*.networks", "proxy.publish.https",
 }
 
 func withoutNewKeys(key ...string) bool {

@@ -88,7 +88,9 @@ func importSource(src *source, o Options) (*Result, error) {
 		return nil, err
 	}
 	for _, d := range dropped {
-		found.add(d.entry())
+		if !found.withoutTLS(d) {
+			found.add(d.entry())
+		}
 	}
 	r := &Result{Report: Report{Entries: found.sorted()}}
 	r.Files = append(f.files(src.path), base.hooks...)

@@ -41,7 +41,43 @@ func (im *importer) proxy() {
 			im.proxyKey(q, p)
 		}
 	}
+	im.proxyPorts(p.get("run"))
 	im.forwarding(p)
+}
+
+// proxyPorts translates the address and the ports of the proxy.
+func (im *importer) proxyPorts(run *node) {
+	if run == nil || run.kind != mapping || isFalse(run.get("publish")) {
+		return
+	}
+	httpPort, httpsPort, addresses := run.get("http_port"), run.get("https_port"), many(run.get("bind_ips"))
+	if httpPort == nil && httpsPort == nil && len(addresses) == 0 {
+		return
+	}
+	port := func(n *node, other string) string {
+		if n == nil || n.kind != scalar {
+			return other
+		}
+		return typed(im.value("proxy.run", n))
+	}
+	address := ""
+	if len(addresses) == 1 {
+		if address = im.value("proxy.run.bind_ips", orEmpty(addresses[0])); strings.Contains(address, ":") {
+			address = "[" + address + "]"
+		}
+	}
+	if len(addresses) < 2 && im.listen(address, port(httpPort, "80"), port(httpsPort, "443"), run) {
+		return
+	}
+	if httpPort != nil {
+		im.number("proxy.run.http_port", httpPort, "proxy", "publish")
+	}
+	if port(httpsPort, "443") != "443" {
+		im.lost(Names, "proxy.run.https_port", httpsPort, "kstep publishes no port for HTTPS of this number: %s", im.show(httpsPort))
+	}
+	if len(addresses) > 0 {
+		im.lost(Names, "proxy.run.bind_ips", run.get("bind_ips"), "kstep's proxy listens on all addresses of the host; close the port for others with a firewall: %s", im.show(run.get("bind_ips")))
+	}
 }
 
 // onlyForTraffic moves the command of Kamal 1's check to the roles with traffic,
@@ -235,18 +271,11 @@ func (im *importer) proxyRun(q pair) {
 			continue
 		}
 		switch r.key {
-		case "http_port":
-			im.number(key, r.value, "proxy", "publish")
+		case "http_port", "https_port", "bind_ips": // See proxyPorts.
 		case "publish":
 			if isFalse(r.value) {
 				im.put(words("false", r.value, true), "proxy", "publish")
 			}
-		case "https_port":
-			if r.value.text != "443" {
-				im.lost(Names, key, r.at(), "kstep publishes no port for HTTPS of this number: %s", im.show(r.value))
-			}
-		case "bind_ips":
-			im.lost(Names, key, r.at(), "kstep's proxy listens on all addresses of the host; close the port for others with a firewall: %s", im.show(r.value))
 		case "image", "repository", "registry", "version":
 			im.changed(Other, key, r.at(), "is an image of kamal-proxy; kstep runs Traefik (proxy.image)")
 		case "debug", "log_max_size":

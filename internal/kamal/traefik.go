@@ -13,6 +13,7 @@ type traefikFacts struct {
 	email     string
 	resolver  string
 	challenge string
+	provider  string
 	redirect  bool
 	rank      int
 }
@@ -63,7 +64,7 @@ func (im *importer) traefik() {
 	if facts.at == nil {
 		return
 	}
-	h := https{key: facts.key, at: facts.at, email: facts.email, redirect: facts.redirect, automatic: facts.resolver != ""}
+	h := https{key: facts.key, at: facts.at, email: facts.email, redirect: facts.redirect, automatic: facts.resolver != "", provider: facts.provider}
 	if facts.resolver != "" {
 		h.how = "resolver " + facts.resolver
 	}
@@ -83,7 +84,11 @@ func (im *importer) traefikKey(q pair, facts *traefikFacts) {
 			im.put(words("false", q.value, true), "proxy", "publish")
 		}
 	case "host_port":
-		if strings.Contains(q.value.text, ":") {
+		address, port, bound := strings.Cut(q.value.text, ":")
+		if bound && !strings.Contains(port, ":") && im.listen(address, port, "443", q.value) {
+			return
+		}
+		if bound {
 			im.lost(Names, key, q.at(), "kstep's proxy listens on all addresses of the host; close the port for others with a firewall: %s", im.show(q.value))
 			return
 		}
@@ -136,6 +141,9 @@ func (im *importer) traefikArg(arg pair, all *node, facts *traefikFacts) {
 			facts.challenge = "TLS challenge"
 		case strings.HasPrefix(m[2], "acme.dnschallenge"):
 			facts.challenge = "DNS challenge"
+			if strings.HasSuffix(m[2], ".provider") {
+				facts.provider = im.value(key, orEmpty(arg.value))
+			}
 		}
 		partOfTLS()
 		return
