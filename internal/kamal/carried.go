@@ -154,7 +154,11 @@ func (im *importer) tls(h https) {
 		tls = words("true", h.at, true)
 	}
 	im.put(tls, "proxy", "tls")
-	im.changed(Names, h.key, h.at, "%s: "+tlsNow+". kstep's proxy gets certificates of its own; Kamal's are not copied", said)
+	note := ""
+	if h.certificate == "" {
+		note = ". kstep's proxy gets certificates of its own; Kamal's are not copied"
+	}
+	im.changed(Names, h.key, h.at, "%s: "+tlsNow+"%s", said, note)
 }
 
 // tlsNow is in the entry about HTTPS that is carried.

@@ -126,7 +126,7 @@ var (
 func (im *importer) traefikArg(arg pair, all *node, facts *traefikFacts) {
 	key, name := "traefik.args."+arg.key, strings.ToLower(arg.key)
 	partOfTLS := func() {
-		im.dropped(key, arg.at(), "is part of HTTPS, which is in the first list: %s", im.show(arg.value))
+		im.dropped(key, arg.at(), "is part of HTTPS, which has an entry of its own: %s", im.show(arg.value))
 	}
 	if m := resolverArg.FindStringSubmatch(name); m != nil {
 		facts.seen(key, arg.at(), byResolver)
@@ -201,11 +201,11 @@ func (im *importer) traefikOption(q pair, facts *traefikFacts) {
 		switch {
 		case q.key == "publish" && strings.HasSuffix(strings.TrimSuffix(v, "/tcp"), ":443"):
 			facts.seen(key, at, byPort)
-			im.dropped(key, at, "is part of HTTPS, which is in the first list: %s", v)
+			im.dropped(key, at, "is part of HTTPS, which has an entry of its own: %s", v)
 		case q.key == "publish":
 			im.lost(Names, key, at, "kstep's proxy publishes one port of the host (proxy.publish): %s", v)
 		case q.key == "volume" && (strings.Contains(v, "acme") || strings.Contains(v, "letsencrypt")):
-			im.dropped(key, at, "holds the certificates of HTTPS, which is in the first list: %s", v)
+			im.dropped(key, at, "holds the certificates of HTTPS, which has an entry of its own: %s", v)
 		case q.key == "network":
 			im.parts = append(im.parts, networkUse{key: key, name: v, at: q.at()})
 		default:
@@ -238,7 +238,7 @@ func (im *importer) traefikLabels(owner string, labels *node, proxied bool, fact
 		case strings.HasPrefix(name, "traefik.http.middlewares."):
 			if strings.Contains(name, ".redirectscheme.") {
 				facts.redirect = true
-				im.dropped(key, q.at(), "is part of HTTPS, which is in the first list")
+				im.dropped(key, q.at(), "is part of HTTPS, which has an entry of its own")
 				continue
 			}
 			im.lost(Names, key, q.at(), "kstep has no middlewares of the application's: %s", im.show(q.value))
@@ -248,7 +248,7 @@ func (im *importer) traefikLabels(owner string, labels *node, proxied bool, fact
 			if !strings.Contains(name, ".tls") || !isFalse(q.value) {
 				facts.seen(key, q.at(), byLabel)
 			}
-			im.dropped(key, q.at(), "is part of HTTPS, which is in the first list")
+			im.dropped(key, q.at(), "is part of HTTPS, which has an entry of its own")
 		case strings.HasSuffix(name, ".loadbalancer.server.port"):
 			im.number(key, q.value, "healthcheck", "port")
 			im.changed(Other, key, q.at(), "is healthcheck.port, where requests go, too")
