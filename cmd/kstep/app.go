@@ -135,6 +135,7 @@ func application(p *program) (*kingpin.Application, map[string]action) {
 		configureRemove,
 		configureState,
 		configureInit,
+		configureImport,
 		configureConfig,
 		configureSchema,
 		configureVersion,

@@ -23,7 +23,7 @@ func layers() [][]string {
 		{"internal/exit", "internal/report", "internal/arch", "internal/linger", "internal/lines", "internal/route", "internal/short", "internal/silence", "internal/sshconfig"},
 		{"schema", "internal/secret", "internal/state", "internal/runopt"},
 		{"internal/config", "internal/actor", "internal/timeline", "internal/hook", "internal/engine", "internal/git"},
-		{"internal/host", "internal/version", "internal/scaffold", "internal/envify", "internal/builder", "internal/registry"},
+		{"internal/host", "internal/version", "internal/scaffold", "internal/envify", "internal/kamal", "internal/builder", "internal/registry"},
 		{"internal/fault", "internal/cord", "internal/probe", "internal/ledger", "internal/lease", "internal/envfile", "internal/asset", "internal/mirror", "internal/audit", "internal/bootstrap", "internal/drain"},
 		{"internal/plan"},
 		{"internal/barrier", "internal/traffic", "internal/ready", "internal/task", "internal/network"},
