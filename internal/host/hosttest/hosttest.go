@@ -46,6 +46,7 @@ type Fake struct {
 	self  machine
 	peers []*Fake // Hosts that can be reached from this one, for jumps.
 	conns map[net.Conn]bool
+	line  *Line // Between it and its clients; nil is none.
 }
 
 // Mood is how a host misbehaves; the zero Mood is a good host.

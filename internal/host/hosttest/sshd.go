@@ -40,9 +40,14 @@ func (f *Fake) accept() {
 		}
 		f.mu.Lock()
 		f.conns[c] = true
+		line := f.line
 		f.mu.Unlock()
 		served.Go(func() {
-			f.serve(c)
+			if line != nil {
+				f.serve(line.through(c))
+			} else {
+				f.serve(c)
+			}
 			f.mu.Lock()
 			delete(f.conns, c)
 			f.mu.Unlock()
