@@ -121,7 +121,8 @@ func (r *remote) warm(ctx context.Context) {
 		close(a.done)
 		if a.err == nil {
 			c.startScript(ctx)
-			_, _ = c.files(ctx) // Whoever needs it tries again.
+			go func() { _, _ = r.engine.Ping(ctx) }() // As below.
+			_, _ = c.files(ctx)                       // Whoever needs it tries again.
 		}
 	}()
 }

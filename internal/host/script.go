@@ -271,6 +271,7 @@ func (s *script) send(ctx context.Context, function string, words []string) (*re
 		s.asked = s.asked[:len(s.asked)-1]
 		return nil, errOtherWay
 	}
+	tell(ctx)
 	return r, nil
 }
 
