@@ -82,3 +82,45 @@ func TestInOrder_LooksAgainWhereTheFirstAttemptBroke(t *testing.T) {
 		t.Errorf("looked %d times, want the look of the first attempt to be made again", lists)
 	}
 }
+
+// ending is a context that has an idea of its own of its end: after some looks.
+type ending struct {
+	context.Context //nolint:containedctx // It is one.
+
+	looks int
+}
+
+var errEnded = errors.New("over")
+
+func (e *ending) Err() error {
+	if e.looks--; e.looks < 0 {
+		return errEnded
+	}
+	return nil
+}
+
+// TestWrite_AsksItsContextRightBeforeItCounts: a process that stood still, of which
+// no timer tells, must not replace a file any more.
+func TestWrite_AsksItsContextRightBeforeItCounts(t *testing.T) {
+	t.Parallel()
+	for name, transport := range map[string]string{"by the shell": "", "over SFTP": host.FilesSFTP} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			opts := hosttest.Options(t, hosttest.NewFake(t, "vm1"))
+			opts.FilesTransport = transport
+			h, err := get(t, opts, "vm1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := h.Files().List(t.Context(), "."); err != nil {
+				t.Fatal(err)
+			}
+			if err := h.Files().Write(&ending{t.Context(), 1}, "file", []byte("x"), 0o644); !errors.Is(err, errEnded) {
+				t.Errorf("got %v, want %v", err, errEnded)
+			}
+			if entries, err := h.Files().List(t.Context(), "."); err != nil || len(entries) > 0 {
+				t.Errorf("got %v, %v, want no file", entries, err)
+			}
+		})
+	}
+}

@@ -20,6 +20,9 @@ func TestFileScript_MeansTheSameToEveryShell(t *testing.T) {
 	requests := []struct{ line, status, data string }{
 		{`k_write 137 6 0700 'a\000\047\377%%\012' ./a/b ./a/b/.t ./a/b/x`, "0", ""},
 		{`k_read ./a/b/x`, "0", "a\x00'\xff%\n"},
+		{`k_write 137 3 0700 '\0001\1771' ./a/b ./a/b/.t ./a/b/y`, "1", ""},
+		{`k_write 137 4 0700 '\0001\1771' ./a/b ./a/b/.t ./a/b/y`, "0", ""},
+		{`k_read ./a/b/y`, "0", "\x001\x7f1"},
 		{`k_read ./a/none`, "44", ""},
 		{`k_read ./none/none`, "44", ""},
 		{`k_read ./a`, "1", ""},

@@ -33,12 +33,13 @@ func (f remoteFiles) doFirst(ctx context.Context, name, file string, safe bool, 
 	if file == "" || strings.ContainsRune(file, 0) {
 		return fmt.Errorf("%s %q on %s: %w", name, file, f.r.name, fs.ErrInvalid)
 	}
-	err := f.r.do(ctx, Op{Kind: KindSFTP, Name: name, Path: file}, safe, func(ctx context.Context) error {
-		c, err := f.r.conn(ctx)
+	err := f.r.do(ctx, Op{Kind: KindSFTP, Name: name, Path: file}, safe, func(outer context.Context) error {
+		c, err := f.r.conn(outer)
 		if err != nil {
 			return err
 		}
-		return c.patiently(ctx, func(ctx context.Context) error {
+		return c.patiently(outer, func(ctx context.Context) error {
+			ctx = within{ctx, outer}
 			if quick != nil {
 				c.startScript(ctx)
 				// Without SFTP there is no way for the rest.
@@ -64,6 +65,21 @@ func (f remoteFiles) doFirst(ctx context.Context, name, file string, safe bool, 
 		})
 	})
 	return fileError(f.r.name, name, file, plain(err))
+}
+
+// within is a context that also asks the one it was made from whether it has
+// ended: that may have an idea of its own, which a derived one does not ask for.
+type within struct {
+	context.Context //nolint:containedctx // It is one.
+
+	outer context.Context //nolint:containedctx // As above.
+}
+
+func (w within) Err() error {
+	if err := w.Context.Err(); err != nil {
+		return err
+	}
+	return w.outer.Err()
 }
 
 // plain gives SFTP's statuses the meaning that callers test for.
