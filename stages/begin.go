@@ -153,6 +153,7 @@ func (s *Session) lookAhead(ctx context.Context) error {
 	if err := s.Connect(ctx); err != nil {
 		return err
 	}
+	s.surveyEarly(ctx)
 	h, names, err := s.on(ctx, plan.LeaseHost(plan.Targets(s.Config)))
 	if err != nil {
 		return err
@@ -161,7 +162,12 @@ func (s *Session) lookAhead(ctx context.Context) error {
 	var inUse bool
 	var wg sync.WaitGroup
 	wg.Go(func() { // Who cannot be read is told of when the lease is asked for.
-		holder, inUse, _ = lease.Store{Host: h.Name(), Files: h.Files(), Dir: names.Lease()}.Peek(ctx)
+		began := time.Now()
+		var err error
+		holder, inUse, err = lease.Store{Host: h.Name(), Files: h.Files(), Dir: names.Lease()}.Peek(ctx)
+		if err == nil && !inUse {
+			s.unused = began
+		}
 	})
 	book, err := ledger.Read(ctx, h.Files(), names.Ledger())
 	wg.Wait()
@@ -172,11 +178,15 @@ func (s *Session) lookAhead(ctx context.Context) error {
 	return err
 }
 
+// justNow is how long a look at the lease counts for those who do not hold it yet.
+// Whoever takes it looks again.
+const justNow = 2 * time.Second
+
 // unheld refuses to begin where another release holds the lease: a build that
 // takes long should not end there, and what is refused leaves no state. Who
 // queues is let through: the stage that needs the lease waits for it.
 func (r *run) unheld(ctx context.Context) error {
-	if r.LeaseWait() > 0 {
+	if r.LeaseWait() > 0 || time.Since(r.unused) < justNow {
 		return nil
 	}
 	store, err := r.LeaseStore(ctx)

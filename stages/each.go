@@ -32,7 +32,8 @@ type Work struct {
 	Containers []string
 
 	in         Input
-	unroutable error // Why no route can be written on the host.
+	book       *ledger.Ledger // As Guarded has read it.
+	unroutable error          // Why no route can be written on the host.
 
 	mu      sync.Mutex // Of changed.
 	changed []string
@@ -142,6 +143,7 @@ func (w *Work) connect(ctx context.Context) error {
 	if err != nil || w.in.hold == nil {
 		return err
 	}
+	w.Host = w.in.ahead.of(ctx, h, w.Names, w.Target)
 	return w.in.hold.Check(ctx, h.Name(), lease.Fence{Files: h.Files(), Dir: w.Names.Fence()})
 }
 
@@ -271,6 +273,9 @@ func (w *Work) Guarded(ctx context.Context) (ledger.Ledger, error) {
 	if err != nil {
 		return l, err
 	}
+	w.mu.Lock()
+	w.book = &l
+	w.mu.Unlock()
 	return l, l.Guard(w.Target.Host, w.in.Release)
 }
 
@@ -287,12 +292,26 @@ func (w *Work) owned(ctx context.Context) (ledger.Ledger, error) {
 }
 
 // Note changes the host's ledger, beside whatever other shards change there at
-// the same time. change tells whether it changed anything.
+// the same time. change tells whether it changed anything. It begins with the
+// ledger that Guarded has read, because the next generation is made exclusively:
+// where another job was faster, it begins anew. Where that ledger needs no change,
+// it is read again.
 func (w *Work) Note(ctx context.Context, change func(*ledger.Ledger) bool) error {
-	_, err := ledger.Update(ctx, w.Host.Files(), w.Names.Ledger(), func(l *ledger.Ledger) bool {
+	own := func(l *ledger.Ledger) bool {
 		owned := l.Own(w.Names.Service, w.Names.Destination)
 		return change(l) || owned
-	})
+	}
+	w.mu.Lock()
+	known := w.book
+	w.book = nil
+	w.mu.Unlock()
+	if known != nil {
+		l, err := ledger.UpdateFrom(ctx, w.Host.Files(), w.Names.Ledger(), *known, own)
+		if err != nil || l.Generation != known.Generation {
+			return err
+		}
+	}
+	_, err := ledger.Update(ctx, w.Host.Files(), w.Names.Ledger(), own)
 	return err
 }
 

@@ -87,14 +87,17 @@ func (r *run) execute(ctx context.Context) (*state.File, error) {
 	return file, err
 }
 
-// remember leaves on the hosts what they keep of the stage: a copy of its file,
-// and lines in their logs. A stage that was refused or fenced off leaves nothing
-// there.
-func (r *run) remember(ctx context.Context, file *state.File) {
+// refusedAt tells of a stage that was refused or fenced off.
+func refusedAt(file *state.File) bool {
 	switch exit.Code(file.ExitCode) {
 	case exit.LeaseHeld, exit.BadState, exit.Usage:
-		return
+		return true
+	default:
+		return false
 	}
+}
+
+func (r *run) leaveBehind(ctx context.Context, file *state.File) {
 	var wg sync.WaitGroup
 	wg.Go(func() { r.mirror(ctx, file) })
 	wg.Go(func() { r.Audit(ctx, r.info.Name, file.Targets) })
@@ -201,7 +204,7 @@ func (r *run) gather(ctx context.Context) error {
 		Config: r.Config, Release: r.Release, Version: r.Version, By: r.By,
 		Targets: targets, All: all, Upstream: upstream, Own: own,
 		StateDir: r.Dir.Path(), Hosts: r.Hosts, Secrets: r.Secrets, Report: r.Report, Options: r.Options,
-		Source: r.Source, images: r.puller(), survey: r.looks(),
+		Source: r.Source, images: r.puller(), survey: r.looks(), ahead: &aheads{stage: r.info.Name},
 	}
 	return nil
 }

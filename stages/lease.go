@@ -216,6 +216,7 @@ func (r *run) park(ctx context.Context, changed bool) error {
 	if !changed && !r.lease.Entered() {
 		return r.FreeLease(ctx)
 	}
+	r.Settle(ctx)
 	ctx, cancel := linger.Context(ctx, releaseTime)
 	defer cancel()
 	return r.lease.Park(ctx)
@@ -290,6 +291,7 @@ func (s *Session) FreeLease(ctx context.Context) error { return s.freeLease(ctx,
 func (s *Session) EndLease(ctx context.Context) error { return s.freeLease(ctx, true) }
 
 func (s *Session) freeLease(ctx context.Context, end bool) error {
+	s.Settle(ctx)
 	if s.lease == nil {
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"sync"
 
 	"github.com/kstep/kstep/internal/cord"
 	"github.com/kstep/kstep/internal/engine"
@@ -24,14 +25,15 @@ type Seen struct {
 // Observe looks at one target and changes nothing.
 func Observe(ctx context.Context, in Input, w *Work) (Seen, error) {
 	var seen Seen
+	var bookErr error
+	var reading sync.WaitGroup
+	reading.Go(func() { seen.Book, bookErr = ledger.Read(ctx, w.Host.Files(), w.Names.Ledger()) })
 	var err error
-	if seen.Book, err = ledger.Read(ctx, w.Host.Files(), w.Names.Ledger()); err != nil {
-		return seen, err
-	}
 	seen.Containers, err = w.Host.Engine().Containers(ctx, engine.Filter{
 		Labels: RoleLabels(in.Config, w.Target.Role.Name), All: true,
 	})
-	if err != nil {
+	reading.Wait()
+	if err = cmp.Or(bookErr, err); err != nil {
 		return seen, err
 	}
 	slices.SortFunc(seen.Containers, func(a, b engine.Container) int {
@@ -41,12 +43,18 @@ func Observe(ctx context.Context, in Input, w *Work) (Seen, error) {
 		return seen, nil
 	}
 	// Both switches are asked: a release may have been the one that changed it.
-	for _, kind := range []string{"routes", "cord"} {
-		live, err := SwitchOf(kind, in, w, nil).Live(ctx, seen.Containers)
-		if err != nil {
-			return seen, err
+	kinds := []string{"routes", "cord"}
+	live, errs := make([][]string, len(kinds)), make([]error, len(kinds))
+	var asking sync.WaitGroup
+	for i, kind := range kinds {
+		asking.Go(func() { live[i], errs[i] = SwitchOf(kind, in, w, nil).Live(ctx, seen.Containers) })
+	}
+	asking.Wait()
+	for i := range kinds {
+		if errs[i] != nil {
+			return seen, errs[i]
 		}
-		seen.Routed = append(seen.Routed, live...)
+		seen.Routed = append(seen.Routed, live[i]...)
 	}
 	slices.Sort(seen.Routed)
 	seen.Routed = slices.Compact(seen.Routed)

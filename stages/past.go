@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/kstep/kstep/internal/engine"
@@ -76,13 +77,18 @@ func (s Sight) Retained() []string {
 // what Each does.
 func Look(ctx context.Context, in Input) ([]state.Target, map[string]Sight, error) {
 	// A host that fails here fails again below, and tells it there.
-	_, images, _ := EachHost(ctx, in, in.Targets, func(ctx context.Context, w *Work) ([]engine.Image, error) {
-		return w.Host.Engine().Images(ctx, engine.Filter{})
+	var images map[string][]engine.Image
+	var listing sync.WaitGroup
+	listing.Go(func() {
+		_, images, _ = EachHost(ctx, in, in.Targets, func(ctx context.Context, w *Work) ([]engine.Image, error) {
+			return w.Host.Engine().Images(ctx, engine.Filter{})
+		})
 	})
 	return Each(ctx, in, in.Targets, func(ctx context.Context, w *Work) (s Sight, err error) {
 		if s.Seen, err = Observe(ctx, in, w); err != nil {
 			return s, err
 		}
+		listing.Wait()
 		own, listed := images[w.Target.Host]
 		if !listed {
 			if own, err = w.Host.Engine().Images(ctx, engine.Filter{}); err != nil {

@@ -67,6 +67,7 @@ type Session struct {
 	asked       bool         // The lease's host was asked for
 	hostsNewest string       // the newest release in its ledger, and
 	underway    lease.Holder // who has the lease; empty if nobody has.
+	unused      time.Time    // When the lease was seen to be nobody's; zero if it was not.
 	taken       bool         // The state of that release was looked for on the hosts.
 
 	lease      *lease.Hold // Once a stage that touches hosts has run.
@@ -79,6 +80,8 @@ type Session struct {
 	connected  bool                // The pre-connect hook has run.
 	fetched    bool                // The state has been fetched from the hosts.
 	survey     survey              // Of the machines behind the hosts' names.
+	behind     behind              // What is left on the hosts beside the stages.
+	early      sync.WaitGroup      // Looks that were begun early.
 	surveyed   bool                // An earlier stage of the release has made the survey.
 }
 

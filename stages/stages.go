@@ -106,7 +106,8 @@ type Input struct {
 	images *registry.Puller // Nil makes one for each pull.
 
 	hold   *lease.Hold // The lease that the stage runs in.
-	survey *survey     // Of the session; nil looks at nothing.
+	ahead  *aheads
+	survey *survey // Of the session; nil looks at nothing.
 }
 
 // Options are flags that single stages have.

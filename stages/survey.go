@@ -174,6 +174,23 @@ func (s *Session) surveyFor(ctx context.Context, names, routed []string, changes
 	return errors.Join(once(errs)...)
 }
 
+// surveyEarly begins the survey that the first stage on the hosts makes, so that
+// the other hosts are looked at beside the lease's. What is wrong is told by that
+// stage, which finds it out from the same looks.
+func (s *Session) surveyEarly(ctx context.Context) {
+	targets, err := plan.Filter(plan.Targets(s.Config), s.Roles, s.HostGlobs)
+	if err != nil || s.surveyed {
+		return
+	}
+	for _, name := range s.touched(targets, true) {
+		s.early.Go(func() {
+			if h, err := s.Hosts.Reached(ctx, name); err == nil {
+				_, _ = s.base().arrive(ctx, h) // As above.
+			}
+		})
+	}
+}
+
 // once keeps each error once.
 func once(errs []error) []error {
 	seen := map[string]bool{}

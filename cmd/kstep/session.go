@@ -220,6 +220,7 @@ func (p *program) withSession(ctx context.Context, command, flagVersion string, 
 		return err
 	}
 	defer session.Hosts.Close()
+	defer session.Settle(ctx)
 	return aroundCommand(ctx, session, work)
 }
 

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/host"
@@ -37,7 +38,12 @@ type Attempt struct {
 // for its verdicts.
 func Current(ctx context.Context, files host.Files, dir string) (Attempt, error) {
 	a := Attempt{files: files, dir: dir, number: 1}
+	first := a // Mostly the only one: its verdict is asked for beside the list.
+	var firstErr error
+	var asking sync.WaitGroup
+	asking.Go(func() { first.Verdict, firstErr = first.Find(ctx) })
 	entries, err := files.List(ctx, dir)
+	asking.Wait()
 	if err != nil {
 		return a, fmt.Errorf("read verdict: %w", err)
 	}
@@ -48,7 +54,11 @@ func Current(ctx context.Context, files host.Files, dir string) (Attempt, error)
 		}
 	}
 	made := slices.ContainsFunc(entries, func(e host.Entry) bool { return e.Name == path.Base(a.file()) })
-	if made {
+	switch {
+	case !made:
+	case a.number == first.number && (first.Verdict != nil || firstErr != nil):
+		return first, firstErr
+	default:
 		a.Verdict, err = a.Find(ctx)
 	}
 	return a, err

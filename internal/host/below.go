@@ -76,14 +76,20 @@ const (
 	aTree = true
 )
 
-// expect looks at each part of the path, from the root down, all at once. None
-// before the last may be a link: below a link lies another folder. It reports
-// whether there is something to remove.
-func (b Below) expect(tree bool, lstat func(path string) (fs.FileInfo, error)) (there bool, err error) {
+// parts are the paths from the root down.
+func (b Below) parts() []string {
 	parts := []string{b.root}
 	for _, name := range b.names {
 		parts = append(parts, path.Join(parts[len(parts)-1], name))
 	}
+	return parts
+}
+
+// expect looks at each part of the path, from the root down, all at once. None
+// before the last may be a link: below a link lies another folder. It reports
+// whether there is something to remove.
+func (b Below) expect(tree bool, lstat func(path string) (fs.FileInfo, error)) (there bool, err error) {
+	parts := b.parts()
 	infos, errs := make([]fs.FileInfo, len(parts)), make([]error, len(parts))
 	var all sync.WaitGroup
 	for i, part := range parts {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pkg/sftp"
@@ -30,6 +31,12 @@ type conn struct {
 	sftp   *sftp.Client
 	meter  *meter // Of what the SFTP server sends.
 
+	begun   atomic.Bool // The shell for files is being started.
+	shellMu sync.Mutex
+	shell   *script
+	noShell func() // Remembers that the host has none that is of use.
+	skip    bool   // There is none.
+
 	silence time.Duration // So long may the SFTP server say nothing when it is asked.
 	waitMu  sync.Mutex
 	waiting map[*time.Timer]bool // Of those that wait for the SFTP server.
@@ -37,12 +44,13 @@ type conn struct {
 	engine engineWay
 }
 
-func newConn(name string, client *ssh.Client, keepalive, patience, silence time.Duration) *conn {
+func newConn(name string, client *ssh.Client, keepalive, patience, silence time.Duration, noShell bool) *conn {
 	c := &conn{
 		name: name, client: client,
 		sessions: make(chan struct{}, maxSessions),
 		dead:     make(chan struct{}),
 		silence:  silence, waiting: map[*time.Timer]bool{},
+		skip: noShell,
 	}
 	go func() {
 		client.Wait() //nolint:errcheck // Why it ended is told by the operation that notices.
@@ -106,6 +114,54 @@ func (c *conn) close() error {
 	return c.client.Close()
 }
 
+// startScript begins to start the shell for files, beside whatever follows.
+func (c *conn) startScript(ctx context.Context) {
+	if c.begun.CompareAndSwap(false, true) {
+		go c.script(ctx)
+	}
+}
+
+// script returns the shell for files of this connection, started once; nil if
+// the host has none that is of use.
+func (c *conn) script(ctx context.Context) *script {
+	c.shellMu.Lock()
+	defer c.shellMu.Unlock()
+	switch {
+	case c.skip:
+		return nil
+	case c.shell == nil:
+		shell, err := startScript(ctx, c.client, c.heard)
+		if err == nil {
+			c.shell = shell
+			return shell
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+	case c.shell.alive():
+		return c.shell
+	}
+	c.shell, c.skip = nil, true // One that ended is not started again.
+	if c.answers(aliveWithin) {
+		c.noShell()
+	}
+	return nil
+}
+
+// dropScript ends the shell for files, for good. It reports whether there was one.
+func (c *conn) dropScript() bool {
+	c.shellMu.Lock()
+	defer c.shellMu.Unlock()
+	if c.shell == nil {
+		return false
+	}
+	c.shell.close()
+	c.shell = nil
+	c.skip = true
+	c.noShell()
+	return true
+}
+
 // session opens a session when one is free. The function returned with it ends
 // it and gives the slot back, when the server has closed its side.
 func (c *conn) session(ctx context.Context) (*ssh.Session, func(), error) {
@@ -134,6 +190,7 @@ func (c *conn) openSession(ctx context.Context) (*ssh.Session, error) {
 		if _, refused := errors.AsType[*ssh.OpenChannelError](err); !refused {
 			return session, err
 		}
+		c.dropScript() // Where few sessions are allowed, it is the one that can be done without.
 		if attempt == sessionAttempts {
 			return nil, exit.With(exit.Unreachable, fmt.Errorf("open a session on %s: %w", c.name, err),
 				fmt.Sprintf("sshd_config on %s must allow sessions: MaxSessions 10, no ForceCommand", c.name))
@@ -167,6 +224,10 @@ func (c *conn) files(ctx context.Context) (*sftp.Client, error) {
 	}
 	received := &meter{heard: c.heard}
 	client, err := await(ctx, func() (*sftp.Client, error) { return newSFTP(c.client, received) })
+	if _, refused := errors.AsType[*ssh.OpenChannelError](err); refused && c.dropScript() {
+		c.answers(aliveWithin) // As in openSession.
+		client, err = await(ctx, func() (*sftp.Client, error) { return newSFTP(c.client, received) })
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, err

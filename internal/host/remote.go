@@ -33,6 +33,7 @@ type remote struct {
 	home   string // Once asked for: it does not move.
 
 	warming atomic.Pointer[attempt]
+	noShell atomic.Bool // The host has no shell that is of use for files.
 }
 
 var _ Host = (*remote)(nil)
@@ -91,7 +92,8 @@ func (r *remote) conn(ctx context.Context) (*conn, error) {
 		}
 		return nil, err
 	}
-	r.now = newConn(r.name, client, to.alive, to.patience, r.opts.Patience)
+	r.now = newConn(r.name, client, to.alive, to.patience, r.opts.Patience, r.noShell.Load() || r.opts.FilesTransport == FilesSFTP)
+	r.now.noShell = func() { r.noShell.Store(true) }
 	return r.now, nil
 }
 
@@ -118,7 +120,9 @@ func (r *remote) warm(ctx context.Context) {
 		a.ended = time.Now()
 		close(a.done)
 		if a.err == nil {
-			_, _ = c.files(ctx) // Whoever needs it tries again.
+			c.startScript(ctx)
+			go func() { _, _ = r.engine.Ping(ctx) }() // As below.
+			_, _ = c.files(ctx)                       // Whoever needs it tries again.
 		}
 	}()
 }
@@ -161,6 +165,7 @@ func (r *remote) drop(op Op, err error) {
 	switch op.Kind {
 	case KindSFTP:
 		c.dropFiles()
+		c.dropScript()
 	case KindEngine:
 		r.engine.CloseIdle()
 	default: // Nothing is kept open for the others.

@@ -24,15 +24,38 @@ var _ Files = remoteFiles{}
 // do passes one method through the seam. call gets a context that it asks
 // between steps, because a step itself knows none.
 func (f remoteFiles) do(ctx context.Context, name, file string, safe bool, call func(context.Context, *sftp.Client) error) error {
+	return f.doFirst(ctx, name, file, safe, nil, call)
+}
+
+// doFirst is do with a way to do it in one round trip, where the host has a
+// shell for that: quick fails with errOtherWay if it has to be done over SFTP.
+func (f remoteFiles) doFirst(ctx context.Context, name, file string, safe bool, quick func(context.Context, *script) error, call func(context.Context, *sftp.Client) error) error {
 	if file == "" || strings.ContainsRune(file, 0) {
 		return fmt.Errorf("%s %q on %s: %w", name, file, f.r.name, fs.ErrInvalid)
 	}
-	err := f.r.do(ctx, Op{Kind: KindSFTP, Name: name, Path: file}, safe, func(ctx context.Context) error {
-		c, err := f.r.conn(ctx)
+	err := f.r.do(ctx, Op{Kind: KindSFTP, Name: name, Path: file}, safe, func(outer context.Context) error {
+		c, err := f.r.conn(outer)
 		if err != nil {
 			return err
 		}
-		return c.patiently(ctx, func(ctx context.Context) error {
+		return c.patiently(outer, func(ctx context.Context) error {
+			ctx = within{ctx, outer}
+			if quick != nil {
+				c.startScript(ctx)
+				// Without SFTP there is no way for the rest.
+				if _, err := c.files(ctx); err != nil {
+					return err
+				}
+				if shell := c.script(ctx); shell != nil {
+					if err := quick(ctx, shell); !errors.Is(err, errOtherWay) {
+						return err
+					}
+				}
+				if err := engine.Ended(ctx); err != nil {
+					return err
+				}
+			}
+			tellOther(ctx)
 			files, err := c.files(ctx)
 			if err != nil {
 				return err
@@ -42,6 +65,21 @@ func (f remoteFiles) do(ctx context.Context, name, file string, safe bool, call 
 		})
 	})
 	return fileError(f.r.name, name, file, plain(err))
+}
+
+// within is a context that also asks the one it was made from whether it has
+// ended: that may have an idea of its own, which a derived one does not ask for.
+type within struct {
+	context.Context //nolint:containedctx // It is one.
+
+	outer context.Context //nolint:containedctx // As above.
+}
+
+func (w within) Err() error {
+	if err := w.Context.Err(); err != nil {
+		return err
+	}
+	return w.outer.Err()
 }
 
 // plain gives SFTP's statuses the meaning that callers test for.
@@ -70,7 +108,10 @@ func (f remoteFiles) Home(ctx context.Context) (home string, err error) {
 		return home, nil
 	}
 	var found string
-	err = f.do(ctx, "home", ".", true, func(_ context.Context, c *sftp.Client) (err error) {
+	err = f.doFirst(ctx, "home", ".", true, func(_ context.Context, s *script) error {
+		found = s.home
+		return nil
+	}, func(_ context.Context, c *sftp.Client) (err error) {
 		found, err = c.RealPath(".")
 		return err
 	})
@@ -86,7 +127,13 @@ func (f remoteFiles) Home(ctx context.Context) (home string, err error) {
 func (f remoteFiles) Read(ctx context.Context, file string) ([]byte, error) {
 	// A call that is left behind must not share the result: each has its own.
 	var result *[]byte
-	err := f.do(ctx, "read", file, true, func(_ context.Context, c *sftp.Client) error {
+	err := f.doFirst(ctx, "read", file, true, func(ctx context.Context, s *script) error {
+		data, err := s.ask(ctx, "read", scriptPath(file))
+		if err == nil {
+			result = &data
+		}
+		return err
+	}, func(_ context.Context, c *sftp.Client) error {
 		data, err := readAll(c, file)
 		if err == nil {
 			result = &data
@@ -128,7 +175,9 @@ func (f remoteFiles) Write(ctx context.Context, file string, data []byte, perm f
 }
 
 func (f remoteFiles) WriteVia(ctx context.Context, dir, file string, data []byte, perm fs.FileMode) error {
-	return f.do(ctx, "write", file, true, func(ctx context.Context, c *sftp.Client) error {
+	return f.doFirst(ctx, "write", file, true, func(ctx context.Context, s *script) error {
+		return s.put(ctx, "write", dir, file, data, perm)
+	}, func(ctx context.Context, c *sftp.Client) error {
 		if _, ok := c.HasExtension("posix-rename@openssh.com"); !ok {
 			return errors.New("the SFTP server cannot replace a file in one step (posix-rename@openssh.com)")
 		}
@@ -150,7 +199,17 @@ func (f remoteFiles) WriteVia(ctx context.Context, dir, file string, data []byte
 // with the same content it is the one that was asked for.
 func (f remoteFiles) Create(ctx context.Context, file string, data []byte, perm fs.FileMode) error {
 	tries := 0
-	return f.do(ctx, "create", file, true, func(ctx context.Context, c *sftp.Client) error {
+	return f.doFirst(ctx, "create", file, true, func(ctx context.Context, s *script) error {
+		if tries > 0 {
+			return errOtherWay
+		}
+		tries++
+		err := s.put(ctx, "create", path.Dir(file), file, data, perm)
+		if errors.Is(err, errOtherWay) && !errors.Is(err, errShellEnded) {
+			tries-- // It was not done.
+		}
+		return err
+	}, func(ctx context.Context, c *sftp.Client) error {
 		tries++
 		err := create(ctx, c, file, data, perm)
 		if tries > 1 && errors.Is(err, fs.ErrExist) {
@@ -194,7 +253,15 @@ func create(ctx context.Context, c *sftp.Client, file string, data []byte, perm 
 func (f remoteFiles) Append(ctx context.Context, file string, data []byte, perm fs.FileMode) (int64, error) {
 	tries := 0
 	var result *int64
-	err := f.do(ctx, "append", file, true, func(ctx context.Context, c *sftp.Client) error {
+	err := f.doFirst(ctx, "append", file, true, func(ctx context.Context, s *script) error {
+		if tries > 0 {
+			return errOtherWay
+		}
+		tries++
+		size, err := s.append(ctx, file, data, perm)
+		result = &size
+		return err
+	}, func(ctx context.Context, c *sftp.Client) error {
 		tries++
 		if tries > 1 {
 			if have, look := readAll(c, file); look == nil && bytes.HasSuffix(have, data) {
@@ -227,7 +294,9 @@ func (f remoteFiles) remove(ctx context.Context, what Below, tree bool) error {
 		return err
 	}
 	file := what.String()
-	return f.do(ctx, "remove", file, true, func(ctx context.Context, c *sftp.Client) error {
+	return f.doFirst(ctx, "remove", file, true, func(ctx context.Context, s *script) error {
+		return s.remove(ctx, what.parts())
+	}, func(ctx context.Context, c *sftp.Client) error {
 		there, err := what.expect(tree, c.Lstat)
 		if err != nil || !there {
 			return err
@@ -256,7 +325,17 @@ func (f remoteFiles) remove(ctx context.Context, what Below, tree bool) error {
 
 func (f remoteFiles) List(ctx context.Context, folder string) ([]Entry, error) {
 	var found []fs.FileInfo
-	err := f.do(ctx, "list", folder, true, func(ctx context.Context, c *sftp.Client) error {
+	var listed *[]Entry
+	err := f.doFirst(ctx, "list", folder, true, func(ctx context.Context, s *script) error {
+		entries, err := s.list(ctx, folder)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		if err == nil {
+			listed = &entries
+		}
+		return err
+	}, func(ctx context.Context, c *sftp.Client) error {
 		infos, err := f.readDir(ctx, c, folder)
 		if missing(err) {
 			// OpenSSH's server gives the same answer where a file is in the way.
@@ -270,6 +349,9 @@ func (f remoteFiles) List(ctx context.Context, folder string) ([]Entry, error) {
 	})
 	if err != nil {
 		return nil, err
+	}
+	if listed != nil {
+		return visible(*listed), nil
 	}
 	var entries []Entry
 	for _, info := range found {
@@ -298,18 +380,31 @@ func (f remoteFiles) readDir(ctx context.Context, c *sftp.Client, folder string)
 
 func (f remoteFiles) Stat(ctx context.Context, file string) (Entry, error) {
 	var found fs.FileInfo
-	err := f.do(ctx, "stat", file, true, func(_ context.Context, c *sftp.Client) (err error) {
+	var stated *Entry
+	err := f.doFirst(ctx, "stat", file, true, func(ctx context.Context, s *script) error {
+		e, err := s.stat(ctx, file)
+		if err == nil {
+			stated = &e
+		}
+		return err
+	}, func(_ context.Context, c *sftp.Client) (err error) {
 		found, err = c.Stat(file)
 		return err
 	})
 	if err != nil {
 		return Entry{}, err
 	}
+	if stated != nil {
+		return *stated, nil
+	}
 	return entry(found), nil
 }
 
 func (f remoteFiles) Mkdir(ctx context.Context, folder string, perm fs.FileMode) error {
-	return f.do(ctx, "mkdir", folder, true, func(_ context.Context, c *sftp.Client) error {
+	return f.doFirst(ctx, "mkdir", folder, true, func(ctx context.Context, s *script) error {
+		_, err := s.ask(ctx, "mkdir", scriptMode(perm), scriptPath(folder))
+		return err
+	}, func(_ context.Context, c *sftp.Client) error {
 		return mkdirAll(c, folder, perm)
 	})
 }

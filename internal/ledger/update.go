@@ -27,6 +27,20 @@ const keep = 8
 // ledger, when another process was faster.
 func Update(ctx context.Context, files host.Files, file string, change func(*Ledger) bool) (Ledger, error) {
 	l, err := Read(ctx, files, file)
+	if err != nil {
+		return l, err
+	}
+	return UpdateFrom(ctx, files, file, l, change)
+}
+
+// UpdateFrom is Update for who has read the ledger a moment ago. Where it has
+// changed since, the next generation is taken, and everything is read again.
+func UpdateFrom(ctx context.Context, files host.Files, file string, known Ledger, change func(*Ledger) bool) (Ledger, error) {
+	data, err := encode(known)
+	if err != nil {
+		return known, err
+	}
+	l, err := decode(data, file) // A change of it must not reach whoever has read it.
 	if err != nil || !change(&l) {
 		return l, err
 	}
@@ -101,10 +115,16 @@ func publish(ctx context.Context, files host.Files, file string, l Ledger) (last
 	if err != nil {
 		return 0, err
 	}
-	if err := files.Write(ctx, file, data, 0o644); err != nil {
-		return 0, fmt.Errorf("write ledger: %w", err)
-	}
-	all, err := generations(ctx, files, file)
+	var all []int
+	err = host.InOrder(ctx, func(ctx context.Context) error {
+		if err := files.Write(ctx, file, data, 0o644); err != nil {
+			return fmt.Errorf("write ledger: %w", err)
+		}
+		return nil
+	}, func(ctx context.Context) (err error) {
+		all, err = generations(ctx, files, file)
+		return err
+	})
 	if err != nil {
 		return 0, err
 	}

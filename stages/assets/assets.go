@@ -4,10 +4,12 @@
 package assets
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/kstep/kstep/internal/asset"
@@ -56,11 +58,16 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 // image makes the host have the image under its version tag. Secrets for the
 // registry are asked for only if it must be pulled.
 func image(ctx context.Context, in stages.Input, w *stages.Work, push state.PushOutputs) error {
+	var have engine.Image
+	var missing bool
+	var lookErr error
+	var looking sync.WaitGroup
+	looking.Go(func() { have, missing, lookErr = look(ctx, w, push) })
 	book, err := w.Guarded(ctx)
-	if err != nil {
+	looking.Wait()
+	if err = cmp.Or(err, lookErr); err != nil {
 		return err
 	}
-	have, missing, err := look(ctx, w, push)
 	tag := tagOf(in, push)
 	if err == nil && !have.Tagged(tag) { // Else a run before this one has checked it.
 		err = w.RunsOneOf(ctx, platforms(push))

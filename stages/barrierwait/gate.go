@@ -51,7 +51,12 @@ func newGate(ctx context.Context, in stages.Input, boot state.BootOutputs) (*gat
 	if err != nil {
 		return nil, err
 	}
+	var current barrier.Attempt
+	var currentErr error
+	var asking sync.WaitGroup
+	asking.Go(func() { current, currentErr = barrier.Current(ctx, h.Files(), names.Verdict(in.Release)) })
 	book, err := ledger.Read(ctx, h.Files(), names.Ledger())
+	asking.Wait()
 	if err == nil {
 		err = book.Guard(h.Name(), in.Release) // An overtaken release's containers are stopped, not sick.
 	}
@@ -62,7 +67,7 @@ func newGate(ctx context.Context, in stages.Input, boot state.BootOutputs) (*gat
 	if g.before, err = state.OwnOutputs[state.BarrierWaitOutputs](in.Own); err != nil {
 		return nil, err
 	}
-	if g.attempt, err = barrier.Current(ctx, h.Files(), names.Verdict(in.Release)); err != nil {
+	if g.attempt, err = current, currentErr; err != nil {
 		return nil, err
 	}
 	if g.isRetry() {

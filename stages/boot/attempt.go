@@ -28,16 +28,17 @@ type attempt struct {
 // closes while this run is at it, by another job's word, ends it.
 func (a *attempt) open(ctx context.Context) error {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	var err error
-	if a.begun {
-		a.now.Verdict, err = a.now.Find(ctx)
-		if err == nil && a.now.Closed() {
-			err = exit.With(exit.BarrierClosed, fmt.Errorf("barrier closed meanwhile: %s", a.now.Verdict.Reason),
+	if now := a.now; a.begun {
+		a.mu.Unlock() // The containers of all hosts start at once, and none waits for the look of another.
+		verdict, err := now.Find(ctx)
+		if now.Verdict = verdict; err == nil && now.Closed() {
+			err = exit.With(exit.BarrierClosed, fmt.Errorf("barrier closed meanwhile: %s", verdict.Reason),
 				stages.OldServes(a.old)+"; correct the cause and run kstep boot again")
 		}
 		return err
 	}
+	defer a.mu.Unlock()
+	var err error
 	h, err := a.in.Hosts.Get(ctx, plan.LeaseHost(a.in.All))
 	if err != nil {
 		return err

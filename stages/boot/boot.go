@@ -4,6 +4,7 @@
 package boot
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -231,11 +232,12 @@ func start(ctx context.Context, w *stages.Work, at *attempt, book ledger.Ledger,
 // create makes the container with the environment that env-push left on the
 // host. One that waits for the barrier must not wait for one that is closed.
 func create(ctx context.Context, w *stages.Work, want plan.Wanted, env state.EnvTarget, at *attempt, out *state.BootReplica) error {
-	if err := at.open(ctx); err != nil {
-		return err
-	}
+	var opened error
+	var opening sync.WaitGroup
+	opening.Go(func() { opened = at.open(ctx) })
 	values, err := environment(ctx, w, env)
-	if err != nil {
+	opening.Wait()
+	if err := cmp.Or(opened, err); err != nil {
 		return err
 	}
 	maps.Copy(values, want.Spec.Env)
@@ -264,16 +266,20 @@ func environment(ctx context.Context, w *stages.Work, env state.EnvTarget) (map[
 	if err := stages.StatedEnv(w, env); err != nil {
 		return nil, err
 	}
+	var key []byte
+	var keyErr error
+	var reading sync.WaitGroup
+	reading.Go(func() { key, keyErr = envfile.Key(ctx, w.Host.Files(), w.Names.EnvKey()) })
 	data, err := w.Host.Files().Read(ctx, env.File)
+	reading.Wait()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, exit.With(exit.BadState, fmt.Errorf("env file %s is gone", env.File), again)
 	}
 	if err != nil {
 		return nil, err
 	}
-	key, err := envfile.Key(ctx, w.Host.Files(), w.Names.EnvKey())
-	if err != nil {
-		return nil, err
+	if keyErr != nil {
+		return nil, keyErr
 	}
 	if envfile.Fingerprint(key, data) != env.Fingerprint {
 		return nil, exit.With(exit.BadState, fmt.Errorf("env file %s is not the one that env-push wrote for this release", env.File), again)

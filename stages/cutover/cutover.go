@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/kstep/kstep/internal/engine"
@@ -253,6 +254,10 @@ func (c *cutover) note(ctx context.Context, w *stages.Work, push state.PushOutpu
 	if len(live) == 0 {
 		return nil
 	}
+	var image engine.Image
+	var imageErr error
+	var looking sync.WaitGroup
+	looking.Go(func() { image, imageErr = w.Host.Engine().Image(ctx, push.Reference()) })
 	var overtaken error
 	err := w.Note(ctx, func(book *ledger.Ledger) bool {
 		if overtaken = book.Guard(w.Target.Host, in.Release); overtaken != nil {
@@ -265,13 +270,13 @@ func (c *cutover) note(ctx context.Context, w *stages.Work, push state.PushOutpu
 		first := book.NoteFirst(in.Release, slices.Collect(maps.Keys(live)))
 		return book.Note(release) || added || began || first
 	})
+	looking.Wait()
 	if err := errors.Join(err, overtaken); err != nil {
 		return err
 	}
 	latest := push.Repository + ":" + stages.LatestTag(in.Config)
-	image, err := w.Host.Engine().Image(ctx, push.Reference())
-	if err != nil {
-		return err
+	if imageErr != nil {
+		return imageErr
 	}
 	if image.Tagged(latest) {
 		return nil

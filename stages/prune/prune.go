@@ -67,18 +67,37 @@ func host(ctx context.Context, in stages.Input, w *stages.Work, seen seen) (stat
 	todo := decide(in, seen)
 	out.Kept, out.Previous = todo.kept, previous(seen.book, in.Version, todo.kept)
 	keep := keepStopped(ctx, w, todo.stopped)
+	look := func() ([]hosts.Below, error) { return halfWritten(ctx, w, watched(in, w)) }
+	if len(todo.folders)+len(todo.containers) == 0 { // Else what is removed is looked at in vain.
+		look = beside(look)
+	}
 	err := containers(ctx, w, todo, &out)
 	if err == nil {
 		err = errors.Join(
 			images(ctx, in, w, todo, &out),
 			folders(ctx, w, todo.folders, &out),
-			sweep(ctx, in, w),
+			sweep(ctx, w, look),
 		)
 	}
 	if err = errors.Join(err, keep.end(w)); err != nil {
 		return out, err
 	}
 	return out, mirrored(ctx, in, w, todo)
+}
+
+// beside begins to look, and returns what waits for the answer.
+func beside(look func() ([]hosts.Below, error)) func() ([]hosts.Below, error) {
+	var found []hosts.Below
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		found, err = look()
+	}()
+	return func() ([]hosts.Below, error) {
+		<-done
+		return found, err
+	}
 }
 
 func containers(ctx context.Context, w *stages.Work, todo todo, out *state.Pruned) error {

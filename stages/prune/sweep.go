@@ -23,8 +23,8 @@ const abandoned = "+10"
 const findTries = 3
 
 // sweep removes files that a run was killed over.
-func sweep(ctx context.Context, in stages.Input, w *stages.Work) error {
-	found, err := halfWritten(ctx, w, watched(in, w))
+func sweep(ctx context.Context, w *stages.Work, look func() ([]hosts.Below, error)) error {
+	found, err := look()
 	for _, file := range found {
 		if err := w.Host.Files().Remove(ctx, file); err != nil {
 			return err

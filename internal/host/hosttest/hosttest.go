@@ -49,6 +49,7 @@ type Fake struct {
 	authority     *Authority
 	authorityMade sync.Once
 	conns         map[net.Conn]bool
+	line          *Line // Between it and its clients; nil is none.
 }
 
 // Mood is how a host misbehaves; the zero Mood is a good host.

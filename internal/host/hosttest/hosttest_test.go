@@ -33,3 +33,26 @@ func TestFake_PassesTheSuiteOfRealHosts(t *testing.T) {
 		})
 	}
 }
+
+func TestFiles_PassTheSuiteByEveryWay(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ shell, transport string }{
+		"SFTP alone":          {"", host.FilesSFTP},
+		"a real shell":        {"/bin/sh", ""},
+		"a login shell, bash": {"/bin/bash", ""},
+		"an imitation of one": {"", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			fake := hosttest.NewFake(t, "vm1")
+			fake.Set(hosttest.Mood{LoginShell: test.shell})
+			opts := hosttest.Options(t, fake)
+			opts.FilesTransport = test.transport
+			h, err := hosttest.NewPool(t, opts).Get(t.Context(), "vm1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			hosttest.SuiteFiles(t, h)
+		})
+	}
+}

@@ -40,9 +40,14 @@ func (f *Fake) accept() {
 		}
 		f.mu.Lock()
 		f.conns[c] = true
+		line := f.line
 		f.mu.Unlock()
 		served.Go(func() {
-			f.serve(c)
+			if line != nil {
+				f.serve(line.through(c))
+			} else {
+				f.serve(c)
+			}
 			f.mu.Lock()
 			delete(f.conns, c)
 			f.mu.Unlock()
@@ -274,17 +279,25 @@ func (f *Fake) command(ctx context.Context, line string, channel ssh.Channel) in
 			return complain(126, "hosttest: "+word+" is outside of the fake host")
 		}
 	}
+	input := io.Reader(channel)
+	if isFileScript(plain) {
+		channel = answers{channel, f.Mood}
+		if mood.LoginShell == "" {
+			io.WriteString(channel, strings.TrimPrefix(mark, "echo ")+"\n") // The client notices.
+			return f.fileShell(channel)
+		}
+		input = f.fileRequests(channel)
+	}
 	if mood.LoginShell == "" {
 		// What a login shell and `sh` would make of the line, in one process
 		// instead of four: nearly every test comes by here.
 		io.WriteString(channel, strings.TrimPrefix(mark, "echo ")+"\n") // The client notices.
-		return f.shell(ctx, "/bin/sh", "exec "+plain, channel, channel)
+		return f.shell(ctx, "/bin/sh", "exec "+plain, input, channel)
 	}
-	input := io.Reader(channel)
 	if script != "" { // It is read again, by the shell.
 		again := "exec " + plain
 		rest = strings.Replace(rest, fmt.Sprintf("count=%d ", len(script)), fmt.Sprintf("count=%d ", len(again)), 1)
-		input = io.MultiReader(strings.NewReader(again), channel)
+		input = io.MultiReader(strings.NewReader(again), input)
 	} else {
 		rest = "sh -c 'exec " + plain + "'"
 	}

@@ -25,7 +25,7 @@ import (
 func Suite(t *testing.T, open func(*testing.T) host.Host, img string, restart func(context.Context) error) {
 	t.Helper()
 	h := open(t)
-	t.Run("files", func(t *testing.T) { suiteFiles(t, h) })
+	t.Run("files", func(t *testing.T) { SuiteFiles(t, h) })
 	t.Run("commands", func(t *testing.T) { SuiteCommands(t, h) })
 	t.Run("engine", func(t *testing.T) { suiteEngine(t, h, img, restart) })
 }

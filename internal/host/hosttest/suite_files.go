@@ -16,7 +16,9 @@ import (
 	"github.com/kstep/kstep/internal/host"
 )
 
-func suiteFiles(t *testing.T, h host.Host) {
+// SuiteFiles is the part of Suite about files, whatever carries them.
+func SuiteFiles(t *testing.T, h host.Host) {
+	t.Helper()
 	for _, table := range []map[string]filesTest{writing(h.Files()), folders(h.Files()), removals(h), limits(h), owners(h)} {
 		for name, test := range table {
 			t.Run(name, func(t *testing.T) { test(t, suiteDir(t, h)) })
