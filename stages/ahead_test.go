@@ -34,7 +34,7 @@ func TestAhead_AnAnswerCountsOnceWhileItIsFreshAndNothingWasWritten(t *testing.T
 		want      byte
 	}{
 		"at once":               {func(context.Context, *aheadFiles) {}, 1},
-		"too late":              {func(context.Context, *aheadFiles) { time.Sleep(aheadFresh + 1) }, 2}, //nolint:forbidigo // Of a bubble.
+		"too late":              {func(context.Context, *aheadFiles) { time.Sleep(aheadFresh + 1) }, 2},
 		"after another reader":  {func(ctx context.Context, f *aheadFiles) { _, _ = f.Read(ctx, "/a/b") }, 2},
 		"after a write":         {func(ctx context.Context, f *aheadFiles) { _ = f.Write(ctx, "/a/b", nil, 0o600) }, 2},
 		"after a write besides": {func(ctx context.Context, f *aheadFiles) { _ = f.Write(ctx, "/a/c", nil, 0o600) }, 1},

@@ -51,7 +51,7 @@ func farCommands(w *world) map[string][]string {
 // farBudget is how many round trips a command may wait for, one after another: what
 // it takes, and some more, because a busy machine thinks for longer than a round
 // trip now and then. Seven are the connection itself.
-var farBudget = []struct { //nolint:gochecknoglobals // A table.
+var farBudget = []struct {
 	command string
 	trips   int
 }{{"deploy", 105}, {"no-op", 55}, {"status", 40}, {"plan", 60}, {"rollback", 105}}
