@@ -32,6 +32,9 @@ func Samples(in Input, w *Work, claim route.Claim, table *traffic.Table) []Sampl
 	var all []Sample
 	for _, p := range claim.Patterns() {
 		host := p.Host
+		if in.Config.Proxy.Redirects[host] != "" { // The proxy answers these itself.
+			continue
+		}
 		if parent, wildcard := strings.CutPrefix(host, "*"); wildcard {
 			host = "kstep-check" + parent
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/kstep/kstep/internal/config"
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/host"
 	"github.com/kstep/kstep/internal/probe"
 	"github.com/kstep/kstep/internal/proxy"
 	"github.com/kstep/kstep/internal/traffic"
@@ -64,9 +66,13 @@ func secure(ctx context.Context, in Input, w *Work, front engine.Container) (mis
 	if err != nil {
 		return "", err
 	}
-	all := proxy.Certificates(ctx, w.Host, front, in.Config.Proxy.Names())
+	gone, err := withoutOwn(ctx, in, w, front)
+	if err != nil {
+		return "", err
+	}
+	all := outdated(proxy.Certificates(ctx, w.Host, front, in.Config.Proxy.Names()), gone)
 	if !redirected {
-		all = awaitCertificates(ctx, in, w, front, all)
+		all = awaitCertificates(ctx, in, w, front, all, gone)
 	}
 	if len(proxy.Pending(all)) > 0 {
 		return missingCertificates(ctx, w.Host.Name(), all, redirected), nil
@@ -82,6 +88,37 @@ func secure(ctx context.Context, in Input, w *Work, front engine.Container) (mis
 	}
 	w.Made(To(Write, "the redirect of %s to HTTPS", w.Target.Role.Name))
 	return "", nil
+}
+
+// withoutOwn takes the service's own certificates away where an authority issues them now:
+// the proxy orders nothing for a name that it has a certificate for. It returns those that
+// it presented so far.
+func withoutOwn(ctx context.Context, in Input, w *Work, front engine.Container) ([]proxy.Certificate, error) {
+	if !in.Config.Proxy.TLS.Issued() {
+		return nil, nil
+	}
+	at := w.Names.CertificateFile()
+	if _, err := w.Host.Files().Stat(ctx, at); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	gone := proxy.Certificates(ctx, w.Host, front, in.Config.Proxy.Names())
+	if err := w.Host.Files().Remove(ctx, host.Inside(w.Names.ProxyDir(), at)); err != nil {
+		return nil, err
+	}
+	w.Made(To(Remove, "the certificates of its own"))
+	return gone, nil
+}
+
+// outdated marks the certificates that were taken away, and are presented all the same.
+func outdated(all, gone []proxy.Certificate) []proxy.Certificate {
+	for i, c := range all {
+		if slices.Contains(gone, c) && c.Problem == "" {
+			all[i].Problem = "the proxy still presents the certificate that was taken away"
+		}
+	}
+	return all
 }
 
 // redirects waits until the proxy answers plain HTTP with the redirect.
@@ -112,7 +149,7 @@ const redirectPause = 20 * time.Millisecond
 // awaitCertificates looks until each name has a certificate, at most as long as the proxy
 // may take for a move: an authority needs some seconds where the names lead to the host,
 // and never comes to an end where they do not.
-func awaitCertificates(ctx context.Context, in Input, w *Work, front engine.Container, all []proxy.Certificate) []proxy.Certificate {
+func awaitCertificates(ctx context.Context, in Input, w *Work, front engine.Container, all, gone []proxy.Certificate) []proxy.Certificate {
 	limit := in.Config.Cutover.Timeout.D()
 	if !in.Config.Proxy.TLS.Issued() { // Files are there at once or not at all.
 		limit = min(limit, loadTime)
@@ -120,7 +157,7 @@ func awaitCertificates(ctx context.Context, in Input, w *Work, front engine.Cont
 	waiting, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	said := false
-	for pending := proxy.Pending(all); len(pending) > 0; pending = proxy.Pending(all) {
+	for pending := proxy.Pending(all); proxy.WorthWaiting(all); pending = proxy.Pending(all) {
 		if !said && in.Config.Proxy.TLS.Issued() {
 			w.Say("waiting for the certificate of %s", strings.Join(pending, ", "))
 			said = true
@@ -130,7 +167,7 @@ func awaitCertificates(ctx context.Context, in Input, w *Work, front engine.Cont
 			return all
 		case <-time.After(certificatePause):
 		}
-		for _, c := range proxy.Certificates(waiting, w.Host, front, pending) {
+		for _, c := range outdated(proxy.Certificates(waiting, w.Host, front, pending), gone) {
 			if waiting.Err() != nil {
 				return all
 			}

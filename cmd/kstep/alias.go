@@ -37,6 +37,8 @@ func commandAt(app *kingpin.Application, args []string) (at int, file, destinati
 			if at < 0 {
 				at = i
 			}
+		case at < 0 && withValue[shortFlag(args[i])] != "": // -dstaging
+			given[withValue[shortFlag(args[i])]] = args[i][2:]
 		case !takes || at >= 0 && !strings.HasPrefix(flag, "--"):
 		case joined:
 			given[name] = value
@@ -46,6 +48,15 @@ func commandAt(app *kingpin.Application, args []string) (at int, file, destinati
 		}
 	}
 	return at, given["config"], given["destination"]
+}
+
+// shortFlag is the flag of an argument in which a value follows a short flag at once; empty
+// for any other argument.
+func shortFlag(arg string) string {
+	if len(arg) > 2 && arg[0] == '-' && arg[1] != '-' && arg[2] != '=' {
+		return arg[:2]
+	}
+	return ""
 }
 
 // withAliases puts what an alias of the configuration stands for in its place, and

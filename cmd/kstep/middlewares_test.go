@@ -73,15 +73,17 @@ func TestMiddlewares_MistakesAreNamed(t *testing.T) {
 	w := newWorld(t)
 	w.append("proxy: {}\n")
 	for proxy, want := range map[string]string{
-		"{hosts: [a.com], middlewares: {x: {rateLimits: {average: 1}}}}":    `proxy.middlewares.x.rateLimits: unknown kind of middleware "rateLimits"; did you mean "rateLimit"?`,
-		"{hosts: [a.com], middlewares: {x: {rateLimit: {}, compress: {}}}}": "proxy.middlewares.x",
-		"{hosts: [a.com], redirects: {b.com: c.com}}":                       `proxy.redirects["b.com"]: unknown host "c.com"`,
-		"{hosts: [a.com], redirects: {a.com: a.com}}":                       `proxy.redirects["a.com"]: is in proxy.hosts too`,
-		"{redirects: {b.com: a.com}}":                                       `proxy.redirects["b.com"]: needs proxy.hosts`,
-		"{hosts: ['*.a.com'], redirects: {b.com: '*.a.com'}}":               `proxy.redirects["b.com"]: is a wildcard`,
-		"{strip_path_prefix: true}":                                         "proxy.strip_path_prefix: has no effect without proxy.path_prefix",
-		"{allow: [10.0.0.0/33]}":                                            "proxy.allow[0]: must be an address",
-		"{max_body: big}":                                                   "proxy.max_body: must be a size",
+		"{hosts: [a.com], middlewares: {x: {rateLimits: {average: 1}}}}":                       `proxy.middlewares.x.rateLimits: unknown kind of middleware "rateLimits"; did you mean "rateLimit"?`,
+		"{hosts: [a.com], middlewares: {x: {rateLimit: {}, compress: {}}}}":                    "proxy.middlewares.x",
+		"{hosts: [a.com], redirects: {b.com: c.com}}":                                          `proxy.redirects["b.com"]: unknown host "c.com"`,
+		"{hosts: [a.com], redirects: {a.com: a.com}}":                                          `proxy.redirects["a.com"]: is in proxy.hosts too`,
+		"{redirects: {b.com: a.com}}":                                                          `proxy.redirects["b.com"]: needs proxy.hosts`,
+		"{hosts: ['*.a.com'], redirects: {b.com: '*.a.com'}}":                                  `proxy.redirects["b.com"]: is a wildcard`,
+		"{strip_path_prefix: true}":                                                            "proxy.strip_path_prefix: has no effect without proxy.path_prefix",
+		"{allow: [10.0.0.0/33]}":                                                               "proxy.allow[0]: must be an address",
+		"{hosts: [a.com], headers: {X: '{{ env `TOKEN` }}'}}":                                  "proxy.headers.X: must not have {{ in it",
+		"{hosts: [a.com], middlewares: {x: {headers: {customResponseHeaders: {X: '{{.}}'}}}}}": "proxy.middlewares.x: must not have {{ in it",
+		"{max_body: big}": "proxy.max_body: must be a size",
 	} {
 		w.replace("proxy: {}", "proxy: "+proxy)
 		_, stderr := w.exits(exit.Config, "config", "validate")
@@ -99,5 +101,25 @@ func TestMiddlewares_OnlyThoseWhoAreAllowedGetIn(t *testing.T) {
 	w.exits(exit.OK, w.deployArgs("v1")...)
 	if got, err := w.open("vm1", "http://example.com/"); err != nil || got.status != http.StatusForbidden {
 		t.Errorf("another sender gets %d (%v), want 403", got.status, err)
+	}
+}
+
+func TestMiddlewares_OneThatTheProxyRefusesLeavesTheOldVersionItsTraffic(t *testing.T) {
+	t.Parallel()
+	for name, kind := range map[string]string{"routes": "", "cord": ", switch: cord"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.append("proxy: {hosts: [example.com]" + kind + "}\n")
+			w.deploy("v1")
+			w.replace("[example.com]", "[example.com], middlewares: {broken: {redirectRegex: {regex: '(', replacement: x}}}")
+			for _, version := range []string{"v2", "v1"} {
+				_, stderr := w.exits(exit.RolledBack, w.deployArgs(version)...)
+				if !strings.Contains(stderr, "the proxy refuses the route") {
+					t.Errorf("%s: got\n%s", version, stderr)
+				}
+				w.opens("vm1", "http://example.com/", "v1")
+			}
+		})
 	}
 }

@@ -102,9 +102,9 @@ type Config struct {
 	// Builder tells how the image is built.
 	Builder Builder `json:"builder,omitzero"`
 
-	// Aliases are commands of your own, by name: `console` with `app exec -i --
-	// bin/rails console` runs as `kstep console`. What follows the name is appended.
-	// `kstep --help` lists them.
+	// Aliases are commands of your own, by name: with `console` for `app exec -i --
+	// bin/rails console`, kstep has a command `console`. What follows the name is
+	// appended. `kstep --help` lists them.
 	Aliases map[string]Command `json:"aliases,omitempty"`
 
 	// HooksPath is the folder with hook scripts.

@@ -73,6 +73,10 @@ func (p Proxy) Names() []string {
 	return names
 }
 
+// templated is why {{ is refused: Traefik reads its files as templates, which can read
+// files and variables of the proxy.
+const templated = "must not have {{ in it, which Traefik takes for the beginning of a template"
+
 // middlewares checks what the proxy does to requests and answers.
 func (c *checker) middlewares() {
 	p := c.cfg.Proxy
@@ -100,7 +104,15 @@ func (c *checker) middlewares() {
 			c.at(c.entry([]string{"proxy"}, "allow", i), "must be an address such as 203.0.113.7, or a range such as 203.0.113.0/24")
 		}
 	}
+	for name, value := range p.Headers {
+		if strings.Contains(value, "{{") {
+			c.at([]string{"proxy", "headers", name}, templated)
+		}
+	}
 	for _, m := range p.Middlewares.All {
+		if bytes.Contains(m.Settings, []byte("{{")) {
+			c.atKey([]string{"proxy", "middlewares", m.Name}, templated)
+		}
 		segs := []string{"proxy", "middlewares", m.Name}
 		var kinds map[string]json.RawMessage
 		if err := json.Unmarshal(m.Settings, &kinds); err != nil || len(kinds) != 1 {

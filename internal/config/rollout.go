@@ -106,8 +106,9 @@ type Proxy struct {
 	// ResponseTimeout is how long the application may take until its answer begins; then
 	// the client gets 504. By default there is no limit.
 	ResponseTimeout Duration `json:"response_timeout,omitempty"`
-	// MaxBody is the largest request body; a larger one is answered with 413. Requests
-	// are then received whole before the application gets them.
+	// MaxBody is the largest request body; a larger one is answered with 413. The proxy
+	// then receives each request and each answer whole before it sends it on, so it does
+	// not go together with streams such as Server-Sent Events.
 	MaxBody runopt.Size `json:"max_body,omitempty"`
 	// Compress compresses answers that are not compressed yet.
 	Compress bool `json:"compress,omitempty"`

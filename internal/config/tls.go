@@ -242,6 +242,9 @@ func (c *checker) tls() {
 	case p.Publish.HTTPS.Port == 0 && p.Publish.HTTP.Port != 0:
 		c.at([]string{"proxy", "publish"}, "has no port for HTTPS, which proxy.tls needs: set publish: {http: 80, https: 443}")
 	}
+	if slices.ContainsFunc(p.Hosts, func(h string) bool { return strings.HasPrefix(h, "*.") }) && p.TLS.MinVersion == "1.3" {
+		c.at(at("min_version"), "has no effect for wildcards: Traefik chooses the version of TLS by whole names only")
+	}
 	c.pairs(at)
 	if p.TLS.Issued() {
 		c.acme(at, p)
@@ -265,12 +268,26 @@ func unlistenable(l Listen) string {
 
 func (c *checker) pairs(at func(...string) []string) {
 	t := c.cfg.Proxy.TLS
+	c.pasted(at("certificate"), t.Certificate)
+	c.pasted(at("private_key"), t.PrivateKey)
+	for i, pair := range t.Certificates {
+		c.pasted(at("certificates", itoa(i), "certificate"), pair.Certificate)
+		c.pasted(at("certificates", itoa(i), "private_key"), pair.PrivateKey)
+	}
 	if none := (SecretOrValue{}); t.Certificate == none != (t.PrivateKey == none) {
 		key, other := "certificate", "private_key"
 		if t.Certificate == none {
 			key, other = other, key
 		}
 		c.atKey(at(key), "needs proxy.tls.%s beside it", other)
+	}
+}
+
+// pasted refuses a certificate or key where the name of its file or secret belongs, and
+// does not repeat it.
+func (c *checker) pasted(segs []string, value SecretOrValue) {
+	if strings.ContainsAny(value.Value, "\n\r") || strings.Contains(value.Value, "-----BEGIN") {
+		c.atKey(segs, "must be a file, or a list with the name of the secret that holds it; not the content itself")
 	}
 }
 

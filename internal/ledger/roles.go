@@ -1,6 +1,8 @@
 package ledger
 
 import (
+	"bytes"
+	"encoding/json"
 	"maps"
 	"slices"
 )
@@ -28,7 +30,7 @@ func (r Role) equal(to Role) bool {
 	a, b := r.Requests, to.Requests
 	r.Requests, to.Requests = nil, nil
 	return r == to && (a == nil) == (b == nil) &&
-		(a == nil || slices.Equal(a.Hosts, b.Hosts) && a.PathPrefix == b.PathPrefix && a.Fallback == b.Fallback)
+		(a == nil || slices.Equal(a.Hosts, b.Hosts) && a.PathPrefix == b.PathPrefix && a.Fallback == b.Fallback && bytes.Equal(a.Settings, b.Settings))
 }
 
 // Requests says which requests a role got: `proxy.hosts`, `proxy.path_prefix` and
@@ -37,6 +39,9 @@ type Requests struct {
 	Hosts      []string `json:"hosts,omitempty"`
 	PathPrefix string   `json:"pathPrefix,omitempty"`
 	Fallback   bool     `json:"fallback,omitempty"`
+	// Settings are what else the route did, as package config writes it; absent where it
+	// did nothing else.
+	Settings json.RawMessage `json:"settings,omitempty"`
 }
 
 // Replaced is a role that was no longer in the configuration when a release was

@@ -34,6 +34,14 @@ const defaultCertificate = "TRAEFIK DEFAULT CERT"
 // noCertificate is the problem of a name for which there is no certificate yet.
 const noCertificate = "there is no certificate yet"
 
+// trialCertificate is the problem of a certificate from Let's Encrypt's directory for trials.
+const trialCertificate = "it is a certificate for trials, which browsers refuse"
+
+// WorthWaiting reports whether one of the problems may be gone in a moment.
+func WorthWaiting(all []Certificate) bool {
+	return slices.ContainsFunc(all, func(c Certificate) bool { return c.Problem != "" && c.Problem != trialCertificate })
+}
+
 // Certificates are what the proxy presents for each of the names, in their order.
 func Certificates(ctx context.Context, h host.Host, c engine.Container, names []string) []Certificate {
 	all := make([]Certificate, len(names))
@@ -102,6 +110,8 @@ func presented(ctx context.Context, h host.Host, c engine.Container, name string
 		found.Problem = "the certificate is for " + listed(leaf.DNSNames)
 	case now.After(leaf.NotAfter):
 		found.Problem = "the certificate expired on " + leaf.NotAfter.UTC().Format(time.DateOnly)
+	case strings.HasPrefix(leaf.Issuer.CommonName, "(STAGING)") || strings.HasPrefix(issuer(leaf), "(STAGING)"):
+		found.Problem = trialCertificate
 	case now.Before(leaf.NotBefore):
 		found.Problem = "the certificate begins on " + leaf.NotBefore.UTC().Format(time.DateOnly)
 	}

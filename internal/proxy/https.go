@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -97,14 +98,15 @@ func portsOf(all []engine.Port) string {
 	return strings.Join(names, " and ")
 }
 
-// keep adds to a proxy's new container what routes of other services need of the one
-// that runs: a service without HTTPS must not take it from its neighbours.
+// keep adds to a proxy's new container what the routes of the host need of the one that
+// runs: a service without HTTPS, or with another authority than its own live route has,
+// must not take certificates and ports from what serves.
 func keep(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names, old engine.Container, spec *engine.Spec) error {
 	table, err := traffic.ReadTable(ctx, h, n.RouteDir())
 	if err != nil {
 		return err
 	}
-	resolvers, on := table.Secure(route.Owner{Service: cfg.Service, Destination: cfg.Destination})
+	resolvers, on, others := table.Secure(route.Owner{Service: cfg.Service, Destination: cfg.Destination})
 	if !on {
 		return nil
 	}
@@ -117,9 +119,9 @@ func keep(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names, ol
 		}
 	}
 	spec.Cmd = flags(have)
+	own := slices.ContainsFunc(spec.Ports, func(p engine.Port) bool { return p.Container == traffic.SecurePort })
 	for _, p := range old.Published {
-		taken := slices.ContainsFunc(spec.Ports, func(o engine.Port) bool { return o.Container == p.Container && o.UDP == p.UDP })
-		if p.Container == traffic.SecurePort && !taken {
+		if p.Container == traffic.SecurePort && (others || !own) && !slices.Contains(spec.Ports, p) {
 			spec.Ports = append(spec.Ports, p)
 		}
 	}
@@ -129,6 +131,42 @@ func keep(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names, ol
 				spec.Mounts = append(spec.Mounts, engine.Mount{Source: m.Source, Target: m.Target})
 			}
 		}
+	}
+	if others {
+		keepEnv(old, spec)
+	}
+	return nil
+}
+
+// keepEnv keeps the variables of the proxy that runs, such as the token for a neighbour's
+// DNS challenge, where the new one has no value of its own.
+func keepEnv(old engine.Container, spec *engine.Spec) {
+	env := maps.Clone(spec.Env)
+	if env == nil {
+		env = map[string]string{}
+	}
+	for _, pair := range old.Env {
+		name, value, _ := strings.Cut(pair, "=")
+		if _, set := env[name]; !set {
+			env[name] = value
+		}
+	}
+	spec.Env = env
+}
+
+// neighbours refuses to make a proxy without HTTPS on a host where routes of other
+// services need it: they would be down, and the deploy that did it would be a success.
+func neighbours(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names) error {
+	if cfg.Proxy.TLS.On {
+		return nil
+	}
+	table, err := traffic.ReadTable(ctx, h, n.RouteDir())
+	if err != nil {
+		return err
+	}
+	if _, _, others := table.Secure(route.Owner{Service: cfg.Service, Destination: cfg.Destination}); others {
+		return exit.With(exit.Failed, fmt.Errorf("another service serves HTTPS on %s, where the proxy is missing: one made for this service would have no port for it", h.Name()),
+			"run kstep proxy boot with the configuration of that service first; docs/routing.md shows how to see whose routes a host has")
 	}
 	return nil
 }
@@ -150,7 +188,7 @@ func Lacks(cfg *config.Config, h host.Host, c engine.Container) error {
 	if missing == "" {
 		return nil
 	}
-	return exit.With(exit.Failed, fmt.Errorf("proxy.tls needs another proxy on %s: %s runs there with %s", h.Name(), plan.ProxyContainer, missing),
+	return exit.With(exit.Failed, fmt.Errorf("proxy.tls needs another proxy on %s: %s runs there %s", h.Name(), plan.ProxyContainer, missing),
 		"kstep proxy reboot gives it what is missing; requests fail for about half a second on each host, and none behind a load balancer with --rolling and hooks (docs/https.md)")
 }
 
@@ -160,17 +198,17 @@ func lacks(p config.Proxy, c engine.Container) string {
 	}
 	have := options(c.Cmd)
 	if _, on := have["entrypoints.websecure.address"]; !on {
-		return "no port for HTTPS"
+		return "without a port for HTTPS"
 	}
 	for name := range secureArgs(p) {
 		if _, set := have[name]; !set && strings.HasPrefix(name, resolverArgs) {
-			return "other settings than proxy.tls.acme"
+			return "with other settings than proxy.tls.acme"
 		}
 	}
 	for _, want := range ports(p) {
-		found := slices.ContainsFunc(c.Published, func(o engine.Port) bool { return o.Container == want.Container && o.UDP == want.UDP })
+		found := slices.ContainsFunc(c.Published, func(o engine.Port) bool { return o == want })
 		if want.Container == traffic.SecurePort && !found {
-			return fmt.Sprintf("no port %d", want.Host)
+			return fmt.Sprintf("without port %s", config.Listen{Address: want.Address, Port: want.Host})
 		}
 	}
 	return ""
@@ -197,4 +235,14 @@ func store(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names) e
 		return err
 	}
 	return h.Files().Write(ctx, path.Join(n.ACMEDir(), caFile(acme)), root, 0o600)
+}
+
+// orderNothing keeps a trial of the proxy from the authority and from the certificates:
+// without port 80 each of its orders would fail and count, and the proxy that runs writes
+// the same file. A route whose resolver is missing is served all the same.
+func orderNothing(spec *engine.Spec) {
+	args := options(spec.Cmd)
+	maps.DeleteFunc(args, func(name, _ string) bool { return strings.HasPrefix(name, resolverArgs) })
+	spec.Cmd = flags(args)
+	spec.Mounts = slices.DeleteFunc(slices.Clone(spec.Mounts), func(m engine.Mount) bool { return m.Target == acmeFolder })
 }

@@ -236,6 +236,9 @@ func boot(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names, en
 
 // create makes the proxy. pull is nil where its image is on the host.
 func create(ctx context.Context, h host.Host, cfg *config.Config, spec engine.Spec, n plan.Names, pull Pull) (Booted, error) {
+	if err := neighbours(ctx, h, cfg, n); err != nil {
+		return Booted{}, err
+	}
 	if err := furnish(ctx, h, cfg, n, &spec, ""); err != nil {
 		return Booted{}, err
 	}
@@ -251,7 +254,11 @@ func create(ctx context.Context, h host.Host, cfg *config.Config, spec engine.Sp
 	}
 	id, err := h.Engine().Create(ctx, spec)
 	if errors.Is(err, engine.ErrConflict) { // Another service's boot was first.
-		id, err = spec.Name, nil
+		id = spec.Name
+		var theirs engine.Container
+		if theirs, err = h.Engine().Inspect(ctx, id); err == nil {
+			err = Lacks(cfg, h, theirs)
+		}
 	}
 	if err != nil {
 		return Booted{}, err

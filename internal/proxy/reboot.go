@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/kstep/kstep/internal/config"
@@ -62,6 +63,11 @@ func Reboot(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names, 
 	if err != nil {
 		return Booted{}, err
 	}
+	if _, secure := options(spec.Cmd)["entrypoints.websecure.address"]; !secure {
+		want.enabled = slices.DeleteFunc(want.enabled, func(name string) bool {
+			return name == "kstep-catch-all-https@file" || name == "kstep-health-https@file"
+		})
+	}
 	if old.Running() {
 		if err := try(ctx, h, spec, want); err != nil {
 			return Booted{Container: old}, err
@@ -76,6 +82,7 @@ func try(ctx context.Context, h host.Host, spec engine.Spec, want expectation) (
 		return err
 	}
 	spec.Name, spec.Ports, spec.Restart, spec.Networks = trialContainer, nil, "", nil
+	orderNothing(&spec)
 	id, err := h.Engine().Create(ctx, spec)
 	if err != nil {
 		return fmt.Errorf("create trial of the new proxy: %w", err)

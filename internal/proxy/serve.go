@@ -89,7 +89,7 @@ func routersIn(ctx context.Context, h host.Host, dir string) ([]string, error) {
 		return nil, fmt.Errorf("list routes: %w", err)
 	}
 	entries = slices.DeleteFunc(entries, func(e host.Entry) bool {
-		return e.IsDir || path.Ext(e.Name) != ".yml" || e.Size > maxRouteFile
+		return e.IsDir || path.Ext(e.Name) != ".yml" || strings.HasPrefix(e.Name, plan.CertificatePrefix) || e.Size > maxRouteFile
 	})
 	entries = entries[:min(len(entries), maxRouteFiles)]
 	found := make([][]string, len(entries))

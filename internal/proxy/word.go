@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -98,6 +99,19 @@ func (w *Word) Router(ctx context.Context, router string) (string, error) {
 	}
 	_, err := w.get(ctx, "/routers/"+url.PathEscape(router), &answer)
 	return answer.Service, err
+}
+
+// Broken implements traffic.Word.
+func (w *Word) Broken(ctx context.Context, router string) (string, error) {
+	var answer struct {
+		Status string   `json:"status"`
+		Error  []string `json:"error"`
+	}
+	known, err := w.get(ctx, "/routers/"+url.PathEscape(router), &answer)
+	if err != nil || !known || answer.Status != "disabled" {
+		return "", err
+	}
+	return cmp.Or(strings.Join(answer.Error, "; "), "it says no reason"), nil
 }
 
 // routerStatus is what Traefik says of one router.

@@ -152,7 +152,7 @@ func (s *cordSwitch) writeRouter(ctx context.Context, service string) error {
 		if err := s.confirmRouter(ctx, name+"@file", service); err != nil {
 			return fmt.Errorf("wait for the proxy to take the route: %w", err)
 		}
-		return nil
+		return s.works(ctx, name)
 	})
 }
 
@@ -184,7 +184,7 @@ func (s *cordSwitch) options(service string) routeOptions {
 }
 
 func (s *cordSwitch) Mark([]engine.Container) string {
-	return route.Mark([]string{s.Names.Route(s.Name)})
+	return route.Mark(append([]string{s.Names.Route(s.Name)}, s.settings()...))
 }
 
 func (s *cordSwitch) Return(ctx context.Context, had, down []engine.Container) (bool, error) {

@@ -3,12 +3,16 @@ package traffic
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 
 	"github.com/kstep/kstep/internal/config"
+	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/route"
 )
 
@@ -32,7 +36,7 @@ func furtherOf(p config.Proxy) []further {
 	}
 	for _, from := range slices.Sorted(maps.Keys(p.Redirects)) {
 		add("redirect-"+from, obj{"redirectRegex": obj{
-			"regex":       "^(https?)://" + regexp.QuoteMeta(from) + "(:[0-9]+)?/(.*)",
+			"regex":       "(?i)^(https?)://" + regexp.QuoteMeta(from) + "(:[0-9]+)?/(.*)",
 			"replacement": "${1}://" + p.Redirects[from] + "${2}/${3}", "permanent": true,
 		}})
 	}
@@ -73,4 +77,32 @@ func (p parsedRoute) is(o routeOptions) bool {
 		o.Priorities[rule.Kind] = cmp.Or(p.HTTP.Routers[o.Name+rule.Suffix].Priority, rule.Priority)
 	}
 	return p.owned && bytes.Equal(o.encode(), written(p.claim, p.routeFile))
+}
+
+// settings are the digest of what the route does beside sending requests on; nothing
+// where it does nothing else. As a part of the mark it tells an answer of the new route
+// from one of the old route to the same containers.
+func (r Role) settings() []string {
+	all := furtherOf(r.Config.Proxy)
+	if h := httpsOf(r.Config.Proxy); len(all) > 0 || h.On {
+		var texts []string
+		for _, one := range all {
+			texts = append(texts, one.suffix, string(one.middleware.all))
+		}
+		return []string{route.Mark(append(texts, h.Resolver, h.MinVersion, strconv.FormatBool(h.On), strconv.FormatBool(h.HSTS)))}
+	}
+	return nil
+}
+
+// works refuses a route that the proxy has, but cannot serve: it answers 502 for it. Only
+// what kstep does not write by itself can be wrong.
+func (r Role) works(ctx context.Context, name string) error {
+	if r.Word == nil || len(furtherOf(r.Config.Proxy)) == 0 {
+		return nil
+	}
+	reason, err := r.Word.Broken(ctx, name+"@file")
+	if err != nil || reason == "" {
+		return err
+	}
+	return exit.With(exit.Failed, fmt.Errorf("the proxy refuses the route: %s", reason), "correct proxy.middlewares, or the other keys of proxy, and deploy again")
 }

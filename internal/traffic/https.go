@@ -145,7 +145,8 @@ func (p parsedRoute) https(name string) https {
 func (h https) keeps(before []byte, name string, claim route.Claim) https {
 	was, err := parseRoute(before)
 	covers := err == nil && !slices.ContainsFunc(claim.Hosts, func(host string) bool { return !slices.Contains(was.claim.Hosts, host) })
-	h.Redirect = h.Redirect && covers && was.https(name).Redirect
+	had := was.https(name)
+	h.Redirect = h.Redirect && covers && had.Redirect && had.Resolver == h.Resolver // Another issuer has yet to issue.
 	return h
 }
 
@@ -171,18 +172,25 @@ func (r Role) Redirect(ctx context.Context) error {
 	return file.write(ctx, r, written(now.claim, now.routeFile))
 }
 
-// Secure are the certificate resolvers that routes of other services use, and whether
-// any of these serves HTTPS: what the proxy has to keep whatever one service wants.
-func (t *Table) Secure(mine route.Owner) (resolvers []string, on bool) {
+// Secure are the certificate resolvers that the routes use, whether any of them serves
+// HTTPS, and whether one of another service does: what the proxy has to keep whatever one
+// service wants of it.
+func (t *Table) Secure(mine route.Owner) (resolvers []string, any, others bool) {
 	for _, r := range t.routes {
 		h := r.https(r.name)
-		if !h.On || r.owned && r.claim.SameService(mine) {
+		if !h.On {
 			continue
 		}
-		on = true
+		any, others = true, others || !r.owned || !r.claim.SameService(mine)
 		if h.Resolver != "" && !slices.Contains(resolvers, h.Resolver) {
 			resolvers = append(resolvers, h.Resolver)
 		}
 	}
-	return resolvers, on
+	return resolvers, any, others
+}
+
+// IsSecure reports whether the owner's route serves HTTPS.
+func (t *Table) IsSecure(owner route.Owner) bool {
+	r, ok := t.own(owner)
+	return ok && r.https(r.name).On
 }

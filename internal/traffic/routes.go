@@ -57,7 +57,9 @@ func (s *routes) options(replicas []engine.Container) routeOptions {
 	}
 }
 
-func (s *routes) Mark(replicas []engine.Container) string { return route.Mark(engine.IDs(replicas)) }
+func (s *routes) Mark(replicas []engine.Container) string {
+	return route.Mark(append(engine.IDs(replicas), s.settings()...))
+}
 
 func (s *routes) Admit(ctx context.Context, replicas []engine.Container) error {
 	name := s.Names.Route(s.Name)
@@ -69,7 +71,7 @@ func (s *routes) Admit(ctx context.Context, replicas []engine.Container) error {
 		if err := s.confirm(ctx, name+"@file", only); err != nil {
 			return fmt.Errorf("wait for the proxy to route to %s: %w", engine.NamesOf(replicas), err)
 		}
-		return nil
+		return s.works(ctx, name)
 	})
 }
 

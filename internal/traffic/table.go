@@ -46,7 +46,7 @@ func ReadTable(ctx context.Context, h host.Host, dir string) (*Table, error) {
 		return nil, fmt.Errorf("list the routes: %w", err)
 	}
 	entries = slices.DeleteFunc(entries, func(e host.Entry) bool {
-		return e.IsDir || !strings.HasSuffix(e.Name, ".yml") || e.Name == plan.CatchAllFile || e.Size > maxRouteSize
+		return e.IsDir || !strings.HasSuffix(e.Name, ".yml") || e.Name == plan.CatchAllFile || strings.HasPrefix(e.Name, plan.CertificatePrefix) || e.Size > maxRouteSize
 	})
 	if len(entries) > maxRouteFiles {
 		return nil, fmt.Errorf("%s on %s holds %d routes, more than the %d that kstep reads", dir, h.Name(), len(entries), maxRouteFiles)

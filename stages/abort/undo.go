@@ -119,6 +119,9 @@ func (u *undo) move(ctx context.Context) error {
 	in := u.in
 	if was := u.way.was.Requests; was != nil { // The release may have asked for others.
 		cfg := *in.Config
+		if cfg.Proxy, err = cfg.Proxy.WithRouteSettings(was.Settings); err != nil {
+			return fmt.Errorf("read the route of the version before: %w", err)
+		}
 		cfg.Proxy.Hosts, cfg.Proxy.PathPrefix, cfg.Proxy.Fallback = was.Hosts, was.PathPrefix, was.Fallback
 		in.Config = &cfg
 	}

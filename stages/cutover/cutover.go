@@ -299,7 +299,7 @@ func rolesOn(in stages.Input, host string) map[string]ledger.Role {
 				Port: health.Port, Scheme: health.Scheme, Path: health.Path,
 			}
 			if p := in.Config.Proxy; t.Proxied {
-				one.Requests = &ledger.Requests{Hosts: p.Hosts, PathPrefix: p.PathPrefix, Fallback: p.Fallback}
+				one.Requests = &ledger.Requests{Hosts: p.Hosts, PathPrefix: p.PathPrefix, Fallback: p.Fallback, Settings: p.RouteSettings()}
 			}
 			roles[t.Role.Name] = one
 		}

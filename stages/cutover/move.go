@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kstep/kstep/internal/config"
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/probe"
@@ -44,7 +45,7 @@ func (m *move) proxied(ctx context.Context) error {
 	to := stages.SwitchAmong(now.table, m.in, m.w, word)
 	m.samples = stages.Samples(m.in, m.w, traffic.ClaimOf(m.in.Config, m.w.Target.Role.Name), now.table)
 	m.hold = func(ctx context.Context) error { return m.holds(ctx, to, word) }
-	watch := m.watch(ctx, front, runs, len(live)+len(m.routes) > 0)
+	watch := m.watch(ctx, now, len(live)+len(m.routes) > 0)
 	err = m.admit(ctx, to, word, front, live)
 	if err == nil {
 		err = m.leave(ctx, to)
@@ -200,12 +201,18 @@ func (m *move) drainAndStop(ctx context.Context, front engine.Container) (err er
 
 // watch counts requests through the proxy while the traffic moves; nil where
 // there is none to count: no proxy of kstep's, or nothing live yet.
-func (m *move) watch(ctx context.Context, front engine.Container, runs, live bool) *probe.Watch {
-	if p := m.in.Config.Cutover.Probe; !runs || !live || (p != nil && !*p) {
+func (m *move) watch(ctx context.Context, now scene, live bool) *probe.Watch {
+	if p := m.in.Config.Cutover.Probe; !now.runs || !live || (p != nil && !*p) {
 		return nil
 	}
-	client := proxy.Client(m.w.Host, m.in.Config.Proxy, front, m.in.Config.EffectiveHealthcheck(m.w.Target.Role).Timeout.D())
-	return probe.StartWatch(ctx, client, m.samples[0].Request(m.in, m.w, front))
+	in := m.in
+	if !now.table.IsSecure(traffic.ClaimOf(in.Config, m.w.Target.Role.Name).Owner) { // Users come by plain HTTP so far.
+		cfg := *in.Config
+		cfg.Proxy.TLS = config.TLS{}
+		in.Config = &cfg
+	}
+	client := proxy.Client(m.w.Host, in.Config.Proxy, now.front, in.Config.EffectiveHealthcheck(m.w.Target.Role).Timeout.D())
+	return probe.StartWatch(ctx, client, m.samples[0].Request(in, m.w, now.front))
 }
 
 // plain exchanges containers of a role without traffic: the old ones stop, and

@@ -71,9 +71,11 @@ func Push(ctx context.Context, in stages.Input) ([]state.Target, map[string]stat
 	if err != nil {
 		return nil, nil, err
 	}
-	certificates, err := ownCertificates(in)
-	if err != nil {
-		return nil, nil, err
+	var own certificates
+	if !in.Options.HostSecrets { // Else those on the hosts stay.
+		if own, err = ownCertificates(in); err != nil {
+			return nil, nil, err
+		}
 	}
 	records, results, err := stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (state.EnvTarget, error) {
 		out, err := write(ctx, w, w.Target.EnvRole(), files[w.Target.Key()])
@@ -86,7 +88,7 @@ func Push(ctx context.Context, in stages.Input) ([]state.Target, map[string]stat
 				return out, err
 			}
 		}
-		if err := writeCertificates(ctx, in, w, certificates); err != nil {
+		if err := writeCertificates(ctx, in, w, own); err != nil {
 			return out, err
 		}
 		return out, sweep(ctx, in, w)

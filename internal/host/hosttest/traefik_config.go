@@ -153,8 +153,8 @@ func (t *traefik) read() *dynamic {
 			_, ok = d.transport(service)
 		}
 		for _, m := range r.Middlewares {
-			_, known := d.middlewares[qualified(m, r.Provider)]
-			ok = ok && known
+			one, known := d.middlewares[qualified(m, r.Provider)]
+			ok = ok && known && one.works()
 		}
 		var err error
 		if r.match, err = parseRule(r.Rule); !ok || err != nil || !t.enters(r) {

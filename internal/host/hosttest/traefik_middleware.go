@@ -56,3 +56,12 @@ func (m *tMiddleware) allows(r *http.Request) bool {
 		return one == sender.String() || err == nil && network.Contains(sender)
 	})
 }
+
+// works reports whether the middleware can be built.
+func (m *tMiddleware) works() bool {
+	if m.Rewrite == nil {
+		return true
+	}
+	_, err := regexp.Compile(m.Rewrite.Regex)
+	return err == nil
+}

@@ -177,9 +177,10 @@ func (l *secureListener) Accept() (net.Conn, error) {
 func (t *traefik) settings(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	d := t.read()
 	found := &tls.Config{Certificates: []tls.Certificate{defaultCertificate()}}
+	own := false // Then nothing is ordered for the name.
 	for _, pair := range d.certificates {
 		if one, err := tls.X509KeyPair([]byte(pair.Certificate), []byte(pair.Key)); err == nil && one.Leaf.VerifyHostname(hello.ServerName) == nil {
-			found.Certificates = []tls.Certificate{one}
+			found.Certificates, own = []tls.Certificate{one}, true
 		}
 	}
 	for _, r := range d.routers {
@@ -191,7 +192,10 @@ func (t *traefik) settings(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 			if parent, wildcard := strings.CutPrefix(one.Main, "*"); wildcard {
 				covers = strings.HasSuffix(hello.ServerName, parent)
 			}
-			if issued := t.c.engine.fake.Authority().forName(one.Main); covers && issued != nil && t.resolves(r.TLS.Resolver) {
+			if own || !covers {
+				continue
+			}
+			if issued := t.c.engine.fake.Authority().forName(one.Main); issued != nil && t.resolves(r.TLS.Resolver) {
 				found.Certificates = []tls.Certificate{*issued}
 			}
 		}
