@@ -47,27 +47,26 @@ func TestInit_WritesAConfigThatLoadsForEveryFramework(t *testing.T) {
 	for framework, texts := range applications() {
 		for i, hosts := range [][]string{nil, {"203.0.113.7"}, {"203.0.113.7", "deploy@web2.example.com:2222", "[2001:db8::1]:22"}, {"local"}} {
 			for _, domain := range []string{"", "shop.example.com", "*.example.com"} {
-				for _, image := range []string{"", "ghcr.io/acme/shop", "registry:5000/a/b", "acme/123"} {
-					t.Run(fmt.Sprint(framework, i, domain, image), func(t *testing.T) {
-						dir := project(t, texts)
-						s, err := Init(Options{Path: filepath.Join(dir, "kstep.yml"), Hosts: hosts, Domain: domain, Image: image})
-						if err != nil {
-							t.Fatal(err)
-						}
-						if s.App.Framework != framework {
-							t.Errorf("got framework %q, want %q", s.App.Framework, framework)
-						}
-						text := read(t, dir, "kstep.yml")
-						cfg := load(t, text)
-						if got, want := cfg.Proxy.TLS.On, domain == "shop.example.com" && len(hosts) < 2; got != want {
-							t.Errorf("got tls %v, want %v\n%s", got, want, text)
-						}
-						if s.App.Worker != "" && !strings.Contains(text, "# worker:") {
-							t.Errorf("got no worker in\n%s", text)
-						}
-						load(t, strings.NewReplacer("  # worker:", "  worker:", "  #   ", "    ").Replace(text))
-					})
-				}
+				image := []string{"", "ghcr.io/acme/shop", "registry:5000/a/b", "acme/123"}[i]
+				t.Run(fmt.Sprint(framework, i, domain, image), func(t *testing.T) {
+					dir := project(t, texts)
+					s, err := Init(Options{Path: filepath.Join(dir, "kstep.yml"), Hosts: hosts, Domain: domain, Image: image})
+					if err != nil {
+						t.Fatal(err)
+					}
+					if s.App.Framework != framework {
+						t.Errorf("got framework %q, want %q", s.App.Framework, framework)
+					}
+					text := read(t, dir, "kstep.yml")
+					cfg := load(t, text)
+					if got, want := cfg.Proxy.TLS.On, domain == "shop.example.com" && len(hosts) < 2; got != want {
+						t.Errorf("got tls %v, want %v\n%s", got, want, text)
+					}
+					if s.App.Worker != "" && !strings.Contains(text, "# worker:") {
+						t.Errorf("got no worker in\n%s", text)
+					}
+					load(t, strings.NewReplacer("  # worker:", "  worker:", "  #   ", "    ").Replace(text))
+				})
 			}
 		}
 	}
@@ -184,7 +183,7 @@ func TestInit_RefusesWrongFlagsAndWritesNothing(t *testing.T) {
 		"service":   {Service: "Shop App"},
 		"image":     {Image: "ghcr.io/acme/shop:latest"},
 		"host":      {Hosts: []string{"a b"}},
-		"domain":    {Domain: "https://shop.example.com"},
+		"hosts":     {Domain: "https://shop.example.com"},
 		"port":      {Port: 70000},
 		"framework": {Framework: "cobol"},
 	} {

@@ -10,7 +10,7 @@ import (
 // describe fills in what the framework is known for and what its files say. workdir is
 // the Dockerfile's, or empty.
 func (p tree) describe(a *App, workdir string) {
-	a.Health, a.HealthNote = "/", "any page that answers 200 to 399; a path that also checks the database is better: docs/healthcheck.md"
+	a.Health, a.HealthNote = "/", "any page that answers 200 to 399; a path that also checks the database is better"
 	switch a.Framework {
 	case "rails":
 		p.rails(a, cmp.Or(workdir, "/rails"))
@@ -135,7 +135,7 @@ var fastapiVariable = regexp.MustCompile(`(?m)^([A-Za-z_][A-Za-z0-9_]*)(?:\s*:\s
 
 func (p tree) fastapi(a *App) {
 	a.Name, a.Port = "FastAPI", 8000
-	a.Health, a.HealthNote = "/openapi.json", "FastAPI serves it unless it is turned off; a path that also checks the database is better: docs/healthcheck.md"
+	a.Health, a.HealthNote = "/openapi.json", "FastAPI serves it unless it is turned off; a path that also checks the database is better"
 	p.findHealth(a, healthRoute, ".py")
 	if p.has("alembic.ini") {
 		a.Migrate = "alembic upgrade head"

@@ -60,14 +60,14 @@ func servers(line func(string, ...any), s settings, a App) {
 	}
 	hosts := func(indent string) {
 		for _, host := range s.hosts {
-			line("%s      - %s", indent, quote(host))
+			line("%s- %s", indent, quote(host))
 		}
 	}
 	line("  web:\n    hosts:")
-	hosts("")
-	line("  # %s: take the # away to run its workers, too: docs/roles.md", a.WorkerNote)
+	hosts("      ")
+	line("  # %s: uncomment the role to run its workers: docs/roles.md", a.WorkerNote)
 	line("  # worker:\n  #   hosts:")
-	hosts("  # "[:4])
+	hosts("  #     ")
 	line("  #   cmd: %s", quote(a.Worker))
 }
 
