@@ -1,7 +1,9 @@
 package scaffold
 
 import (
+	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -115,9 +117,7 @@ func from(rest string) (base, name string) {
 
 func inherit(base image) image {
 	stage := image{ports: append([]int(nil), base.ports...), workdir: base.workdir, env: map[string]string{}}
-	for key, value := range base.env {
-		stage.env[key] = value
-	}
+	maps.Copy(stage.env, base.env)
 	return stage
 }
 
@@ -146,12 +146,9 @@ func (i *image) expose(text string) {
 	if err != nil || port < 1 || port > 65535 || (protocol != "" && protocol != "tcp") {
 		return
 	}
-	for _, p := range i.ports {
-		if p == port {
-			return
-		}
+	if !slices.Contains(i.ports, port) {
+		i.ports = append(i.ports, port)
 	}
-	i.ports = append(i.ports, port)
 }
 
 // port is the one for plain HTTP: the first that is not 443, or the one that ENV PORT
