@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -17,6 +18,9 @@ import (
 // the read from in goes on.
 func Ask(ctx context.Context, o *Options, in io.Reader, out io.Writer) error {
 	dir := filepath.Dir(o.Path)
+	if _, err := os.Lstat(o.Path); err == nil {
+		return exists(o.Path)
+	}
 	app, err := Detect(dir, o.Framework)
 	if err != nil {
 		return err

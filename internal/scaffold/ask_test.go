@@ -12,7 +12,7 @@ import (
 	"github.com/kstep/kstep/internal/exit"
 )
 
-func TestAsk_TakesAnswersAndAsksNothingThatAFlagAnswers(t *testing.T) {
+func TestAsk_TakesAnswersAndSkipsWhatAFlagAnswers(t *testing.T) {
 	dir := project(t, applications()["static"])
 	o := Options{Path: filepath.Join(dir, "kstep.yml"), Service: "site"}
 	var out bytes.Buffer
@@ -28,7 +28,7 @@ func TestAsk_TakesAnswersAndAsksNothingThatAFlagAnswers(t *testing.T) {
 	}
 }
 
-func TestAsk_EndsWithTheInputAndWithTheContext(t *testing.T) {
+func TestAsk_EndsWithTheInputTheContextOrAFileThatExists(t *testing.T) {
 	dir := project(t, nil)
 	o := Options{Path: filepath.Join(dir, "kstep.yml")}
 	if err := Ask(t.Context(), &o, strings.NewReader("a\n"), io.Discard); exit.CodeOf(err) != exit.Usage {
@@ -37,6 +37,9 @@ func TestAsk_EndsWithTheInputAndWithTheContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	in, _ := io.Pipe()
+	if err := Ask(t.Context(), &Options{Path: filepath.Join(project(t, map[string]string{"kstep.yml": ""}), "kstep.yml")}, in, io.Discard); exit.CodeOf(err) != exit.Config {
+		t.Errorf("got %v, want a refusal before the first question", err)
+	}
 	o.Hosts = nil
 	if err := Ask(ctx, &o, in, io.Discard); err == nil {
 		t.Error("got no error from a context that ended")
