@@ -27,7 +27,7 @@ func configureInit(p *program, app *kingpin.Application, actions map[string]acti
 	actions["init"] = func(ctx context.Context) error {
 		o.Path, o.Hosts = p.global.config, list(hosts)
 		if p.isInteractive() {
-			if err := scaffold.Ask(ctx, &o, p.stdin, p.stdout); err != nil {
+			if err := scaffold.Prompt(ctx, &o, p.stdin, p.stdout); err != nil {
 				return err
 			}
 		}

@@ -13,10 +13,10 @@ import (
 	"github.com/kstep/kstep/internal/exit"
 )
 
-// Ask puts the questions whose answers o does not have: hosts, service and domain, and
+// Prompt prints the questions whose answers o does not have: hosts, service and domain, and
 // whether to write a Dockerfile where one is missing. It returns when ctx ends, although
 // the read from in goes on.
-func Ask(ctx context.Context, o *Options, in io.Reader, out io.Writer) error {
+func Prompt(ctx context.Context, o *Options, in io.Reader, out io.Writer) error {
 	dir := filepath.Dir(o.Path)
 	if _, err := os.Lstat(o.Path); err == nil {
 		return exists(o.Path)
