@@ -2,27 +2,13 @@ package main
 
 import (
 	"context"
-	"path/filepath"
 	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/kstep/kstep/internal/config"
-	"github.com/kstep/kstep/internal/scaffold"
 	"github.com/kstep/kstep/schema"
 )
-
-// configureInit declares `kstep init`.
-func configureInit(p *program, app *kingpin.Application, actions map[string]action) {
-	app.Command("init", "Write a commented kstep.yml, sample hooks and .gitignore lines; keep what is there.")
-	actions["init"] = func(context.Context) error {
-		results, err := scaffold.Init(filepath.Dir(p.global.config))
-		for _, r := range results {
-			p.result("%s %s", r.Action, r.Path)
-		}
-		return err
-	}
-}
 
 // configureConfig declares `kstep config …`.
 func configureConfig(p *program, app *kingpin.Application, actions map[string]action) {

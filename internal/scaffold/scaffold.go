@@ -1,152 +1,179 @@
-// Package scaffold writes the files that a project starts with: a commented
-// kstep.yml, sample hooks, and lines for .gitignore. It never changes what is
-// already there, except for adding lines to .gitignore.
+// Package scaffold writes the files that a project starts with: a kstep.yml for the
+// application that it recognises in the folder, lines for .gitignore and, on request,
+// sample hooks and a Dockerfile. It overwrites nothing.
 package scaffold
 
 import (
-	"bytes"
 	"cmp"
 	"embed"
-	"errors"
-	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-
-	"github.com/kstep/kstep/internal/exit"
 )
 
 //go:embed files
 var files embed.FS
 
-// placeholder is the service's name in the template.
-const placeholder = "my-app"
+// exampleHost stands in kstep.yml where no host was given. It is reserved for
+// documentation (RFC 5737).
+const exampleHost = "192.0.2.1"
 
-// Action is what happened to a file.
-type Action string
+// Options are the answers of the user. Empty ones are derived from the folder.
+type Options struct {
+	Path      string // Of the configuration; the project is its folder.
+	Hosts     []string
+	Service   string
+	Image     string // With or without registry server.
+	Domain    string
+	Port      int
+	Framework string // One of Frameworks.
+	Hooks     bool   // Write the sample hooks.
 
-// The actions of Init.
-const (
-	Created Action = "created"
-	Updated Action = "updated" // Lines were added.
-	Kept    Action = "kept"    // It was there; it is as it was.
-)
-
-// Result is a file, relative to the project's folder, and what happened to it.
-type Result struct {
-	Path   string
-	Action Action
+	// Dockerfile writes a Dockerfile for the framework.
+	Dockerfile bool
 }
 
-// Init writes what is missing in dir. Called again it keeps everything. It
-// tells what it got done also when it returns an error.
-func Init(dir string) ([]Result, error) {
-	config, err := files.ReadFile("files/kstep.yml")
+// Summary is what Init did, and what is left to do.
+type Summary struct {
+	Results []Result
+	App     App
+	Next    []string // Each is one step, a line.
+}
+
+// Init writes the files. Where one of them exists already, it writes none and returns
+// an error that names it. Only to .gitignore and .dockerignore it adds what is missing.
+// The summary is complete as far as Init came, also with an error.
+func Init(o Options) (Summary, error) {
+	o.Path = cmp.Or(o.Path, "kstep.yml")
+	dir := filepath.Dir(o.Path)
+	app, err := Detect(dir, o.Framework)
+	if err != nil {
+		return Summary{}, err
+	}
+	if o.Port != 0 {
+		app.Port, app.PortNote = o.Port, ""
+	}
+	s := settingsOf(o, dir)
+	text := render(s, app)
+	if err := check(text); err != nil {
+		return Summary{}, err
+	}
+	list := []file{{name: filepath.Base(o.Path), data: []byte(text), perm: 0o644}}
+	if o.Dockerfile {
+		data, err := dockerfile(dir, app)
+		if err != nil {
+			return Summary{}, err
+		}
+		list = append(list, file{name: "Dockerfile", data: data, perm: 0o644})
+	}
+	if o.Hooks {
+		hooks, err := hooks()
+		if err != nil {
+			return Summary{}, err
+		}
+		list = append(list, hooks...)
+	}
+	results, err := writeAll(dir, list)
+	if err != nil {
+		return Summary{Results: results, App: app}, err
+	}
+	lists := []ignoreList{{".gitignore", gitIgnored()}}
+	if o.Dockerfile {
+		lists = append(lists, ignoreList{".dockerignore", dockerIgnored()})
+	}
+	for _, l := range lists {
+		action, err := addLines(filepath.Join(dir, l.name), l.lines)
+		if err != nil {
+			return Summary{Results: results, App: app}, err
+		}
+		results = append(results, Result{Path: l.name, Action: action})
+	}
+	return Summary{Results: results, App: app, Next: next(o, s, app)}, nil
+}
+
+// settings are the answers with what was derived for the empty ones.
+type settings struct {
+	service string
+	server  string // The registry's, or empty for Docker Hub.
+	image   string
+	hosts   []string
+	domain  string
+}
+
+func settingsOf(o Options, dir string) settings {
+	s := settings{service: cmp.Or(o.Service, ServiceName(dir)), domain: o.Domain}
+	s.server, s.image = splitImage(cmp.Or(o.Image, "acme/"+s.service))
+	for _, host := range o.Hosts {
+		if !slices.Contains(s.hosts, host) {
+			s.hosts = append(s.hosts, host)
+		}
+	}
+	if len(s.hosts) == 0 {
+		s.hosts = []string{exampleHost}
+	}
+	return s
+}
+
+// splitImage takes the registry's server off, by the rule of the docker command: the
+// first part is a server if it has a dot or a colon, or is localhost.
+func splitImage(image string) (server, repository string) {
+	first, rest, ok := strings.Cut(image, "/")
+	if ok && (strings.ContainsAny(first, ".:") || first == "localhost") {
+		return first, rest
+	}
+	return "", image
+}
+
+func hooks() ([]file, error) {
+	entries, err := files.ReadDir("files/hooks")
 	if err != nil {
 		return nil, err
 	}
-	var results []Result
-	write := func(name string, data []byte, perm fs.FileMode) error {
-		action, err := create(filepath.Join(dir, filepath.FromSlash(name)), data, perm)
+	var list []file
+	for _, e := range entries {
+		data, err := fs.ReadFile(files, path.Join("files/hooks", e.Name()))
 		if err != nil {
-			return exit.With(exit.Config, err)
+			return nil, err
 		}
-		results = append(results, Result{Path: name, Action: action})
-		return nil
+		list = append(list, file{name: path.Join(".kstep/hooks", e.Name()), data: data, perm: 0o755})
 	}
-	if err := write("kstep.yml", bytes.ReplaceAll(config, []byte(placeholder), []byte(service(dir))), 0o644); err != nil {
-		return results, err
-	}
-	hooks, err := files.ReadDir("files/hooks")
-	if err != nil {
-		return results, err
-	}
-	for _, hook := range hooks {
-		data, err := files.ReadFile(path.Join("files/hooks", hook.Name()))
-		if err != nil {
-			return results, err
-		}
-		if err := write(path.Join(".kstep/hooks", hook.Name()), data, 0o755); err != nil {
-			return results, err
-		}
-	}
-	action, err := ignore(filepath.Join(dir, ".gitignore"))
-	if err != nil {
-		return results, exit.With(exit.Config, err)
-	}
-	return append(results, Result{Path: ".gitignore", Action: action}), nil
+	return list, nil
 }
 
-// create writes a file that is not there yet, whole or not at all.
-func create(name string, data []byte, perm fs.FileMode) (Action, error) {
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		return "", err
+// next lists what the user has to do before the first deploy.
+func next(o Options, s settings, app App) []string {
+	var steps []string
+	name := filepath.Base(o.Path)
+	if len(o.Hosts) == 0 {
+		steps = append(steps, "replace "+exampleHost+" in "+name+" with the address of your server")
 	}
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
-	if errors.Is(err, fs.ErrExist) {
-		return Kept, nil
+	if o.Image == "" {
+		steps = append(steps, "replace "+s.image+" in "+name+" with your image's repository")
 	}
-	if err != nil {
-		return "", err
+	switch {
+	case o.Dockerfile:
+		steps = append(steps, "read Dockerfile, and build it once: docker build .")
+	case app.HasDockerfile:
+	case hasTemplate(app.Framework):
+		steps = append(steps, "add a Dockerfile, or remove "+name+" and run: kstep init --dockerfile")
+	default:
+		steps = append(steps, "add a Dockerfile to this folder: kstep builds the image from it")
 	}
-	_, err = f.Write(data)
-	if err = cmp.Or(err, f.Close()); err != nil {
-		return "", errors.Join(err, os.Remove(name))
-	}
-	return Created, nil
-}
-
-// ignored are the lines that .gitignore must have: the state of a pipeline run
-// belongs to that run, and .env files hold secrets; their templates do not.
-func ignored() []string { return []string{"kstep-state/", ".env*", "!.env*.tmpl"} }
-
-// ignore adds the lines that are missing.
-func ignore(name string) (Action, error) {
-	old, err := os.ReadFile(name)
-	existed := err == nil
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", err
-	}
-	lines := strings.Split(string(old), "\n")
-	var missing []string
-	for _, line := range ignored() {
-		if !slices.ContainsFunc(lines, func(l string) bool { return strings.TrimPrefix(strings.TrimSpace(l), "/") == line }) {
-			missing = append(missing, line)
-		}
-	}
-	if len(missing) == 0 {
-		return Kept, nil
-	}
-	text := strings.Join(missing, "\n") + "\n"
-	if len(old) > 0 && !bytes.HasSuffix(old, []byte("\n")) {
-		text = "\n" + text
-	}
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
-	if err != nil {
-		return "", err
-	}
-	_, err = f.WriteString(text)
-	if err = cmp.Or(err, f.Close()); err != nil {
-		return "", fmt.Errorf("add to %s: %w", name, err)
-	}
-	if existed {
-		return Updated, nil
-	}
-	return Created, nil
+	return append(steps, "commit the new files: kstep builds a clean clone of the commit",
+		"check the configuration: kstep config validate", "deploy for the first time: kstep setup")
 }
 
 var notInName = regexp.MustCompile(`[^a-z0-9]+`)
 
-// service makes a service's name of the folder's.
-func service(dir string) string {
+// ServiceName derives a service's name from the folder's.
+func ServiceName(dir string) string {
 	absolute, err := filepath.Abs(dir)
 	if err != nil {
-		return placeholder
+		return "my-app"
 	}
 	name := strings.Trim(notInName.ReplaceAllString(strings.ToLower(filepath.Base(absolute)), "-"), "-")
-	return cmp.Or(name, placeholder)
+	return cmp.Or(name, "my-app")
 }

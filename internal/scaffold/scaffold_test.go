@@ -9,67 +9,37 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kstep/kstep/internal/config"
+	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/hook/hooktest"
 	"github.com/kstep/kstep/schema"
 )
 
-func project(t *testing.T, name string) string {
+// project makes a folder named shop with files.
+func project(t *testing.T, texts map[string]string) string {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), name)
+	dir := filepath.Join(t.TempDir(), "shop")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
+	}
+	for name, text := range texts {
+		full := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(full, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return dir
 }
 
-func TestInit_WritesAConfigThatLoads(t *testing.T) {
-	for folder, service := range map[string]string{"Shop App!": "shop-app", "shop": "shop", "---": "my-app"} {
-		dir := project(t, folder)
-		if _, err := Init(dir); err != nil {
-			t.Fatal(err)
-		}
-		cfg, err := config.Load(config.LoadOptions{Path: filepath.Join(dir, "kstep.yml")})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if cfg.Service != service {
-			t.Errorf("got service %q for folder %q, want %q", cfg.Service, folder, service)
-		}
-	}
-}
-
-// Every commented-out block of the template is right too.
-func TestInit_CommentedBlocksLoadWhenUncommented(t *testing.T) {
-	data, err := files.ReadFile("files/kstep.yml")
+func read(t *testing.T, dir, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(dir, name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	blocks := 0
-	for block := range strings.SplitSeq(string(data), "\n\n") {
-		_, yaml, ok := strings.Cut(block, "\n#\n")
-		if !ok || strings.HasPrefix(block, "# yaml-language-server") {
-			continue
-		}
-		blocks++
-		yaml = strings.ReplaceAll("\n"+yaml, "\n# ", "\n")
-		text := "service: a\nimage: a\n" + yaml + "\n"
-		if !strings.Contains(yaml, "servers:") {
-			text += "servers: [a]\n"
-		} else {
-			text += "env_tags: {gpu: {}}\n"
-		}
-		name := filepath.Join(t.TempDir(), "kstep.yml")
-		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := config.Load(config.LoadOptions{Path: name}); err != nil {
-			t.Errorf("load uncommented block: %v\n%s", err, text)
-		}
-	}
-	if blocks < 8 {
-		t.Errorf("got %d commented blocks, want 8 or more", blocks)
-	}
+	return string(data)
 }
 
 func TestInit_FirstLineNamesTheSchemaForEditors(t *testing.T) {
@@ -79,40 +49,42 @@ func TestInit_FirstLineNamesTheSchemaForEditors(t *testing.T) {
 	if err := json.Unmarshal(schema.Config, &s); err != nil {
 		t.Fatal(err)
 	}
-	data, err := files.ReadFile("files/kstep.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	first, _, _ := strings.Cut(string(data), "\n")
+	first, _, _ := strings.Cut(render(settings{}, App{}), "\n")
 	if want := "# yaml-language-server: $schema=" + s.ID; first != want {
 		t.Errorf("got first line %q, want %q", first, want)
 	}
 }
 
-func TestInit_KeepsWhatIsThereAndIsIdempotent(t *testing.T) {
-	dir := project(t, "shop")
-	write := func(name, text string) {
-		t.Helper()
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
+func TestInit_OverwritesNothingAndWritesNothingThen(t *testing.T) {
+	for _, name := range []string{"kstep.yml", "Dockerfile", ".kstep/hooks/pre-build.sample"} {
+		dir := project(t, map[string]string{"go.mod": "module a\n", name: "mine"})
+		_, err := Init(Options{Path: filepath.Join(dir, "kstep.yml"), Hooks: true, Dockerfile: true})
+		if err == nil || !strings.Contains(err.Error(), filepath.Join(dir, name)) || exit.CodeOf(err) != exit.Config {
+			t.Errorf("got error %v with %s there, want its name and code 78", err, name)
+		}
+		if got := read(t, dir, name); got != "mine" {
+			t.Errorf("got %s %q, want it kept", name, got)
+		}
+		left := 0
+		for _, other := range []string{"kstep.yml", "Dockerfile", ".kstep/hooks/pre-build.sample", ".kstep/hooks/post-deploy.sample", ".gitignore", ".dockerignore"} {
+			if (tree{os.DirFS(dir)}).has(other) {
+				left++
+			}
+		}
+		if left != 1 {
+			t.Errorf("got %d files with %s there, want that one alone", left, name)
 		}
 	}
-	read := func(name string) string {
-		t.Helper()
-		data, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(data)
-	}
-	write("kstep.yml", "mine")
-	write(".gitignore", "/node_modules\n/kstep-state/")
-	first, err := Init(dir)
+}
+
+func TestInit_AddsToGitignoreWhatItLacks(t *testing.T) {
+	dir := project(t, map[string]string{".gitignore": "/node_modules\n/kstep-state/"})
+	summary, err := Init(Options{Path: filepath.Join(dir, "kstep.yml"), Hooks: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []Result{
-		{"kstep.yml", Kept},
+		{"kstep.yml", Created},
 		{".kstep/hooks/docker-setup.sample", Created},
 		{".kstep/hooks/post-deploy.sample", Created},
 		{".kstep/hooks/post-traefik-reboot.sample", Created},
@@ -121,34 +93,11 @@ func TestInit_KeepsWhatIsThereAndIsIdempotent(t *testing.T) {
 		{".kstep/hooks/pre-traefik-reboot.sample", Created},
 		{".gitignore", Updated},
 	}
-	if !reflect.DeepEqual(first, want) {
-		t.Errorf("got %v, want %v", first, want)
+	if !reflect.DeepEqual(summary.Results, want) {
+		t.Errorf("got %v, want %v", summary.Results, want)
 	}
-	if got := read("kstep.yml"); got != "mine" {
-		t.Errorf("got kstep.yml %q, want it kept", got)
-	}
-	if got := read(".gitignore"); got != "/node_modules\n/kstep-state/\n.env*\n!.env*.tmpl\n" {
+	if got := read(t, dir, ".gitignore"); got != "/node_modules\n/kstep-state/\n.env*\n!.env*.tmpl\n" {
 		t.Errorf("got .gitignore %q", got)
-	}
-	second, err := Init(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, r := range second {
-		if r.Action != Kept {
-			t.Errorf("got %s %s the second time, want kept", r.Action, r.Path)
-		}
-	}
-}
-
-func TestInit_SaysWhatItGotDoneWhenItFails(t *testing.T) {
-	dir := project(t, "shop")
-	if err := os.WriteFile(filepath.Join(dir, ".kstep"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	results, err := Init(dir)
-	if err == nil || len(results) != 1 || results[0] != (Result{"kstep.yml", Created}) {
-		t.Errorf("got %v, %v, want kstep.yml created and an error", results, err)
 	}
 }
 
@@ -156,8 +105,8 @@ func TestInit_SaysWhatItGotDoneWhenItFails(t *testing.T) {
 // shell script.
 func runHook(t *testing.T, hook string, fakes map[string]string, env ...string) (string, error) {
 	t.Helper()
-	dir := project(t, "shop")
-	if _, err := Init(dir); err != nil {
+	dir := project(t, nil)
+	if _, err := Init(Options{Path: filepath.Join(dir, "kstep.yml"), Hooks: true}); err != nil {
 		t.Fatal(err)
 	}
 	bin := t.TempDir()
@@ -309,8 +258,8 @@ func TestHooks_AreCleanForShellcheck(t *testing.T) {
 	if err != nil {
 		t.Skip("shellcheck is not installed")
 	}
-	dir := project(t, "shop")
-	if _, err := Init(dir); err != nil {
+	dir := project(t, nil)
+	if _, err := Init(Options{Path: filepath.Join(dir, "kstep.yml"), Hooks: true}); err != nil {
 		t.Fatal(err)
 	}
 	hooks, err := filepath.Glob(filepath.Join(dir, ".kstep/hooks/*"))
