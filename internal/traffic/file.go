@@ -128,7 +128,7 @@ func (o routeOptions) encode() []byte {
 	file.HTTP.Transports = map[string]transport{o.Name: o.Transport}
 	if len(o.Servers) > 0 {
 		own := loadBalancer{Transport: o.Name}
-		for _, url := range slices.Sorted(slices.Values(o.Servers)) {
+		for _, url := range o.Servers {
 			own.Servers = append(own.Servers, server{url})
 		}
 		file.HTTP.Services = map[string]service{o.Name: {own}}

@@ -72,6 +72,9 @@ func (o routeOptions) chain() []string {
 // neighbours, and whether or not it redirects to HTTPS already.
 func (p parsedRoute) is(o routeOptions) bool {
 	o.HTTPS.Redirect = o.HTTPS.Redirect && p.https(o.Name).Redirect
+	if have := p.urls(o.Name); sameServers(have, o.Servers) {
+		o.Servers = have // In whichever order.
+	}
 	o.Priorities = map[route.Kind]int{}
 	for _, rule := range o.Claim.Rules() {
 		o.Priorities[rule.Kind] = cmp.Or(p.HTTP.Routers[o.Name+rule.Suffix].Priority, rule.Priority)
