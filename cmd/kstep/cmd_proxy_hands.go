@@ -20,14 +20,14 @@ func configureProxyHands(p *program, cmd *kingpin.CmdClause, actions map[string]
 		name, help string
 		act        func(context.Context, *stages.Session, *stages.Work) (proxy.Booted, error)
 	}{
-		{"start", "Start proxies that were stopped, as they were made.", func(ctx context.Context, s *stages.Session, w *stages.Work) (proxy.Booted, error) {
-			return proxy.Start(ctx, w.Host, s.Config, w.Names)
+		{"start", "Start proxies that were stopped, as they were made.", func(ctx context.Context, _ *stages.Session, w *stages.Work) (proxy.Booted, error) {
+			return proxy.Start(ctx, w.Host, w.Names)
 		}},
 		{"stop", "Stop the proxies. No service of these hosts is reached until they are started.", func(ctx context.Context, _ *stages.Session, w *stages.Work) (proxy.Booted, error) {
 			return proxy.Stop(ctx, w.Host)
 		}},
-		{"restart", "Stop the proxies and start them again, as they were made. Requests that come meanwhile fail.", func(ctx context.Context, s *stages.Session, w *stages.Work) (proxy.Booted, error) {
-			return proxy.Restart(ctx, w.Host, s.Config, w.Names)
+		{"restart", "Stop the proxies and start them again, as they were made. Requests that come meanwhile fail.", func(ctx context.Context, _ *stages.Session, w *stages.Work) (proxy.Booted, error) {
+			return proxy.Restart(ctx, w.Host, w.Names)
 		}},
 	} {
 		cmd.Command(one.name, one.help)

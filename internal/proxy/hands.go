@@ -22,7 +22,7 @@ func There(ctx context.Context, h host.Host) (engine.Container, error) {
 }
 
 // Start starts the proxy that is there, as it was made.
-func Start(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names) (Booted, error) {
+func Start(ctx context.Context, h host.Host, n plan.Names) (Booted, error) {
 	c, err := There(ctx, h)
 	if err != nil || c.Running() {
 		return Booted{Container: c}, err
@@ -47,7 +47,7 @@ func Stop(ctx context.Context, h host.Host) (Booted, error) {
 }
 
 // Restart stops the proxy, and starts it again.
-func Restart(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names) (Booted, error) {
+func Restart(ctx context.Context, h host.Host, n plan.Names) (Booted, error) {
 	now, err := There(ctx, h)
 	if err != nil {
 		return Booted{}, err

@@ -1,7 +1,6 @@
 package traffic
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -206,11 +205,4 @@ func (p parsedRoute) priority(kind route.Kind) int {
 		highest = max(highest, r.effective())
 	}
 	return highest
-}
-
-// equal reports whether both transports are written in the same way.
-func (t transport) equal(other transport) bool {
-	a, _ := json.Marshal(t) // Strings, numbers and lists of them: cannot fail.
-	b, _ := json.Marshal(other)
-	return bytes.Equal(a, b)
 }
