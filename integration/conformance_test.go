@@ -193,6 +193,7 @@ func rigOptions(t *testing.T, r *rig.Rig) host.Options {
 	if err != nil {
 		t.Fatal(err)
 	}
+	opts.FilesTransport = host.FilesShell // The other tests here use SFTP: the hosts are near.
 	return opts
 }
 

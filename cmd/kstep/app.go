@@ -31,7 +31,9 @@ type program struct {
 	// around stands around every remote operation; tests count and break them
 	// there. Nil in the real program.
 	around host.Intercept
-	global globals
+	// filesTransport is host.Options.FilesTransport; only tests choose one.
+	filesTransport string
+	global         globals
 	// commands are the names of kstep's own.
 	commands []string
 	// answers keeps stdout for the answer of the command alone.

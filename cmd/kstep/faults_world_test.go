@@ -18,6 +18,7 @@ import (
 
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/fault"
+	"github.com/kstep/kstep/internal/host"
 	"github.com/kstep/kstep/internal/host/hosttest"
 	"github.com/kstep/kstep/internal/registry/registrytest"
 )
@@ -154,8 +155,9 @@ func (g *ground) run(i *fault.Injector, args ...string) (exit.Code, string) {
 	defer end(nil)
 	var out bytes.Buffer
 	p := &program{
-		env:    func(name string) (string, bool) { v, ok := g.env[name]; return v, ok },
-		stdout: &out, stderr: &out, around: g.count,
+		filesTransport: host.FilesShell, // These hosts are near.
+		env:            func(name string) (string, bool) { v, ok := g.env[name]; return v, ok },
+		stdout:         &out, stderr: &out, around: g.count,
 	}
 	args = append(args, "--config", filepath.Join(g.dir, "kstep.yml"), "--state-dir", g.stateDir())
 	if i == nil {

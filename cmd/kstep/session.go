@@ -297,6 +297,7 @@ func (p *program) pool(cfg *config.Config, secrets *secret.Store, sink report.Si
 	if err != nil {
 		return nil, err
 	}
+	connect.FilesTransport = p.filesTransport
 	connect.Observed = masking(secrets, cfg)
 	connect.Intercept, connect.Env, connect.Once = around, p.env, p.answers
 	connect.Warn = func(w host.Warning) {

@@ -42,6 +42,8 @@ type world struct {
 	stdin    io.Reader
 	programs []string // What images have, besides the application.
 
+	filesTransport string // Empty has kstep choose one.
+
 	mu  sync.Mutex
 	ops []host.Op
 	on  func(host.Op) // Called after every operation.
@@ -55,6 +57,8 @@ func newWorld(t *testing.T) *world {
 		t: t, dir: t.TempDir(), hosts: map[string]*hosttest.Fake{}, registry: registrytest.New(t),
 		env:      map[string]string{"HOME": t.TempDir()},
 		programs: []string{"bin/sh", "usr/bin/wget"}, // As the cord needs them.
+
+		filesTransport: host.FilesShell, // These hosts are near.
 	}
 	var fakes []*hosttest.Fake
 	for _, name := range []string{"vm1", "vm2", "vm3"} {
@@ -185,6 +189,7 @@ func (w *world) run(ctx context.Context, stdout, stderr io.Writer, args ...strin
 	p := &program{
 		env:   func(name string) (string, bool) { v, ok := w.env[name]; return v, ok },
 		stdin: w.stdin, stdout: stdout, stderr: stderr, around: w.count,
+		filesTransport: w.filesTransport,
 	}
 	at := slices.Index(args, "--")
 	if at < 0 {

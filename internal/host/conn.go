@@ -35,7 +35,9 @@ type conn struct {
 	shellMu sync.Mutex
 	shell   *script
 	noShell func() // Remembers that the host has none that is of use.
-	skip    bool   // There is none.
+	skip    bool   // There is none, or it is of no use.
+	// transport is Options.FilesTransport, or FilesSFTP where the host has no shell.
+	transport string
 
 	silence time.Duration // So long may the SFTP server say nothing when it is asked.
 	waitMu  sync.Mutex
@@ -44,13 +46,13 @@ type conn struct {
 	engine engineWay
 }
 
-func newConn(name string, client *ssh.Client, keepalive, patience, silence time.Duration, noShell bool) *conn {
+func newConn(name string, client *ssh.Client, keepalive, patience, silence time.Duration, transport string) *conn {
 	c := &conn{
 		name: name, client: client,
 		sessions: make(chan struct{}, maxSessions),
 		dead:     make(chan struct{}),
 		silence:  silence, waiting: map[*time.Timer]bool{},
-		skip: noShell,
+		skip: transport == FilesSFTP, transport: transport,
 	}
 	go func() {
 		client.Wait() //nolint:errcheck // Why it ended is told by the operation that notices.
@@ -130,6 +132,10 @@ func (c *conn) script(ctx context.Context) *script {
 	case c.skip:
 		return nil
 	case c.shell == nil:
+		if c.transport != FilesShell && c.answers(near) {
+			c.skip = true
+			return nil
+		}
 		shell, err := startScript(ctx, c.client, c.heard)
 		if err == nil {
 			c.shell = shell

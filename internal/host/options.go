@@ -58,8 +58,8 @@ type Options struct {
 	// EngineTransport forces one way to the engine: EngineSocket or
 	// EngineStdio. Empty finds out.
 	EngineTransport string
-	// FilesTransport forces one way to the files: FilesSFTP. Empty takes a shell
-	// where the host has one, and SFTP for the rest.
+	// FilesTransport forces one way to the files: FilesSFTP or FilesShell. Empty takes a
+	// shell where the host is far and has one, and SFTP for the rest.
 	FilesTransport string
 	// Env looks up a variable of this machine's environment. Nil is the
 	// process's own.

@@ -12,7 +12,7 @@ import (
 
 func TestInOrder_LooksAfterTheOperationInOneRoundTrip(t *testing.T) {
 	t.Parallel()
-	for name, transport := range map[string]string{"by the shell": "", "over SFTP": host.FilesSFTP} {
+	for name, transport := range map[string]string{"by the shell": host.FilesShell, "over SFTP": host.FilesSFTP} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			fake := hosttest.NewFake(t, "vm1")
@@ -103,7 +103,7 @@ func (e *ending) Err() error {
 // no timer tells, must not replace a file any more.
 func TestWrite_AsksItsContextRightBeforeItCounts(t *testing.T) {
 	t.Parallel()
-	for name, transport := range map[string]string{"by the shell": "", "over SFTP": host.FilesSFTP} {
+	for name, transport := range map[string]string{"by the shell": host.FilesShell, "over SFTP": host.FilesSFTP} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			opts := hosttest.Options(t, hosttest.NewFake(t, "vm1"))

@@ -92,7 +92,11 @@ func (r *remote) conn(ctx context.Context) (*conn, error) {
 		}
 		return nil, err
 	}
-	r.now = newConn(r.name, client, to.alive, to.patience, r.opts.Patience, r.noShell.Load() || r.opts.FilesTransport == FilesSFTP)
+	transport := r.opts.FilesTransport
+	if r.noShell.Load() {
+		transport = FilesSFTP
+	}
+	r.now = newConn(r.name, client, to.alive, to.patience, r.opts.Patience, transport)
 	r.now.noShell = func() { r.noShell.Store(true) }
 	return r.now, nil
 }

@@ -36,8 +36,15 @@ var filesScript string
 // ScriptName is the name under which the script runs on the host.
 const ScriptName = "kstep-files"
 
-// FilesSFTP does without the shell.
-const FilesSFTP = "sftp"
+// FilesSFTP does without the shell, and FilesShell takes it also on a host that is near.
+const (
+	FilesSFTP  = "sftp"
+	FilesShell = "shell"
+)
+
+// near is how soon a host answers at most that is done with over SFTP: there the programs
+// that the shell starts for an operation take longer than the round trips that it saves.
+const near = 5 * time.Millisecond
 
 // The statuses of files.sh that are an answer.
 const (

@@ -203,6 +203,7 @@ func Options(t testing.TB, fakes ...*Fake) host.Options {
 	opts, err := host.OptionsFrom(SSH(t, fakes...), none, env)
 	must(t, err)
 	opts.RetryPause = time.Millisecond
+	opts.FilesTransport = host.FilesShell // These hosts are near.
 	return opts
 }
 

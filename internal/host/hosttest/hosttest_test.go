@@ -38,9 +38,9 @@ func TestFiles_PassTheSuiteByEveryWay(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ shell, transport string }{
 		"SFTP alone":          {"", host.FilesSFTP},
-		"a real shell":        {"/bin/sh", ""},
-		"a login shell, bash": {"/bin/bash", ""},
-		"an imitation of one": {"", ""},
+		"a real shell":        {"/bin/sh", host.FilesShell},
+		"a login shell, bash": {"/bin/bash", host.FilesShell},
+		"an imitation of one": {"", host.FilesShell},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
