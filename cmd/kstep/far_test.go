@@ -14,7 +14,6 @@ import (
 func farHosts(t *testing.T, hosts int) *world {
 	t.Helper()
 	w := newWorld(t)
-	w.filesTransport = "" // Which is the shell, far away.
 	names := []string{"vm1", "vm2", "vm3"}[:hosts]
 	w.replace("  web: [vm1, vm2]\n", "  web: ["+strings.Join(names, ", ")+"]\n")
 	w.replace("  job:\n    hosts: [vm3]\n    cmd: work hard\n    healthcheck: {cmd: \"true\"}\n", "")

@@ -132,10 +132,6 @@ func (c *conn) script(ctx context.Context) *script {
 	case c.skip:
 		return nil
 	case c.shell == nil:
-		if c.transport != FilesShell && c.answers(near) {
-			c.skip = true
-			return nil
-		}
 		shell, err := startScript(ctx, c.client, c.heard)
 		if err == nil {
 			c.shell = shell

@@ -27,6 +27,8 @@ type dialer struct {
 	mu     sync.Mutex
 	usual  map[string]*hostKeys // By the files.
 	warned map[Warning]bool
+
+	distances sync.Map // How long the last handshake of TCP took, by name.
 }
 
 func newDialer(opts Options) (*dialer, error) {

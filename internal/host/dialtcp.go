@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -17,12 +20,39 @@ func (d *dialer) open(ctx context.Context, from *ssh.Client, t target) (net.Conn
 	case t.command != "":
 		return d.startCommand(t)
 	default:
-		return dialTCP(ctx, t)
+		conn, took, err := dialTCP(ctx, t)
+		if err == nil {
+			d.distances.Store(t.name, took)
+		}
+		return conn, err
 	}
 }
 
-// dialTCP follows AddressFamily, BindAddress and BindInterface.
-func dialTCP(ctx context.Context, t target) (net.Conn, error) {
+// near is how soon a host answers at most that is near: there the programs that a shell
+// starts for an operation on a file take longer than the round trips that it saves.
+const near = 5 * time.Millisecond
+
+// isNear reports whether the host is near. One that is reached in another way than by TCP
+// is not known to be.
+func (d *dialer) isNear(name string) bool {
+	took, known := d.distances.Load(name)
+	return known && took.(time.Duration) < near
+}
+
+// dialTCP follows AddressFamily, BindAddress and BindInterface. took is one round trip:
+// the handshake of TCP, without the look for the address.
+func dialTCP(ctx context.Context, t target) (conn net.Conn, took time.Duration, err error) {
+	began := time.Now()
+	var last atomic.Int64 // Since began; several addresses may be tried at once.
+	dialer := net.Dialer{Control: func(string, string, syscall.RawConn) error {
+		last.Store(int64(time.Since(began)))
+		return nil
+	}}
+	conn, err = dialFrom(ctx, t, dialer)
+	return conn, time.Since(began) - time.Duration(last.Load()), err
+}
+
+func dialFrom(ctx context.Context, t target, dialer net.Dialer) (net.Conn, error) {
 	network := map[string]string{"inet": "tcp4", "inet6": "tcp6"}[t.settings.Text("addressfamily")]
 	if network == "" {
 		network = "tcp"
@@ -32,11 +62,12 @@ func dialTCP(ctx context.Context, t target) (net.Conn, error) {
 		return nil, err
 	}
 	if len(from) == 0 {
-		return (&net.Dialer{}).DialContext(ctx, network, t.address())
+		return dialer.DialContext(ctx, network, t.address())
 	}
 	var errs []error
 	for _, local := range from {
-		conn, err := (&net.Dialer{LocalAddr: local}).DialContext(ctx, network, t.address())
+		dialer.LocalAddr = local
+		conn, err := dialer.DialContext(ctx, network, t.address())
 		if err == nil {
 			return conn, nil
 		}

@@ -93,7 +93,7 @@ func (r *remote) conn(ctx context.Context) (*conn, error) {
 		return nil, err
 	}
 	transport := r.opts.FilesTransport
-	if r.noShell.Load() {
+	if transport == "" && r.dialer.isNear(to.name) || r.noShell.Load() {
 		transport = FilesSFTP
 	}
 	r.now = newConn(r.name, client, to.alive, to.patience, r.opts.Patience, transport)

@@ -42,10 +42,6 @@ const (
 	FilesShell = "shell"
 )
 
-// near is how soon a host answers at most that is done with over SFTP: there the programs
-// that the shell starts for an operation take longer than the round trips that it saves.
-const near = 5 * time.Millisecond
-
 // The statuses of files.sh that are an answer.
 const (
 	statusMissing = 44
