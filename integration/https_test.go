@@ -101,6 +101,22 @@ func (w *world) opens(client *http.Client, address, version string) {
 	}
 }
 
+// issued waits until a name has a certificate: on a busy machine the authority takes longer
+// than the deploy waits.
+func (w *world) issued(client *http.Client, name string) {
+	w.t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		resp, err := client.Head("https://" + name + "/")
+		if err == nil {
+			resp.Body.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			w.t.Fatalf("%s has no certificate after a minute: %v", name, err)
+		}
+	}
+}
+
 // redirects expects plain HTTP to be redirected to HTTPS.
 func (w *world) redirects(client *http.Client, name string) {
 	w.t.Helper()
@@ -213,6 +229,7 @@ func TestHTTPS_ANameThatDoesNotLeadHereServesHTTPUntilItDoes(t *testing.T) {
 	}
 	client := w.browser(a, w.rig.Host("vm1"))
 	w.opens(client, "http://late.kstep.test/", "v1")
+	w.issued(client, "shop.kstep.test") // The other name does not hold it up.
 	w.opens(client, "https://shop.kstep.test/", "v1")
 	w.exits(10, "certs", "status")
 	a.Name("late.kstep.test", w.rig.Host("vm1"))
