@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/kstep/kstep/internal/config"
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/probe"
@@ -31,13 +32,10 @@ func Samples(in Input, w *Work, claim route.Claim, table *traffic.Table) []Sampl
 	health := in.Config.EffectiveHealthcheck(w.Target.Role).Path
 	var all []Sample
 	for _, p := range claim.Patterns() {
-		host := p.Host
-		if in.Config.Proxy.Redirects[host] != "" { // The proxy answers these itself.
+		if in.Config.Proxy.Redirects[p.Host] != "" { // The proxy answers these itself.
 			continue
 		}
-		if parent, wildcard := strings.CutPrefix(host, "*"); wildcard {
-			host = "kstep-check" + parent
-		}
+		host := config.SampleName(p.Host)
 		if wanted := in.Config.ProxyHost(w.Target.Role); p.Host == "" || p.Matches(wanted, p.Prefix) {
 			host = wanted
 		}

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/kstep/kstep/internal/config"
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/proxy"
@@ -52,22 +51,18 @@ func (w *Work) portIsFree(ctx context.Context, in Input) error {
 			return err
 		}
 	}
-	listens := []config.Listen{in.Config.Proxy.Publish.HTTP}
-	if in.Config.Proxy.TLS.On {
-		listens = append(listens, in.Config.Proxy.Publish.HTTPS)
-	}
-	for _, at := range listens {
-		if at.Port == 0 {
+	for _, at := range proxy.Ports(in.Config.Proxy) {
+		if at.UDP { // Of HTTP/3, with the number of a port of TCP.
 			continue
 		}
-		c, err := w.Host.Dial(ctx, "tcp", net.JoinHostPort(cmp.Or(at.Address, "127.0.0.1"), strconv.Itoa(at.Port)))
+		c, err := w.Host.Dial(ctx, "tcp", net.JoinHostPort(cmp.Or(at.Address, "127.0.0.1"), strconv.Itoa(at.Host)))
 		if err != nil { // Nothing listens; or forwarding is forbidden, and the engine will say so.
 			continue
 		}
 		c.Close()
 		return exit.With(exit.Failed,
-			fmt.Errorf("port %d on %s is in use, and the proxy does not run there", at.Port, w.Target.Host),
-			fmt.Sprintf("free port %d, or set another proxy.publish", at.Port))
+			fmt.Errorf("port %d on %s is in use, and the proxy does not run there", at.Host, w.Target.Host),
+			fmt.Sprintf("free port %d, or set another proxy.publish", at.Host))
 	}
 	return ctx.Err()
 }

@@ -128,7 +128,7 @@ func redirects(ctx context.Context, in Input, w *Work, front engine.Container) e
 	defer cancel()
 	client := probe.Client(w.Host, lookupTime)
 	defer client.CloseIdleConnections()
-	name := strings.Replace(in.Config.Proxy.Hosts[0], "*", "kstep-check", 1)
+	name := config.SampleName(in.Config.Proxy.Hosts[0])
 	request := probe.Request{URL: proxy.URL(config.Proxy{}, front, name, in.Config.Proxy.PathPrefix), Host: name}
 	for {
 		answer, _ := probe.Once(ctx, client, request) // One that fails is asked again.

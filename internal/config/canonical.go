@@ -88,7 +88,7 @@ func (c *checker) splitCommands() {
 		if n.kind != scalar || !among(commandPlaces, segs) {
 			return
 		}
-		all, err := words(n.text)
+		all, err := Words(n.text)
 		switch {
 		case err != nil:
 			c.at(segs, "%s", err)

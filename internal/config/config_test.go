@@ -227,14 +227,14 @@ func TestWords_SplitsAsAShellDoes(t *testing.T) {
 		`sh -c 'echo $HOME "x"'`:  {"sh", "-c", `echo $HOME "x"`},
 		"bin/worker\t--queue=all": {"bin/worker", "--queue=all"},
 	} {
-		got, err := words(line)
+		got, err := Words(line)
 		if err != nil || !reflect.DeepEqual(got, want) {
-			t.Errorf("words(%q): got %q, %v, want %q", line, got, err, want)
+			t.Errorf("Words(%q): got %q, %v, want %q", line, got, err, want)
 		}
 	}
 	for _, line := range []string{`'a`, `"a`, `a\`} {
-		if _, err := words(line); err == nil {
-			t.Errorf("words(%q): got no error", line)
+		if _, err := Words(line); err == nil {
+			t.Errorf("Words(%q): got no error", line)
 		}
 	}
 }

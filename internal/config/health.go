@@ -110,10 +110,15 @@ func (p Proxy) requestHost(wanted string) string {
 	if wanted != "" && slices.ContainsFunc(p.Hosts, func(host string) bool { return hostMatches(host, withoutPort(wanted)) }) {
 		return wanted
 	}
-	if below, wildcard := strings.CutPrefix(p.Hosts[0], "*."); wildcard {
+	return SampleName(p.Hosts[0])
+}
+
+// SampleName is a name that a wildcard stands for, or the name itself.
+func SampleName(host string) string {
+	if below, wildcard := strings.CutPrefix(host, "*."); wildcard {
 		return checkLabel + "." + below
 	}
-	return p.Hosts[0]
+	return host
 }
 
 // checkLabel stands for the star of a wildcard in kstep's own requests.

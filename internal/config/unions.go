@@ -153,7 +153,7 @@ func (e Env) MarshalJSON() ([]byte, error) {
 func (c *Command) UnmarshalJSON(data []byte) error {
 	all, isText, err := textOrList(data)
 	if err == nil && isText {
-		all, err = words(all[0])
+		all, err = Words(all[0])
 	}
 	*c = all
 	return err

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// words splits a command line as a POSIX shell does: blanks separate, quotes
+// Words splits a command line as a POSIX shell does: blanks separate, quotes
 // and backslashes join. Nothing is expanded, no shell runs.
-func words(line string) ([]string, error) {
+func Words(line string) ([]string, error) {
 	var (
 		all    []string
 		word   strings.Builder

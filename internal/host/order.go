@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 )
 
-// underway is the key of what is told how an operation on a file travels.
+// underway is the key of the travel in a context.
 type underway struct{}
 
 // travel is how the first of two operations travels.
@@ -22,15 +22,15 @@ func (t *travel) begin() {
 	t.once.Do(func() { close(t.sent) })
 }
 
-// tell is called when an operation is on its way to the shell.
-func tell(ctx context.Context) {
+// sent is called when an operation is on its way to the shell.
+func sent(ctx context.Context) {
 	if t, ok := ctx.Value(underway{}).(*travel); ok {
 		t.begin()
 	}
 }
 
-// tellOther is called when an operation goes another way.
-func tellOther(ctx context.Context) {
+// sentElsewhere is called when an operation goes another way.
+func sentElsewhere(ctx context.Context) {
 	if t, ok := ctx.Value(underway{}).(*travel); ok {
 		t.other.Store(true)
 	}

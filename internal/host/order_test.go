@@ -100,7 +100,7 @@ func (e *ending) Err() error {
 }
 
 // TestWrite_AsksItsContextRightBeforeItCounts: a process that stood still, of which
-// no timer tells, must not replace a file any more.
+// no timer reports, must not replace a file any more.
 func TestWrite_AsksItsContextRightBeforeItCounts(t *testing.T) {
 	t.Parallel()
 	for name, transport := range map[string]string{"by the shell": host.FilesShell, "over SFTP": host.FilesSFTP} {

@@ -274,7 +274,7 @@ func (s *script) send(ctx context.Context, function string, words []string) (*re
 		s.asked = s.asked[:len(s.asked)-1]
 		return nil, errOtherWay
 	}
-	tell(ctx)
+	sent(ctx)
 	return r, nil
 }
 

@@ -55,7 +55,7 @@ func (f remoteFiles) doFirst(ctx context.Context, name, file string, safe bool, 
 					return err
 				}
 			}
-			tellOther(ctx)
+			sentElsewhere(ctx)
 			files, err := c.files(ctx)
 			if err != nil {
 				return err

@@ -3,47 +3,9 @@ package kamal
 import (
 	"slices"
 	"strings"
-)
 
-// shellWords splits a command line as a shell does, and expands nothing. It
-// reports false where a quote is not closed.
-func shellWords(line string) ([]string, bool) {
-	var all []string
-	var word strings.Builder
-	inWord, escaped := false, false
-	var quote rune
-	for _, r := range line {
-		switch {
-		case escaped:
-			if quote == '"' && !strings.ContainsRune("\"\\$`\n", r) {
-				word.WriteByte('\\')
-			}
-			word.WriteRune(r)
-			escaped, inWord = false, true
-		case r == '\\' && quote != '\'':
-			escaped = true
-		case quote != 0 && r == quote:
-			quote = 0
-		case quote != 0:
-			word.WriteRune(r)
-		case r == '\'' || r == '"':
-			quote, inWord = r, true
-		case strings.ContainsRune(" \t\n", r):
-			if inWord {
-				all = append(all, word.String())
-			}
-			word.Reset()
-			inWord = false
-		default:
-			word.WriteRune(r)
-			inWord = true
-		}
-	}
-	if inWord {
-		all = append(all, word.String())
-	}
-	return all, quote == 0 && !escaped
-}
+	"github.com/kstep/kstep/internal/config"
+)
 
 // shellQuote writes a word for a shell.
 func shellQuote(word string) string {
@@ -63,8 +25,8 @@ func needsShell(command string) bool {
 
 // kstepCommand is kstep's command for one of Kamal's, without the word kstep.
 func kstepCommand(line string) (string, bool) {
-	all, ok := shellWords(line)
-	if !ok || len(all) == 0 {
+	all, err := config.Words(line)
+	if err != nil || len(all) == 0 {
 		return "", false
 	}
 	first, rest := all[0], all[1:]

@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/kstep/kstep/internal/config"
 )
 
 // hookFile is a hook of Kamal's.
@@ -211,8 +213,8 @@ func statementsOf(line string) []string {
 
 // readExec reads `kamal app exec --version "$KAMAL_VERSION" … CMD`.
 func readExec(statement string) (taskRun, bool) {
-	all, ok := shellWords(statement)
-	if !ok || strings.ContainsAny(unquoted(statement), "|<>&`") {
+	all, err := config.Words(statement)
+	if err != nil || strings.ContainsAny(unquoted(statement), "|<>&`") {
 		return taskRun{}, false
 	}
 	if len(all) > 2 && all[0] == "bundle" && all[1] == "exec" {

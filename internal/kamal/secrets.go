@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/kstep/kstep/internal/config"
 )
 
 // secretLine is a line of a secrets file.
@@ -239,8 +241,8 @@ func (im *importer) secretCommands() {
 }
 
 func (im *importer) secretCommand(key, name, command string, l secretLine) {
-	all, ok := shellWords(command)
-	if ok && len(all) > 2 && all[0] == "kamal" && all[1] == "secrets" {
+	all, err := config.Words(command)
+	if err == nil && len(all) > 2 && all[0] == "kamal" && all[1] == "secrets" {
 		ref, why := im.fetched(all[2:], command)
 		if why != "" {
 			im.changed(Other, key, l.at, "%s; set %s in the environment, or write a command for it under secrets.commands: %s", why, name, command)
@@ -249,7 +251,7 @@ func (im *importer) secretCommand(key, name, command string, l secretLine) {
 		im.put(words(escape(ref, false), l.at, false), "secrets", "commands", name)
 		return
 	}
-	if strings.Contains(command, "kamal ") || !ok {
+	if strings.Contains(command, "kamal ") || err != nil {
 		im.changed(Other, key, l.at, "uses kamal; write a command for %s under secrets.commands: %s", name, command)
 		return
 	}
@@ -304,7 +306,7 @@ func (im *importer) fetched(all []string, command string) (ref, why string) {
 			}
 			inner = line.command()
 		}
-		source, _ = shellWords(inner)
+		source, _ = config.Words(inner)
 		if len(source) < 3 || source[0] != "kamal" || source[1] != "secrets" {
 			return "", "it is not clear what it extracts from"
 		}

@@ -40,7 +40,7 @@ func UpdateFrom(ctx context.Context, files host.Files, file string, known Ledger
 	if err != nil {
 		return known, err
 	}
-	l, err := decode(data, file) // A change of it must not reach whoever has read it.
+	l, err := decode(data, file) // A change must not reach the copy that was read before.
 	if err != nil || !change(&l) {
 		return l, err
 	}

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kstep/kstep/internal/config"
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/host"
 )
@@ -93,8 +94,8 @@ const handshakeTime = 5 * time.Second
 func presented(ctx context.Context, h host.Host, c engine.Container, name string) Certificate {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTime)
 	defer cancel()
-	found := Certificate{Name: name}
-	leaf, err := handshake(ctx, h, c, serverName(name))
+	found, server := Certificate{Name: name}, config.SampleName(name)
+	leaf, err := handshake(ctx, h, c, server)
 	if err != nil {
 		found.Problem = err.Error()
 		return found
@@ -106,7 +107,7 @@ func presented(ctx context.Context, h host.Host, c engine.Container, name string
 	found.Issuer, found.Begins, found.Ends = issuer(leaf), leaf.NotBefore, leaf.NotAfter
 	now := time.Now()
 	switch {
-	case leaf.VerifyHostname(serverName(name)) != nil:
+	case leaf.VerifyHostname(server) != nil:
 		found.Problem = "the certificate is for " + listed(leaf.DNSNames)
 	case now.After(leaf.NotAfter):
 		found.Problem = "the certificate expired on " + leaf.NotAfter.UTC().Format(time.DateOnly)
@@ -116,14 +117,6 @@ func presented(ctx context.Context, h host.Host, c engine.Container, name string
 		found.Problem = "the certificate begins on " + leaf.NotBefore.UTC().Format(time.DateOnly)
 	}
 	return found
-}
-
-// serverName is a name that a wildcard stands for, or the name itself.
-func serverName(name string) string {
-	if parent, wildcard := strings.CutPrefix(name, "*"); wildcard {
-		return "kstep-check" + parent
-	}
-	return name
 }
 
 func handshake(ctx context.Context, h host.Host, c engine.Container, name string) (*x509.Certificate, error) {

@@ -31,6 +31,11 @@ const secureCatchAll = `
       "kstep-catch-all-https": {"rule": "PathPrefix(` + "`/`" + `)", "service": "kstep-nothing", "entryPoints": ["websecure"], "priority": 1, "tls": {}},
       "kstep-health-https": {"rule": "Path(` + "`" + HealthPath + "`" + `)", "service": "ping@internal", "entryPoints": ["websecure"], "priority": 100000, "tls": {}},`
 
+// secureRouters are the names of secureCatchAll's.
+func secureRouters() []string {
+	return []string{"kstep-catch-all-https@file", "kstep-health-https@file"}
+}
+
 // secureArgs are Traefik's options for HTTPS.
 func secureArgs(p config.Proxy) map[string]string {
 	args := map[string]string{
@@ -72,8 +77,8 @@ const resolverArgs = "certificatesresolvers."
 
 func caFile(acme config.ACME) string { return acme.Resolver() + ".ca.pem" }
 
-// ports are those of the host that the proxy asks for.
-func ports(p config.Proxy) []engine.Port {
+// Ports are those of the host that the proxy takes.
+func Ports(p config.Proxy) []engine.Port {
 	var all []engine.Port
 	if at := p.Publish.HTTP; at.Port > 0 {
 		all = append(all, engine.Port{Host: at.Port, Container: traffic.PlainPort, Address: at.Address})
@@ -205,7 +210,7 @@ func lacks(p config.Proxy, c engine.Container) string {
 			return "with other settings than proxy.tls.acme"
 		}
 	}
-	for _, want := range ports(p) {
+	for _, want := range Ports(p) {
 		found := slices.ContainsFunc(c.Published, func(o engine.Port) bool { return o == want })
 		if want.Container == traffic.SecurePort && !found {
 			return fmt.Sprintf("without port %s", config.Listen{Address: want.Address, Port: want.Host})

@@ -135,7 +135,7 @@ func spec(cfg *config.Config, n plan.Names, env environment) engine.Spec {
 		Restart: "unless-stopped",
 		Log:     engine.Log{Driver: "json-file", Options: map[string]string{"max-size": "10m"}},
 		Env:     env.values, EnvFingerprint: env.fingerprint,
-		Ports: ports(cfg.Proxy),
+		Ports: Ports(cfg.Proxy),
 	}
 	if spec.Labels == nil {
 		spec.Labels = map[string]string{}

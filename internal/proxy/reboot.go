@@ -64,9 +64,7 @@ func Reboot(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names, 
 		return Booted{}, err
 	}
 	if _, secure := options(spec.Cmd)["entrypoints.websecure.address"]; !secure {
-		want.enabled = slices.DeleteFunc(want.enabled, func(name string) bool {
-			return name == "kstep-catch-all-https@file" || name == "kstep-health-https@file"
-		})
+		want.enabled = slices.DeleteFunc(want.enabled, func(name string) bool { return slices.Contains(secureRouters(), name) })
 	}
 	if old.Running() {
 		if err := try(ctx, h, spec, want); err != nil {

@@ -83,8 +83,8 @@ func (p parsedRoute) is(o routeOptions) bool {
 }
 
 // settings are the digest of what the route does beside sending requests on; nothing
-// where it does nothing else. As a part of the mark it tells an answer of the new route
-// from one of the old route to the same containers.
+// where it does nothing else. As a part of the mark it keeps answers of the new
+// route apart from those of the old one to the same containers.
 func (r Role) settings() []string {
 	all := furtherOf(r.Config.Proxy)
 	if h := httpsOf(r.Config.Proxy); len(all) > 0 || h.On {

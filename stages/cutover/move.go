@@ -27,7 +27,7 @@ func (m *move) proxied(ctx context.Context) error {
 	if m.settled(live) && current {
 		m.out.Done = true
 		m.moved()
-		return m.secure(ctx)
+		return m.secureSettled(ctx)
 	}
 	m.had = live
 	if err := m.able(ctx); err != nil {
@@ -62,14 +62,15 @@ func (m *move) proxied(ctx context.Context) error {
 		m.out.Probe = &count
 		m.w.Say("probe: %d requests, %d failed, slowest %d ms", count.Requests, count.Failed, count.SlowestMs)
 	}
-	if err == nil {
-		err = m.secure(ctx)
+	if err == nil && runs {
+		err = stages.Secure(ctx, m.in, m.w, front)
 	}
 	return err
 }
 
-// secure redirects plain HTTP to HTTPS where the configuration has that.
-func (m *move) secure(ctx context.Context) error {
+// secureSettled redirects plain HTTP to HTTPS where nothing had to move, and the proxy has
+// not been looked at.
+func (m *move) secureSettled(ctx context.Context) error {
 	if !m.in.Config.Proxy.TLS.On {
 		return nil
 	}

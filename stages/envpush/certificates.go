@@ -75,7 +75,7 @@ func ownCertificates(in stages.Input) (certificates, error) {
 		file.TLS.Certificates = append(file.TLS.Certificates, keyPair{string(certificate), string(key)})
 	}
 	for _, name := range in.Config.Proxy.Names() {
-		sample := strings.Replace(name, "*", "kstep-check", 1)
+		sample := config.SampleName(name)
 		if !slices.ContainsFunc(covered, func(covers func(string) error) bool { return covers(sample) == nil }) {
 			return file, exit.With(exit.Config, fmt.Errorf("proxy.tls: no certificate is for %s, which proxy.hosts names", name),
 				"add its certificate to proxy.tls.certificates, or take the name out of proxy.hosts")
@@ -114,7 +114,7 @@ func (c certificates) covers(name string) bool {
 
 func (p keyPair) covers(name string) bool {
 	one, err := checkPair([]byte(p.Certificate), []byte(p.Key))
-	return err == nil && one.VerifyHostname(strings.Replace(name, "*", "kstep-check", 1)) == nil
+	return err == nil && one.VerifyHostname(config.SampleName(name)) == nil
 }
 
 // merged is the file that the host gets, in place of the one that it has.

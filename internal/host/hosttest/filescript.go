@@ -16,7 +16,7 @@ import (
 	"github.com/kstep/kstep/internal/host"
 )
 
-// isFileScript tells the command of the shell that kstep does files with.
+// isFileScript reports whether a command is the shell that kstep does files with.
 func isFileScript(command string) bool { return strings.HasSuffix(command, " "+host.ScriptName) }
 
 // fileRequests are the requests to that shell, a line each, with the paths that
@@ -58,7 +58,7 @@ func (f *Fake) fileRequest(line string) string {
 	return mark + " " + strings.Join(words, " ")
 }
 
-// mapPaths makes the paths among a request's words those of the fake. It tells
+// mapPaths makes the paths among a request's words those of the fake. It reports
 // whether all of them may be.
 func (f *Fake) mapPaths(words []string) bool {
 	files := sftpFiles{f}
