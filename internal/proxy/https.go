@@ -171,7 +171,7 @@ func neighbours(ctx context.Context, h host.Host, cfg *config.Config, n plan.Nam
 	}
 	if _, _, others := table.Secure(route.Owner{Service: cfg.Service, Destination: cfg.Destination}); others {
 		return exit.With(exit.Failed, fmt.Errorf("another service serves HTTPS on %s, where the proxy is missing: one made for this service would have no port for it", h.Name()),
-			"run kstep proxy boot with the configuration of that service first; docs/routing.md shows how to see whose routes a host has")
+			"run kstep proxy boot with the configuration of that service first (docs/https.md)")
 	}
 	return nil
 }
