@@ -90,8 +90,8 @@ bench: build ## Measure deploys beside their floor on the rig: five rounds, some
 
 STEP ?= 1
 .PHONY: faults
-faults: build ## Break every stage at every remote operation, and write docs/faults.md (long; STEP=11 tries one in 11).
-	go run ./integration/faults -step $(STEP) -behind-step $(STEP) -rig-step $(STEP)
+faults: build ## Break every stage at every remote operation, and write docs/faults.md (hours; goes on where it was interrupted; STEP=11 tries one in 11).
+	go run ./integration/faults -keep .faults/$(VERSION) -step $(STEP) -behind-step $(STEP) -rig-step $(STEP)
 
 .PHONY: fmt
 fmt: tools ## Format the code.
@@ -126,11 +126,16 @@ licenses: $(GO_LICENSES) ## List the licences of all modules, and fail on one th
 	$(NO_NETWORK) $(GO_LICENSES) report --include_tests --template tools/licenses/list.tmpl ./... 2>"$$log" || { cat "$$log"; exit 1; }
 
 .PHONY: static
-static: lint licenses ## Check format, lint, licences, generated files and module file.
+static: scripts lint licenses ## Check format, lint, licences, generated files and module file.
 	@$(CACHE)/golangci-lint fmt --diff || { echo 'not formatted: run `make fmt`'; exit 1; }
 	go mod tidy -diff
 	go generate ./...
 	@git diff --exit-code || { echo 'generated files differ: run `make generate` and commit'; exit 1; }
+
+# What a user's own scripts look like, for the tests, is not ours to correct.
+.PHONY: scripts
+scripts: ## Check the shell scripts.
+	@git ls-files -z ':!:*/testdata/*' | xargs -0 awk '/^#!.*[\/ ](ba)?sh$$/ { print FILENAME } { nextfile }' | xargs shellcheck
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for 30 seconds.

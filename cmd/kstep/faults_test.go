@@ -23,6 +23,7 @@ var (
 	measured = flag.String("faults-out", "", "write what was measured to this file, as JSON")
 	only     = flag.String("faults-only", "", "try only those whose `STAGE KIND:NUMBER@HOST` matches")
 	step     = flag.Int("faults-step", sampled, "try one of so many operations")
+	offset   = flag.Int("faults-offset", 0, "begin with another one of them")
 )
 
 // total is what both tests below measured.
@@ -171,7 +172,7 @@ func batches(counts map[attempt]int) [][]attempt {
 		for at := 1; at <= counts[key]; at++ {
 			one := key
 			one.fault.At = at
-			if n++; n%every == 0 && chosen.MatchString(one.stage+" "+one.fault.String()) {
+			if n++; n%every == *offset && chosen.MatchString(one.stage+" "+one.fault.String()) {
 				all = append(all, one)
 			}
 		}

@@ -2,10 +2,10 @@ package actor
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
+	"github.com/kstep/kstep/internal/hook/hooktest"
 	"github.com/kstep/kstep/internal/state"
 )
 
@@ -62,9 +62,7 @@ func TestDetect_FallsBackToTheLoginName(t *testing.T) {
 }
 
 func TestGitUser_ReadsTheFoldersConfig(t *testing.T) {
-	if _, err := exec.LookPath("git"); err != nil {
-		t.Skip("git is not installed")
-	}
+	hooktest.Installed(t, "git")
 	dir := t.TempDir()
 	t.Setenv("HOME", dir)
 	t.Setenv("XDG_CONFIG_HOME", dir)

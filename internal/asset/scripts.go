@@ -12,20 +12,28 @@ import (
 // copy is linked, which is theirs. Where $copies is set, a copy is linked in any
 // case: a file that a container can write into is in no other folder.
 
-// overlay puts all that "$1" has over what "$2" has. A link and a rename exchange
-// each file, so that one that is being served is never half there. BusyBox calls
-// it an error if a file is linked already.
-const overlay = `[ -n "$copies" ] || { cp -a -l -f -- "$1/." "$2/" 2>/dev/null && exit; }
-stage=$2.overlay
-rm -rf -- "$stage" && cp -a -- "$1" "$stage" && cp -a -l -f -- "$stage/." "$2/" && rm -rf -- "$stage"`
+// places are two functions about the names of two trees. Where one tree has a folder and
+// the other one something else at the same name, only one of them can be there.
+const places = `folder() { [ -d "$1" ] && [ ! -L "$1" ]; }
+there() { [ -e "$1" ] || [ -L "$1" ]; }
+`
 
 // addMissing is a function that gives "$2" what it lacks of "$1". BusyBox leaves
 // alone what is there, and links nothing when told to; coreutils have to be told. A
 // file that was left alone is an error for BusyBox and coreutils 9.2, and none for
-// 9.1 and 9.5, so after an error the outcome is asked for.
+// 9.1 and 9.5, so after an error the outcome is asked for. A file is not lacking
+// where "$2" has something else in place of its folder.
 const addMissing = `lacks() {
-	cd "$1" && exec find . \( -type f -o -type l \) -exec sh -c '
-		for f; do [ -e "$0/$f" ] || [ -L "$0/$f" ] || { echo "$f"; exit; }; done' "$2" {} +
+	cd "$1" && exec find . \( -type f -o -type l \) -exec sh -c '` + places + `
+		for f; do
+			there "$0/$f" && continue
+			up=${f%/*}
+			while [ "$up" != . ]; do
+				there "$0/$up" && { folder "$0/$up" || continue 2; }
+				up=${up%/*}
+			done
+			echo "$f"; exit
+		done' "$2" {} +
 }
 keep=-n
 case $(cp --help 2>&1) in *BusyBox*) keep= ;; esac
@@ -39,6 +47,23 @@ add() {
 	[ -z "$missing" ] || { echo "not copied: $missing" >&2; df -k "$2" >&2; exit 1; }
 }
 `
+
+// overlay puts all that "$1" has over what "$2" has: first makes way where only one of
+// the two can be, then adds what is missing, then renames each other file over the one
+// that is there, so that one that is being served is never missing and never half there.
+// `cp -l -f` of BusyBox removes the old name before it makes the new one.
+const overlay = addMissing + `stage=$2.overlay
+rm -rf -- "$stage"
+[ -z "$copies" ] && cp -a -l -- "$1" "$stage" 2>/dev/null || { rm -rf -- "$stage" && cp -a -- "$1" "$stage"; } || exit
+cd "$stage" && find . -exec sh -c '` + places + `
+	for f; do
+		there "$0/$f" || continue
+		if folder "$f"; then folder "$0/$f" || rm -f -- "$0/$f"; else ! folder "$0/$f" || rm -rf -- "$0/$f"; fi || exit
+	done' "$2" {} + && copies= && add "$stage" "$2" && find . ! -type d -exec sh -c '
+	same() {
+		if [ -L "$1" ] || [ -L "$2" ]; then [ "$(readlink "$1")" = "$(readlink "$2")" ]; else [ "$1" -ef "$2" ]; fi
+	}
+	for f; do same "$f" "$0/$f" || mv -f -- "$f" "$0/$f" || exit; done' "$2" {} + && rm -rf -- "$stage"`
 
 // fill makes "$2" anew, with what "$1" has.
 const fill = `chmod 0700 -- "$0" && rm -rf -- "$2" && mkdir -p -m 0755 -- "$2" || exit

@@ -1,6 +1,7 @@
 package asset
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,7 +12,7 @@ import (
 	"github.com/kstep/kstep/internal/hook/hooktest"
 )
 
-// tools are what hosts have for cp.
+// tools are what hosts have for cp; BusyBox has all its own programs.
 func tools(t *testing.T) map[string]string {
 	t.Helper()
 	cp, err := exec.LookPath("cp")
@@ -20,17 +21,9 @@ func tools(t *testing.T) map[string]string {
 	}
 	return map[string]string{
 		"coreutils": "exec " + cp + ` "$@"`,
-		// As BusyBox 1.35: links nothing with -n, nothing over another file without -f, and
-		// calls that an error.
-		"BusyBox": `case "$*" in
-			--help) echo 'BusyBox v1.35.0' >&2; exit 1 ;;
-			*' -l -n '*) exit 0 ;;
-			*' -l -f '*) exec ` + cp + ` "$@" ;;
-			*' -l '*) for to; do :; done; had=$(ls -A "$to"); shift 2; ` + cp + ` -a -l -n "$@"; [ -z "$had" ]; exit ;;
-			esac
-			exec ` + cp + ` "$@"`,
+		"BusyBox": "",
 		"no links of root's files": `case "$*" in
-			*' -l '*.lent/.*|*' -l '*.overlay/.*) ;;
+			*' -l '*.lent/.*|*' -l '*.overlay\ *|*' -l '*.overlay/.*) ;;
 			*' -l '*) echo 'Operation not permitted' >&2; exit 1 ;;
 			esac
 			exec ` + cp + ` "$@"`,
@@ -63,11 +56,16 @@ func trees(t *testing.T) (own, all string) {
 
 func run(t *testing.T, cp, script, from, to string) {
 	t.Helper()
-	bin := t.TempDir()
-	hooktest.Program(t, filepath.Join(bin, "cp"), "#!/bin/sh\n"+cp+"\n")
+	var path string
+	if cp == "" {
+		path = hooktest.BusyBox(t)
+	} else {
+		bin := t.TempDir()
+		hooktest.Program(t, filepath.Join(bin, "cp"), "#!/bin/sh\n"+cp+"\n")
+		path = bin + ":" + os.Getenv("PATH")
+	}
 	for range 2 { // As a run after one that was killed.
-		cmd := exec.CommandContext(t.Context(), "sh", "-c", script, filepath.Dir(from), from, to)
-		cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
+		cmd := exec.CommandContext(t.Context(), "env", "PATH="+path, "sh", "-c", script, filepath.Dir(from), from, to)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
@@ -151,6 +149,94 @@ func TestOverlay_ExchangesWhatBothHaveWhateverTheHostsTools(t *testing.T) {
 			if _, err := served.Read(text); err != nil || string(text) != "theirs" {
 				t.Errorf("who reads it meanwhile got %q (%v), want it whole", text, err)
 			}
+		})
+	}
+}
+
+// BusyBox's `cp -l -f` removed a name before it made the new one: some requests for
+// manifest.json got 404.
+func TestOverlay_LeavesNoNameMissingForAMoment(t *testing.T) {
+	for name, cp := range tools(t) {
+		t.Run(name, func(t *testing.T) {
+			own, all := trees(t)
+			ctx, stop := context.WithCancel(t.Context())
+			done := make(chan int)
+			go func() {
+				missing := 0
+				for ctx.Err() == nil {
+					if _, err := os.Stat(filepath.Join(all, "manifest")); err != nil {
+						missing++
+					}
+				}
+				done <- missing
+			}()
+			for i := range 4 {
+				file := filepath.Join(own, "manifest")
+				if err := os.Remove(file); err != nil {
+					t.Error(err)
+				}
+				if err := os.WriteFile(file, []byte(fmt.Sprint("mine, ", i)), 0o644); err != nil {
+					t.Error(err)
+				}
+				run(t, cp, copying(false)+overlay, own, all)
+			}
+			stop()
+			if missing := <-done; missing > 0 {
+				t.Errorf("the file was not there %d times", missing)
+			}
+		})
+	}
+}
+
+// A file of one version may be a folder of the other one, or a link that leads anywhere.
+func TestScripts_WhereOneVersionHasAFolderAndTheOtherOneAFile(t *testing.T) {
+	put := func(t *testing.T, dir string, files map[string]string) {
+		t.Helper()
+		for name, text := range files {
+			path := filepath.Join(dir, name)
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if to, link := strings.CutPrefix(text, "-> "); link {
+				if err := os.Symlink(to, path); err != nil {
+					t.Fatal(err)
+				}
+			} else if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for name, cp := range tools(t) {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			own, all, elsewhere := filepath.Join(dir, "own"), filepath.Join(dir, "all"), t.TempDir()
+			put(t, own, map[string]string{
+				"docs/index.html": "new", "docs/more/a": "new", "logo": "new", "fonts/a": "new", "plain": "new", "shared/x": "new",
+			})
+			put(t, all, map[string]string{
+				"docs": "old", "logo/a": "old", "logo/b/c": "old", "fonts": "-> " + elsewhere, "plain": "-> " + filepath.Join(elsewhere, "plain"), "shared/y": "old",
+			})
+			put(t, elsewhere, map[string]string{"plain": "of the host"})
+			lent := filepath.Join(dir, "lent")
+			put(t, lent, map[string]string{
+				"docs": "old", "logo/a": "old", "fonts": "-> " + elsewhere, "plain": "-> " + filepath.Join(elsewhere, "plain"), "shared/y": "old",
+			})
+
+			run(t, cp, lending(loan{}), own, lent)
+			if data, err := os.ReadFile(filepath.Join(lent, "docs")); string(data) != "old" {
+				t.Errorf("a loan put something in place of a file of the version itself: %q, %v", data, err)
+			}
+			if data, err := os.ReadFile(filepath.Join(lent, "shared/x")); string(data) != "new" {
+				t.Errorf("what can be lent was not: %q, %v", data, err)
+			}
+			run(t, cp, copying(false)+overlay, own, all)
+			if err := os.RemoveAll(lent); err != nil {
+				t.Fatal(err)
+			}
+			holds(t, all, map[string]string{
+				"docs/index.html": "new", "docs/more/a": "new", "logo": "new", "fonts/a": "new", "plain": "new", "shared/x": "new", "shared/y": "old",
+			})
+			holds(t, elsewhere, map[string]string{"plain": "of the host"})
 		})
 	}
 }

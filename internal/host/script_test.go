@@ -4,9 +4,10 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/kstep/kstep/internal/hook/hooktest"
 )
 
 // TestFileScript_MeansTheSameToEveryShell runs the script by hand, without the
@@ -49,13 +50,9 @@ func TestFileScript_MeansTheSameToEveryShell(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			shell, err := exec.LookPath(argv[0])
-			if err != nil {
-				t.Skip(err)
-			}
-			path := os.Getenv("PATH")
+			shell, path := hooktest.Installed(t, argv[0]), os.Getenv("PATH")
 			if argv[0] == "busybox" {
-				path = applets(t, shell)
+				path = hooktest.BusyBox(t)
 			}
 			var in bytes.Buffer
 			for _, r := range requests {
@@ -78,20 +75,4 @@ func TestFileScript_MeansTheSameToEveryShell(t *testing.T) {
 			}
 		})
 	}
-}
-
-// applets is a folder with all that busybox has.
-func applets(t *testing.T, busybox string) string {
-	t.Helper()
-	dir := t.TempDir()
-	list, err := exec.CommandContext(t.Context(), busybox, "--list").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name := range strings.FieldsSeq(string(list)) {
-		if err := os.Symlink(busybox, filepath.Join(dir, filepath.Base(name))); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
 }

@@ -254,10 +254,7 @@ func TestDockerSetupHook_WritesTheSettingsOnceAndKeepsThoseOfOthers(t *testing.T
 }
 
 func TestHooks_AreCleanForShellcheck(t *testing.T) {
-	program, err := exec.LookPath("shellcheck")
-	if err != nil {
-		t.Skip("shellcheck is not installed")
-	}
+	program := hooktest.Installed(t, "shellcheck")
 	dir := project(t, nil)
 	if _, err := Init(Options{Path: filepath.Join(dir, "kstep.yml"), Hooks: true}); err != nil {
 		t.Fatal(err)

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/kstep/kstep/internal/hook/hooktest"
 )
 
 // measure loads each page in frames of several widths, and writes down what a
@@ -52,13 +54,7 @@ type measured struct {
 
 func TestHTML_InABrowserFitsAPhoneAndShowsItsBars(t *testing.T) {
 	t.Parallel()
-	browser, err := exec.LookPath("chromium")
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("chromium is not installed; .ci/run installs it")
-		}
-		t.Skip("chromium is not installed: apt-get install chromium")
-	}
+	browser := hooktest.Installed(t, "chromium")
 	all := recorded(t)
 	all["hostile"] = hostile(t)
 	var names []string
