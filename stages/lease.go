@@ -108,8 +108,12 @@ func (r *run) acquire(ctx context.Context) error {
 	if err := r.meet(ctx, store); err != nil {
 		return err
 	}
+	if err := r.arrive(ctx, store); err != nil {
+		return err
+	}
 	hold, got, err := r.queue(ctx, store)
 	if err != nil {
+		r.depart(ctx, nil)
 		return err
 	}
 	if got.Taken != nil {
@@ -184,6 +188,7 @@ func (r *run) queue(ctx context.Context, store lease.Store) (*lease.Hold, lease.
 // took to look, and one that failed parks it. Otherwise the lease stays for the
 // release's next job.
 func (r *run) leave(ctx context.Context, changed bool, err error) error {
+	left := r.depart(ctx, err)
 	over := exit.CodeOf(err) == exit.BarrierClosed || err == nil && r.over ||
 		// All is done that can be; what follows is a rollback or another release.
 		exit.CodeOf(err) == exit.Partial && r.info.Name == LastStage && r.whole()
@@ -194,12 +199,12 @@ func (r *run) leave(ctx context.Context, changed bool, err error) error {
 	if over && r.info.Name == LastStage {
 		err = errors.Join(err, r.forgetDone(ctx))
 	}
-	if !over && (changed || (err != nil && !refused) || r.lease.Entered() || r.KeepLease) {
-		if err == nil && r.info.Name == LastStage {
-			r.letGo() // Another shard frees it; what this one still writes must not take it again.
+	if !over && (changed || left.others || left.failed && !refused || r.lease.Entered() || r.KeepLease) {
+		if left.failed && !left.others && !r.KeepLease {
+			err = errors.Join(err, r.park(ctx, changed))
 		}
-		if err != nil && r.whole() && !r.KeepLease {
-			return errors.Join(err, r.park(ctx, changed))
+		if r.info.Name == LastStage && !r.whole() {
+			r.letGo() // Another shard frees it; what this one still writes must not take it again.
 		}
 		return err
 	}
@@ -276,6 +281,7 @@ func (r *run) forgetDone(ctx context.Context) error {
 	return errors.Join(
 		store.Files.RemoveTree(ctx, host.Under(store.Dir, "done", r.Release)),
 		store.Files.RemoveTree(ctx, host.Under(machines(store), r.Release)),
+		store.Files.RemoveTree(ctx, host.Under(shards(store), r.Release)),
 	)
 }
 

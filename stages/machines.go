@@ -39,7 +39,7 @@ func (r *run) meet(ctx context.Context, store lease.Store) error {
 			errs = append(errs, err)
 		})
 	}
-	wg.Go(func() { r.forgetMachines(ctx, store) })
+	wg.Go(func() { r.forgetShards(ctx, store) })
 	wg.Wait()
 	return errors.Join(errs...)
 }
@@ -62,20 +62,6 @@ func (r *run) meetOne(ctx context.Context, store lease.Store, name string, id ho
 		return oneMachine(r.Config, text, name, id)
 	}
 	return nil
-}
-
-// forgetMachines removes what older releases recorded. It is no failure where it
-// cannot: the next one tries again.
-func (r *run) forgetMachines(ctx context.Context, store lease.Store) {
-	all, err := store.Files.List(ctx, machines(store))
-	if err != nil {
-		return
-	}
-	for _, e := range all {
-		if e.Name < r.Release {
-			_ = store.Files.RemoveTree(ctx, host.Under(machines(store), e.Name)) // Tried again by the next.
-		}
-	}
 }
 
 // machines is the folder of the names by which jobs reached their machines.

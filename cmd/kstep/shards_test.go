@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -373,4 +375,89 @@ func TestMatrix_PrintsWhatCISystemsTake(t *testing.T) {
 	}
 	w.exits(exit.Usage, "matrix", "--by", "group", "--limit", "some")
 	w.exits(exit.Usage, "matrix", "--roles", "wbe")
+}
+
+// A release of which a shard failed keeps no newer one out once none of its jobs is at
+// work, whichever of them ends last.
+func TestShards_TheLastToLeaveParksTheLeaseOfAReleaseThatFailed(t *testing.T) {
+	t.Parallel()
+	for _, stage := range []string{"assets", "boot"} {
+		for _, last := range []string{"vm1", "vm2"} {
+			t.Run(stage+", "+last+" ends last", func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t)
+				w.deploy("v1")
+				jobs := []*job{w.pushedBy("v2")}
+				for _, s := range pipeline()[2:] {
+					if s.Info().Name == stage {
+						break
+					}
+					jobs = append(jobs, w.fanOut(s.Info().Name, []shard{{Roles: "*", Hosts: "*"}}, jobs)...)
+				}
+				onHost := map[string]*job{"vm1": w.job().fetch(jobs...), "vm2": w.job().fetch(jobs...)}
+				full := func(ctx context.Context, op host.Op, next func(context.Context) error) error {
+					if op.Host == "vm2" && (op.Name == "write" || strings.HasPrefix(op.Name, "POST ")) {
+						return errors.New("no space left on device")
+					}
+					return next(ctx)
+				}
+				leaving := newFreezer(func(op host.Op) bool { return op.Name == "remove" && strings.HasSuffix(op.Path, ".working") })
+				onHost["vm2"].around = full
+				onHost[last].around = func(ctx context.Context, op host.Op, next func(context.Context) error) error {
+					return leaving.around(ctx, op, func(ctx context.Context) error {
+						if last == "vm2" {
+							return full(ctx, op, next)
+						}
+						return next(ctx)
+					})
+				}
+
+				ended := make(chan exit.Code)
+				go func() {
+					code, _ := onHost[last].run(stage, "--hosts", last)
+					ended <- code
+				}()
+				<-leaving.frozen
+				first := map[string]string{"vm1": "vm2", "vm2": "vm1"}[last]
+				if code, out := onHost[first].run(stage, "--hosts", first); (code == exit.OK) != (first == "vm1") {
+					t.Errorf("the shard of %s ends with %d:\n%s", first, code, out)
+				}
+				w.job().must(exit.LeaseHeld, w.deployArgs("v3")...)
+				close(leaving.thaw)
+				if code := <-ended; (code == exit.OK) != (last == "vm1") {
+					t.Errorf("the shard of %s ends with %d", last, code)
+				}
+				w.job().must(exit.OK, w.deployArgs("v3")...)
+				w.serves("v3")
+			})
+		}
+	}
+}
+
+// One that is run again takes the lease back from where a newer release could have had it.
+func TestShards_OneThatIsRunAgainGoesOnWithTheRelease(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.deploy("v1")
+	jobs := []*job{w.pushedBy("v2")}
+	jobs = append(jobs, w.fanOut("assets", []shard{{Roles: "*", Hosts: "*"}}, jobs)...)
+	all := []shard{{Roles: "web", Hosts: "vm1"}, {Roles: "web", Hosts: "vm2"}, {Roles: "job", Hosts: "vm3"}}
+	again := w.job().fetch(jobs...)
+	w.hook("pre-env-push", "exit 1")
+	again.must(exit.Failed, "env-push", "--roles", "web", "--hosts", "vm2")
+	w.hook("pre-env-push", "")
+	if stdout, _ := w.exits(exit.OK, "lock", "status"); !strings.HasPrefix(stdout, "parked") {
+		t.Errorf("the lease is %q, want parked", stdout)
+	}
+	jobs = append(jobs, w.fanOut("env-push", all, jobs)...)
+	if stdout, _ := w.exits(exit.OK, "lock", "status"); !strings.HasPrefix(stdout, "held") {
+		t.Errorf("the lease is %q, want held", stdout)
+	}
+	for _, stage := range []string{"boot", "barrier-wait", "cutover", "prune"} {
+		jobs = append(jobs, w.fanOut(stage, []shard{{Roles: "*", Hosts: "*"}}, jobs)...)
+	}
+	w.serves("v2")
+	if left, err := filepath.Glob(filepath.Join(w.hosts["vm1"].Home, ".kstep", "shop", "lease", "shards", "*")); err != nil || len(left) > 0 {
+		t.Errorf("left beside the lease: %v, %v", left, err)
+	}
 }
