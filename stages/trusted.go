@@ -54,6 +54,12 @@ func distrust(hostName string, names plan.Names, owners host.Owners) error {
 		case isLink && foreign(at):
 			return refuse(dir, fmt.Sprintf("is a symbolic link of another user (ID %d): that user decides where the run directory is", at.User),
 				"set run_directory to a path without this link")
+		case foreign(at):
+			return refuse(dir, fmt.Sprintf("belongs to another user (ID %d), not to the SSH user (ID %d) or root: that user can replace the run directory %s", at.User, owners.User, names.Run),
+				"set run_directory to a folder below your own or root's, or make it root's: chown root "+dir)
+		case !isLink && at.Mode&forGroup != 0 && at.Mode&fs.ModeSticky == 0 && !own(at):
+			return refuse(dir, fmt.Sprintf("is writable for a group that the SSH user is not in (mode %04o, group ID %d): its members can replace the run directory %s", at.Mode.Perm(), at.Group, names.Run),
+				"take the permission away: chmod g-w "+dir, "or set run_directory to another folder")
 		case !isLink && at.Mode&forOthers != 0 && at.Mode&fs.ModeSticky == 0:
 			return refuse(dir, fmt.Sprintf("is writable for all users (mode %04o): they can replace the run directory %s", at.Mode.Perm(), names.Run),
 				"take the permission away: chmod o-w "+dir, "or set run_directory to another folder")

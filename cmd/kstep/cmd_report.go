@@ -7,9 +7,9 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/kstep/kstep/internal/atomicfile"
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/report"
-	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/internal/timeline"
 )
 
@@ -89,7 +89,7 @@ func (p *program) writePage(path string, t timeline.Timeline) error {
 	if err := timeline.HTML(&page, t); err != nil {
 		return exit.With(exit.Internal, err)
 	}
-	if err := state.Replace(path, page.Bytes()); err != nil {
+	if err := atomicfile.Write(path, page.Bytes()); err != nil {
 		return exit.With(exit.Failed, fmt.Errorf("write report: %w", err), "choose another file with --html")
 	}
 	if p.global.output == "json" {

@@ -41,7 +41,7 @@ func junitFile(path string) func(*tally) error {
 		if err != nil {
 			return err
 		}
-		return replace(path, data)
+		return writeFile(path, data)
 	}
 }
 

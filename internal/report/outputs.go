@@ -4,11 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 
 	"github.com/sethvargo/go-githubactions"
+
+	"github.com/kstep/kstep/internal/atomicfile"
 )
 
 // output is one output of a CI job.
@@ -111,17 +112,12 @@ func dotenvFile(path string) func(*tally) error {
 			name := "KSTEP_OUT_" + strings.ToUpper(strings.ReplaceAll(o.name, "-", "_"))
 			fmt.Fprintf(&b, "%s=%s\n", name, oneLine(o.value))
 		}
-		return replace(path, []byte(b.String()))
+		return writeFile(path, []byte(b.String()))
 	}
 }
 
-// replace writes a report file so that a reader sees all of it or none.
-func replace(path string, data []byte) error {
-	tmp := path + ".tmp"
-	if err := os.WriteFile(tmp, data, 0o644); err != nil {
-		return fmt.Errorf("write report: %w", err)
-	}
-	if err := os.Rename(tmp, path); err != nil {
+func writeFile(path string, data []byte) error {
+	if err := atomicfile.Write(path, data); err != nil {
 		return fmt.Errorf("write report: %w", err)
 	}
 	return nil

@@ -6,8 +6,7 @@ import (
 	"os"
 	"slices"
 
-	"github.com/google/renameio/v2"
-
+	"github.com/kstep/kstep/internal/atomicfile"
 	"github.com/kstep/kstep/internal/exit"
 )
 
@@ -102,7 +101,7 @@ func (d *Dir) Import(name string, data []byte, want Expect) error {
 	if err := os.MkdirAll(d.path, 0o755); err != nil {
 		return exit.With(exit.BadState, fmt.Errorf("make state folder: %w", err), folderHint)
 	}
-	err = renameio.WriteFile(d.file(name), data, 0o644, renameio.WithTempDir(d.path), renameio.WithStaticPermissions(0o644))
+	err = atomicfile.Write(d.file(name), data)
 	if err != nil {
 		return exit.With(exit.BadState, fmt.Errorf("write state: %w", err), "make room and rights in "+d.path)
 	}

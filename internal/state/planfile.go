@@ -6,12 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
-	"github.com/google/renameio/v2"
-
+	"github.com/kstep/kstep/internal/atomicfile"
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/short"
 )
@@ -47,10 +45,9 @@ func WritePlan(path string, p Plan, opt Options) (sum string, err error) {
 			return "", exit.With(exit.Internal, fmt.Errorf("write plan: %w", err))
 		}
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return "", exit.With(exit.BadState, fmt.Errorf("write plan: %w", err))
+	if err = atomicfile.Write(path, data); err != nil {
+		err = fmt.Errorf("write plan: %w", err)
 	}
-	err = renameio.WriteFile(path, data, 0o644, renameio.WithTempDir(filepath.Dir(path)), renameio.WithStaticPermissions(0o644))
 	var written Plan
 	if jsonErr := json.Unmarshal(data, &written); jsonErr != nil {
 		return "", exit.With(exit.Internal, jsonErr)

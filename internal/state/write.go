@@ -4,12 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/google/renameio/v2"
-
+	"github.com/kstep/kstep/internal/atomicfile"
 	"github.com/kstep/kstep/internal/exit"
 )
 
@@ -54,21 +52,12 @@ func (d *Dir) Write(f *File) (string, error) {
 	if err := os.MkdirAll(d.path, 0o755); err != nil {
 		return "", exit.With(exit.BadState, fmt.Errorf("make state folder: %w", err), folderHint)
 	}
-	err = renameio.WriteFile(d.file(name), data, 0o644, renameio.WithTempDir(d.path), renameio.WithStaticPermissions(0o644))
+	err = atomicfile.Write(d.file(name), data)
 	if err != nil {
 		return "", exit.With(exit.BadState, fmt.Errorf("write state: %w", err),
 			"make room and rights in "+d.path+", then run `kstep "+out.Stage+"` again")
 	}
 	return digest(data), nil
-}
-
-// Replace writes a file of any kind, complete or not at all, and readable for all.
-// It makes the folder.
-func Replace(path string, data []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	return renameio.WriteFile(path, data, 0o644, renameio.WithTempDir(filepath.Dir(path)), renameio.WithStaticPermissions(0o644))
 }
 
 // redact masks the texts of a file, of which the targets are its own.
