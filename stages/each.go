@@ -19,6 +19,7 @@ import (
 	"github.com/kstep/kstep/internal/ledger"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/report"
+	"github.com/kstep/kstep/internal/secret"
 	"github.com/kstep/kstep/internal/state"
 )
 
@@ -199,7 +200,7 @@ func recorded(detail []string) []string {
 	kept := slices.Clone(detail[:min(len(detail), maxDetailLines)])
 	for i, line := range kept {
 		if runes := []rune(line); len(runes) > maxDetailLine {
-			kept[i] = string(runes[:maxDetailLine]) + "…"
+			kept[i] = string(runes[:maxDetailLine]) + secret.Ellipsis
 		}
 	}
 	return kept

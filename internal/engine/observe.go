@@ -15,6 +15,8 @@ import (
 	"github.com/moby/moby/api/types/mount"
 	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
+
+	"github.com/kstep/kstep/internal/secret"
 )
 
 // inspected translates the answer to an inspection.
@@ -244,4 +246,9 @@ func (f Filter) labels() client.Filters {
 // maxHealthOutput bounds the output of one health check, in bytes.
 const maxHealthOutput = 1000
 
-func bounded(text string) string { return text[:min(len(text), maxHealthOutput)] }
+func bounded(text string) string {
+	if len(text) <= maxHealthOutput {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxHealthOutput], "") + secret.Ellipsis
+}

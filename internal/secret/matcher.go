@@ -1,8 +1,10 @@
 package secret
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
+	"strings"
 )
 
 // pattern is one form of a secret, with the secret's name.
@@ -72,6 +74,29 @@ func (m *matcher) find(text []byte) (pattern, bool) {
 	return pattern{}, false
 }
 
+// Ellipsis is what kstep puts where it cut a text. The beginning of a secret before it is
+// masked, too, if it is as long as the shortest secret that is.
+const Ellipsis = "…"
+
+// cut is at for the beginning of a pattern that was cut: its length, or 0.
+func (m *matcher) cut(text []byte) (length int, maybe bool) {
+	if len(text) < MinMasked || !m.first[int(text[0])<<8|int(text[1])] {
+		return 0, false // Where it may go on, at says so.
+	}
+	for _, p := range m.byHead[[MinMasked]byte(text)] {
+		n := MinMasked
+		for n < min(len(p.text), len(text)) && p.text[n] == text[n] {
+			n++
+		}
+		rest := text[n:]
+		if bytes.HasPrefix(rest, []byte(Ellipsis)) {
+			length = max(length, n)
+		}
+		maybe = maybe || len(rest) > 0 && len(rest) < len(Ellipsis) && strings.HasPrefix(Ellipsis, string(rest))
+	}
+	return length, maybe
+}
+
 // redaction is a pass over a stream. Text that may still turn out to be the
 // beginning of a secret is kept back until more comes.
 type redaction struct {
@@ -90,17 +115,19 @@ func (r *redaction) next(m *matcher, more []byte, end bool) []byte {
 	i, cover, plain := 0, r.cover, r.cover
 	for ; i < len(text); i++ {
 		p, maybe := m.at(text[i:])
-		if maybe && !end {
+		beginning, cut := m.cut(text[i:])
+		if (maybe || cut) && !end {
 			break
 		}
-		if p.text == "" {
+		length := max(len(p.text), beginning)
+		if length == 0 {
 			continue
 		}
 		if i >= cover {
 			out = append(out, text[plain:i]...)
 			out = append(out, Redacted...)
 		}
-		cover = max(cover, i+len(p.text))
+		cover = max(cover, i+length)
 		plain = cover
 	}
 	if i > plain {

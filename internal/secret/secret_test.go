@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -264,6 +265,41 @@ func TestRedact_CoversOverlappingSecretsWithoutARest(t *testing.T) {
 	s.Add("C", NewValue("abcd"))
 	if got := s.Redact("1abcdefghi2abcd3"); got != "1[REDACTED]2[REDACTED]3" {
 		t.Errorf("got %q", got)
+	}
+}
+
+func TestRedact_MasksTheBeginningOfASecretWhereATextWasCut(t *testing.T) {
+	s := NewStore(Options{})
+	s.Add("A", NewValue("correct horse battery"))
+	s.Add("B", NewValue("correct hor"))
+	s.Add("C", NewValue("s3cr3t&value"))
+	for text, want := range map[string]string{
+		"the key is correct horse bat…\x1b[0m\nnext":           "the key is [REDACTED]…\x1b[0m\nnext",
+		"the key is corr…":                                     "the key is [REDACTED]…",
+		"the key is cor…":                                      "the key is cor…", // As short as values that are not masked.
+		"the key is correct hats…":                             "the key is correct hats…",
+		"a correct…, a correct horse, and a correct horse ba…": "a [REDACTED]…, a [REDACTED]se, and a [REDACTED]…",
+		"in JSON: s3cr3t\\u0026val…":                           "in JSON: [REDACTED]…",
+		"\xe2\x80 correct \xe2\x80":                            "\xe2\x80 correct \xe2\x80",
+	} {
+		if got := s.Redact(text); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+		for size := 1; size < 8; size++ {
+			var out bytes.Buffer
+			w := s.Redactor(&out)
+			for part := range slices.Chunk([]byte(text), size) {
+				if _, err := w.Write(part); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := w.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if out.String() != want {
+				t.Errorf("%q in pieces of %d: got %q, want %q", text, size, out.String(), want)
+			}
+		}
 	}
 }
 
