@@ -43,7 +43,7 @@ func TestGitHub_WorkflowDeploysAndAFailedStageIsAFailedJob(t *testing.T) {
 		}
 	}
 
-	// A plan, and a deploy that does just that: of the same version, little.
+	// A plan of what was pushed, and a deploy that does just that: of the same version, little.
 	if log, code := runner.run("workflow_dispatch", "-W", ".github/workflows/approve.yml"); code != 0 || !strings.Contains(log, "a new release") {
 		t.Errorf("a plan that was approved exits with %d, want it shown and carried out:\n%s", code, log)
 	}

@@ -34,8 +34,8 @@ func TestGitLab_PipelineDeploysAndAFailedStageIsAFailedJob(t *testing.T) {
 		t.Errorf("boot again changed the hosts:\n%s", diff)
 	}
 
-	// A plan, and a deploy that does just that: of the same version, little.
-	for _, job := range []string{"plan", "deploy"} {
+	// A plan of what was pushed, and a deploy that does just that: of the same version, little.
+	for _, job := range []string{"preflight", "build", "push", "plan", "deploy"} {
 		if log, code := w.gitlab("--file", "approve.gitlab-ci.yml", job); code != 0 {
 			t.Errorf("the approved %s exits with %d:\n%s", job, code, log)
 		}

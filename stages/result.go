@@ -8,6 +8,9 @@ import (
 	"github.com/kstep/kstep/internal/state"
 )
 
+// changesPending is the result of a plan with something to do.
+const changesPending = "pending"
+
 // Result sums up what the session's stages did, for CI systems. err is what the
 // command ends with.
 func (s *Session) Result(err error) report.Result {
@@ -15,7 +18,7 @@ func (s *Session) Result(err error) report.Result {
 		Status: string(state.Unchanged), ExitCode: int(exit.CodeOf(err)),
 		Service: s.Config.Service, Destination: s.Config.Destination,
 		Release: s.Release, Version: s.Version, StatePath: s.Dir.Path(), Image: s.image(),
-		PlanDigest: s.PlanDigest,
+		PlanDigest: s.PlanDigest, Plan: s.Planned, Hosts: s.PlannedHosts,
 	}
 	for _, f := range s.Done {
 		sum.Changed = sum.Changed || slices.ContainsFunc(f.Targets, func(t state.Target) bool { return len(t.Changed) > 0 }) || f.Status == state.OK
@@ -27,6 +30,9 @@ func (s *Session) Result(err error) report.Result {
 	}
 	if sum.Changed {
 		sum.Status = string(state.OK)
+	}
+	if s.Planned != nil && s.Planned.Changes() > 0 {
+		sum.Status = changesPending
 	}
 	if len(s.Done) == 1 && s.Done[0].Release != "" {
 		sum.StatePath = s.Dir.File(s.Done[0].Stage, s.Done[0].Shard)

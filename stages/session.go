@@ -61,6 +61,9 @@ type Session struct {
 	KeepLease bool
 	// PlanDigest is the sum of a plan file that was written.
 	PlanDigest string
+	// Planned is what a plan found, and PlannedHosts are the hosts that it would change.
+	Planned      *report.Plan
+	PlannedHosts []string
 	// Done are the files of the stages that ran, in order.
 	Done []*state.File
 

@@ -24,8 +24,13 @@ $(KSTEP_STATE_DIR)/barrier-wait.json: $(KSTEP_STATE_DIR)/boot.json
 $(KSTEP_STATE_DIR)/cutover.json: $(KSTEP_STATE_DIR)/push.json $(KSTEP_STATE_DIR)/boot.json $(KSTEP_STATE_DIR)/barrier-wait.json
 $(KSTEP_STATE_DIR)/prune.json: $(KSTEP_STATE_DIR)/cutover.json
 
-$(kstep_files): $(KSTEP_STATE_DIR)/%.json:
+$(filter-out %/build.json,$(kstep_files)): $(KSTEP_STATE_DIR)/%.json:
 	$(KSTEP) $*
+
+# Secrets, registry, hosts and lease are checked before anything is built.
+$(KSTEP_STATE_DIR)/build.json:
+	$(KSTEP) preflight
+	$(KSTEP) build
 
 # When interrupted, make would delete the file that tells where kstep stopped.
 .PRECIOUS: $(kstep_files)

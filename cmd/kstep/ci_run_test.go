@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -51,5 +52,41 @@ func TestConfigErrors_AreAnnotatedAndTellTheExitCodeOnGitHub(t *testing.T) {
 	}
 	if got := readText(t, out); !strings.Contains(got, "exit-code") || !strings.Contains(got, "\n78\n") {
 		t.Errorf("the outputs are %q, want the exit code 78", got)
+	}
+}
+
+// The one who reads the log of a job can set a variable there, and no file of the runner.
+func TestMissingSecret_HasTheHintOfTheCISystem(t *testing.T) {
+	t.Parallel()
+	const byHand = "set the variable TOKEN in the environment of this job"
+	onGitHub := []string{"hint: give it to this step: env: TOKEN: ${{ secrets.TOKEN }}", "hint: a secret of an environment reaches only a job"}
+	for name, c := range map[string]struct {
+		env  map[string]string
+		want []string
+	}{
+		"GitHub":                   {map[string]string{"GITHUB_ACTIONS": "true"}, onGitHub},
+		"GitHub, a secret unknown": {map[string]string{"GITHUB_ACTIONS": "true", "TOKEN": ""}, onGitHub},
+		"GitLab": {map[string]string{"GITLAB_CI": "true", "NO_COLOR": "1", "CI_COMMIT_REF_NAME": "feature", "CI_COMMIT_REF_PROTECTED": "false"},
+			[]string{"hint: add the CI/CD variable TOKEN", "hint: a protected variable does not reach this job: feature is not protected"}},
+		"by hand": {nil, []string{"hint: " + byHand}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.configure("env: {secret: [TOKEN]}\n")
+			maps.Copy(w.env, c.env)
+			w.exits(exit.OK, "push", "--image", w.image("v1"), "--version", "v1")
+			for _, args := range [][]string{{"preflight"}, {"env-push"}, {"deploy", "--image", w.image("v1"), "--version", "v1"}, {"secrets", "list", "--check"}} {
+				_, stderr := w.exits(exit.Config, args...)
+				for _, want := range c.want {
+					if !strings.Contains(stderr, want) {
+						t.Errorf("kstep %s has no %q:\n%s", args[0], want, stderr)
+					}
+				}
+				if len(c.env) > 0 && strings.Contains(stderr, byHand) {
+					t.Errorf("kstep %s gives the hint for a terminal, too:\n%s", args[0], stderr)
+				}
+			}
+		})
 	}
 }

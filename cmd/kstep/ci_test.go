@@ -34,14 +34,61 @@ func TestCIExamples_HaveTheStagesOfThePipelineInOrder(t *testing.T) {
 	if list == nil {
 		t.Fatal("kstep.mk has no list of stages")
 	}
-	for name, got := range map[string][]string{
-		"github": captures(github, `(?m)^          stage: (\S+)$`),
-		"gitlab": gitlab,
-		"make":   strings.Fields(list[1]),
+	first := append([]string{"preflight"}, want...)
+	for name, c := range map[string]struct{ got, want []string }{
+		"github": {captures(github, `(?m)^          stage: (\S+)$`), first},
+		"gitlab": {gitlab, first},
+		"make":   {strings.Fields(list[1]), want}, // Preflight leaves no file.
 	} {
-		if !slices.Equal(got, want) {
-			t.Errorf("%s has the stages %v, want %v", name, got, want)
+		if !slices.Equal(c.got, c.want) {
+			t.Errorf("%s has the stages %v, want %v", name, c.got, c.want)
 		}
+	}
+}
+
+// What a deploy needs is checked before minutes go into a build, by a job that holds
+// the secrets: build holds none.
+func TestCIExamples_CheckWhatADeployNeedsBeforeTheBuild(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"github/deploy.yml", "github/approve.yml"} {
+		jobs := document[struct{ Jobs map[string]githubJob }](t, path).Jobs
+		var check, verdict githubStep
+		if steps := jobs["preflight"].Steps; len(steps) > 1 {
+			check, verdict = steps[len(steps)-2], steps[len(steps)-1]
+		}
+		if check.With["stage"] != "preflight" || !slices.Equal(jobs["build"].Needs, needs{"preflight"}) || jobs["preflight"].Environment != "production" {
+			t.Errorf("%s: the build needs %v, want preflight in the environment without reviewers", path, jobs["build"].Needs)
+		}
+		if got := slices.Sorted(maps.Keys(check.Env)); !slices.Equal(got, []string{"DATABASE_URL", "KSTEP_KNOWN_HOSTS", "REGISTRY_PASSWORD", "SSH_PRIVATE_KEY"}) {
+			t.Errorf("%s: preflight has %v, want all that a deploy needs", path, got)
+		}
+		// A lease that another release holds ends no build: its deploy waits.
+		if verdict.If != "steps.preflight.outcome != 'success' && steps.preflight.outputs.exit-code != '20'" || verdict.Run != "exit 1" {
+			t.Errorf("%s: preflight ends with %+v", path, verdict)
+		}
+		for _, step := range jobs["build"].Steps {
+			if len(step.Env) > 0 {
+				t.Errorf("%s: build has %v, want no secret", path, step.Env)
+			}
+		}
+	}
+	type job struct {
+		Needs        []string
+		Script       []string
+		Environment  struct{ Name, Action string }
+		AllowFailure struct {
+			ExitCodes []int `yaml:"exit_codes"`
+		} `yaml:"allow_failure"`
+	}
+	for _, path := range []string{"gitlab/.gitlab-ci.yml", "gitlab/approve.gitlab-ci.yml"} {
+		jobs := document[struct{ Preflight, Build job }](t, path)
+		if p := jobs.Preflight; !slices.Equal(jobs.Build.Needs, []string{"preflight"}) || jobs.Build.Environment.Name != "" ||
+			!slices.Equal(p.Script, []string{"exec kstep preflight"}) || p.Environment.Name != "production" || p.Environment.Action != "access" || !slices.Equal(p.AllowFailure.ExitCodes, []int{20}) {
+			t.Errorf("%s: got %+v, want preflight before the build", path, jobs)
+		}
+	}
+	if !strings.Contains(text(t, "make/kstep.mk"), "\n$(KSTEP_STATE_DIR)/build.json:\n\t$(KSTEP) preflight\n\t$(KSTEP) build\n") {
+		t.Error("make does not run preflight before build")
 	}
 }
 
@@ -53,8 +100,12 @@ func TestCIExamples_GiveEachStageTheStateFilesItReads(t *testing.T) {
 	for _, stage := range pipeline() {
 		info := stage.Info()
 		var job struct{ Needs []string }
-		if node := gitlab[info.Name]; node.Decode(&job) != nil || !slices.Equal(job.Needs, info.Reads) {
-			t.Errorf("gitlab: %s needs %v, but reads %v", info.Name, job.Needs, info.Reads)
+		want := info.Reads
+		if info.Name == "build" {
+			want = []string{"preflight"}
+		}
+		if node := gitlab[info.Name]; node.Decode(&job) != nil || !slices.Equal(job.Needs, want) {
+			t.Errorf("gitlab: %s needs %v, want %v", info.Name, job.Needs, want)
 		}
 		var made []string
 		for _, file := range captures(rules, `(?m)^\$\(KSTEP_STATE_DIR\)/`+info.Name+`\.json: (.*)$`) {
@@ -143,9 +194,17 @@ func TestGitHubExample_CarriesOutJustThePlanThatWasApproved(t *testing.T) {
 		t.Errorf("plan does %v and keeps %v, want a plan made and kept", made, kept)
 	}
 	for name := range made[0].Env {
-		if name != "SSH_PRIVATE_KEY" && name != "KSTEP_KNOWN_HOSTS" {
+		if name != "SSH_PRIVATE_KEY" && name != "KSTEP_KNOWN_HOSTS" && name != "REGISTRY_PASSWORD" {
 			t.Errorf("plan has %s, which it does not need", name)
 		}
+	}
+	// The plan pins what was pushed: it is made after that, of the image by its digest.
+	if pushed := steps("push", "actions/kstep"); !slices.Equal(jobs["plan"].Needs, needs{"push"}) || !slices.Equal(jobs["push"].Needs, needs{"build"}) || len(pushed) != 1 ||
+		jobs["push"].Outputs["image"] != "${{ steps."+pushed[0].ID+".outputs.image }}" || made[0].With["image"] != "${{ needs.push.outputs.image }}" {
+		t.Errorf("plan needs %v and gets the image %q, push has the outputs %v", jobs["plan"].Needs, made[0].With["image"], jobs["push"].Outputs)
+	}
+	if guard := jobs["plan"].Steps[1]; guard.If != "${{ !needs.push.outputs.image }}" || !strings.HasSuffix(guard.Run, "exit 1") {
+		t.Errorf("plan goes on without an image: %+v", guard)
 	}
 	got, done := steps("deploy", "download-artifact"), steps("deploy", "actions/kstep")
 	if len(got) != 1 || got[0].With["pattern"] != kept[0].With["name"] || len(done) != 1 || done[0].With["stage"] != "deploy" || done[0].With["plan"] != file || done[0].With["plan-digest"] != "${{ needs.plan.outputs.digest }}" {
@@ -206,7 +265,7 @@ func TestGitHubExamples_TakeEachSecretFromAnEnvironment(t *testing.T) {
 			}
 		}
 	}
-	if calls := text(t, "github/deploy.yml"); !strings.Contains(calls, "    secrets: inherit\n") || strings.Count(calls, "secrets.") != 1 {
+	if _, calls, _ := strings.Cut(text(t, "github/deploy.yml"), "\n  hosts:\n"); !strings.Contains(calls, "    secrets: inherit\n") || strings.Contains(calls, "secrets.") {
 		t.Error("deploy.yml hands secrets on by name: then those of the environments do not count")
 	}
 }
@@ -218,11 +277,18 @@ func TestGitLabExample_CarriesOutJustThePlanThatWasApproved(t *testing.T) {
 		Needs       []string
 		Script      []string
 		Variables   map[string]string
-		Artifacts   struct{ Paths []string }
+		Artifacts   struct {
+			Paths   []string
+			Reports map[string]string
+		}
 	}
-	jobs := document[struct{ Plan, Deploy job }](t, "gitlab/approve.gitlab-ci.yml")
+	jobs := document[struct{ Push, Plan, Deploy job }](t, "gitlab/approve.gitlab-ci.yml")
 	file := jobs.Deploy.Variables["KSTEP_PLAN"]
-	if want := []string{"exec kstep plan --out=" + file}; !slices.Equal(jobs.Plan.Script, want) || !slices.Equal(jobs.Plan.Artifacts.Paths, []string{file}) {
+	image := `export KSTEP_IMAGE="${KSTEP_OUT_IMAGE:?the report of push names no image}"`
+	if p := jobs.Plan; !slices.Equal(p.Needs, []string{"push"}) || !slices.Equal(jobs.Push.Needs, []string{"build"}) || jobs.Push.Variables["KSTEP_DOTENV_FILE"] != jobs.Push.Artifacts.Reports["dotenv"] || !variables()["KSTEP_IMAGE"] {
+		t.Errorf("plan is %+v after %+v, want it to pin what was pushed", p, jobs.Push)
+	}
+	if want := []string{image, "exec kstep plan --out=" + file}; !slices.Equal(jobs.Plan.Script, want) || !slices.Equal(jobs.Plan.Artifacts.Paths, []string{file}) {
 		t.Errorf("plan runs %v and keeps %v, want the plan that deploy takes, %s", jobs.Plan.Script, jobs.Plan.Artifacts.Paths, file)
 	}
 	if d := jobs.Deploy; d.When != "manual" || !slices.Equal(d.Needs, []string{"plan"}) || !slices.Equal(d.Script, []string{`export KSTEP_PLAN_DIGEST="$KSTEP_OUT_PLAN_DIGEST"`, "exec kstep deploy"}) || !variables()["KSTEP_PLAN"] {
@@ -286,12 +352,13 @@ func variables() map[string]bool {
 type githubJob struct {
 	Needs       needs
 	Environment string
+	Outputs     map[string]string
 	Steps       []githubStep
 }
 
 type githubStep struct {
-	Uses, If, Run string
-	With, Env     map[string]string
+	ID, Uses, If, Run string
+	With, Env         map[string]string
 }
 
 // needs is written as one name or as a list.

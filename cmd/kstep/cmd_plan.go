@@ -58,6 +58,7 @@ func (p *program) plan(ctx context.Context, s *stages.Session, flags *stageFlags
 	if only != "" {
 		made = made.Only(only)
 	}
+	s.Planned, s.PlannedHosts = planReport(made), changedHosts(made)
 	text := planText(made, p.colors())
 	if p.global.output == "json" {
 		data, encodeErr := json.Marshal(made)

@@ -134,10 +134,21 @@ func mayPush(ctx context.Context, s *stages.Session) checkState {
 	return one
 }
 
+// leaseIsFree looks whether a deploy would get the lease: as a new release, or as the
+// one in the state folder. One that queues (--wait) would wait for it.
 func leaseIsFree(ctx context.Context, s *stages.Session) checkState {
 	store, err := s.LeaseStore(ctx)
 	if err == nil {
 		err = store.Unheld(ctx, state.NewRelease(time.Now()))
+	}
+	if exit.CodeOf(err) == exit.LeaseHeld {
+		here := s.Dir.Newest(state.Expect{Service: s.Config.Service, Destination: s.Config.Destination})
+		if here != nil && store.Unheld(ctx, here.Release) == nil {
+			return checked("lease", "held by the release in "+s.Dir.Path(), nil)
+		}
+		if s.LeaseWait() > 0 {
+			return checked("lease", fmt.Sprintf("queues for %s: %s", s.LeaseWait(), err), nil)
+		}
 	}
 	if exit.CodeOf(err) == exit.Unreachable {
 		err = exit.With(exit.Unreachable, fmt.Errorf("the lease is not known: %w", err))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -143,6 +144,43 @@ func TestPlanFile_WithoutItsDigestIsRefusedInACIJob(t *testing.T) {
 				t.Errorf("the refusal does not name the flag:\n%s", stderr)
 			}
 			w.exits(exit.OK, "deploy", "--plan", plan, "--plan-digest", file.Sum)
+		})
+	}
+}
+
+// The jobs of the examples: a push, a plan elsewhere of the image that it names, and
+// a deploy of the plan at a third place, which builds nothing. GitLab gives the plan
+// the state file of push, too.
+func TestPlanFile_OfAPushedImageIsCarriedOutElsewhere(t *testing.T) {
+	t.Parallel()
+	for name, withState := range map[string]bool{"GitHub": false, "GitLab": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.deploy("v1")
+			w.forget()
+			w.env["GITHUB_ACTIONS"], w.env["GITHUB_OUTPUT"] = "true", w.dir+"/outputs"
+			w.exits(exit.OK, "push", "--image", w.image("v2"), "--version", "v2")
+			image := ciOutputs(t, w.dir+"/outputs")["image"]
+			w.moveTag("v2", "v3") // What the tag names does not count any more.
+			planner := w.elsewhere()
+			if !withState {
+				planner.forget()
+			}
+			planner.env["GITHUB_OUTPUT"] = planner.dir + "/planned"
+			plan := planner.dir + "/plan.json"
+			planner.exits(exit.OK, "plan", "--image", image, "--version", "v2", "--out", plan)
+			var file struct{ Image, Digest string }
+			if err := json.Unmarshal([]byte(w.read(plan)), &file); err != nil || file.Image != image || !strings.HasSuffix(image, "@"+file.Digest) {
+				t.Errorf("%v: the plan has the image %q and the digest %q, want %q", err, file.Image, file.Digest, image)
+			}
+			deployer := w.elsewhere()
+			deployer.forget()
+			deployer.exits(exit.OK, "deploy", "--plan", plan, "--plan-digest", ciOutputs(t, planner.dir+"/planned")["plan-digest"])
+			deployer.serves("v2")
+			if push := deployer.state("push"); !strings.Contains(fmt.Sprint(push), file.Digest) {
+				t.Errorf("another image was deployed: %v, want %s", push, file.Digest)
+			}
 		})
 	}
 }

@@ -51,21 +51,27 @@ func (t *planTable) head(p state.Plan) {
 	if p.Destination != "" {
 		service += " at " + p.Destination
 	}
-	release := "a new release"
-	if p.Begun {
-		release = fmt.Sprintf("release %s of %s UTC", p.Release, state.ReleaseTime(p.Release).Format("2006-01-02 15:04"))
+	fmt.Fprintf(t, "%s, version %s: %s\n", t.paint("", service), t.paint("", p.Version), releaseText(p))
+	fmt.Fprintf(t, "lease: %s\n\n", leaseText(p))
+}
+
+func releaseText(p state.Plan) string {
+	if !p.Begun {
+		return "a new release"
 	}
-	fmt.Fprintf(t, "%s, version %s: %s\n", t.paint("", service), t.paint("", p.Version), release)
+	return fmt.Sprintf("release %s of %s UTC", p.Release, state.ReleaseTime(p.Release).Format("2006-01-02 15:04"))
+}
+
+func leaseText(p state.Plan) string {
 	switch {
 	case p.LeaseUnknown:
-		fmt.Fprintf(t, "lease: not known\n\n")
+		return "not known"
 	case p.Lease == nil:
-		fmt.Fprintf(t, "lease: free\n\n")
+		return "free"
 	case p.Lease.Own:
-		fmt.Fprintf(t, "lease: held by this release\n\n")
-	default:
-		fmt.Fprintf(t, "lease: held by %s; last renewed %s UTC\n\n", p.Lease.Holder, p.Lease.Renewed.Format("2006-01-02 15:04:05"))
+		return "held by this release"
 	}
+	return fmt.Sprintf("held by %s; last renewed %s UTC", p.Lease.Holder, p.Lease.Renewed.Format("2006-01-02 15:04:05"))
 }
 
 func (t *planTable) foot(p state.Plan) {
@@ -73,9 +79,22 @@ func (t *planTable) foot(p state.Plan) {
 		t.WriteString("\n")
 	}
 	if p.Changes == 0 {
-		t.WriteString(t.paint("", t.nothing(p)) + "\n")
+		t.WriteString(t.paint("", totalText(p)) + "\n")
 		return
 	}
+	t.WriteString(totalText(p) + "; nothing was changed\n")
+}
+
+// totalText sums a plan up.
+func totalText(p state.Plan) string {
+	if p.Changes == 0 {
+		return nothing(p)
+	}
+	return fmt.Sprintf("%s on %s", counted(p.Changes, "change"), counted(len(changedHosts(p)), "host"))
+}
+
+// changedHosts are the hosts on which changes are pending.
+func changedHosts(p state.Plan) []string {
 	var hosts []string
 	for _, s := range p.Stages {
 		for _, at := range s.Targets {
@@ -84,11 +103,11 @@ func (t *planTable) foot(p state.Plan) {
 			}
 		}
 	}
-	fmt.Fprintf(t, "%s on %s; nothing was changed\n", counted(p.Changes, "change"), counted(len(hosts), "host"))
+	return hosts
 }
 
 // nothing says that there is nothing to do only where all could be told.
-func (t *planTable) nothing(p state.Plan) string {
+func nothing(p state.Plan) string {
 	for _, s := range p.Stages {
 		for _, at := range s.Targets {
 			if at.Error != nil {
@@ -121,7 +140,7 @@ func (t *planTable) stage(name string, places []place) {
 		}
 		for _, l := range at.lines {
 			pad := strings.Repeat(" ", t.width-utf8.RuneCountInString(label)+t.gap())
-			fmt.Fprintf(t, "%s%s%s%s\n", first, label, pad, t.paint(l.mark, l.text))
+			fmt.Fprintf(t, "%s%s%s%s\n", first, label, pad, t.paint(l.mark, l.indented()))
 			first, label = margin, ""
 		}
 	}
@@ -142,7 +161,18 @@ type place struct {
 	lines []markedLine
 }
 
-type markedLine struct{ mark, text string }
+type markedLine struct {
+	mark, text string
+	detail     bool // Of the line before it.
+}
+
+// indented is the line's text as the terminal shows it.
+func (l markedLine) indented() string {
+	if l.detail {
+		return "    " + l.text
+	}
+	return l.text
+}
 
 func (p place) label() string {
 	hosts := strings.Join(p.hosts, ", ")
@@ -174,25 +204,28 @@ func gathered(targets []state.PlannedTarget) []place {
 	return places
 }
 
+// markBeyond marks a failure and, in a detail, what reaches beyond the container.
+const markBeyond = "!"
+
 func linesOf(t state.PlannedTarget) []markedLine {
 	var lines []markedLine
 	for _, c := range t.Changes {
-		lines = append(lines, markedLine{c.Mark, c.Mark + " " + short.In(c.Do)})
+		lines = append(lines, markedLine{mark: c.Mark, text: c.Mark + " " + short.In(c.Do)})
 		for _, d := range c.Detail {
 			mark, _, _ := strings.Cut(d, " ")
-			lines = append(lines, markedLine{mark, "    " + d})
+			lines = append(lines, markedLine{mark, d, true})
 		}
 	}
 	for _, n := range t.Notes {
-		lines = append(lines, markedLine{state.MarkUnknown, state.MarkUnknown + " " + n})
+		lines = append(lines, markedLine{mark: state.MarkUnknown, text: state.MarkUnknown + " " + n})
 	}
 	if t.Error != nil {
 		for i, text := range strings.Split(t.Error.Message, "\n") {
-			mark := "!"
+			mark := markBeyond
 			if i > 0 {
 				mark = " "
 			}
-			lines = append(lines, markedLine{"!", mark + " " + text})
+			lines = append(lines, markedLine{mark: markBeyond, text: mark + " " + text})
 		}
 	}
 	return lines

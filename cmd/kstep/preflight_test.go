@@ -50,6 +50,7 @@ func TestPreflight_TellsBeforeAnythingIsBuiltWhatADeployWouldMeet(t *testing.T) 
 			w.replace("insecure: true}\nservers", login)
 		}, code: exit.Registry, fails: "registry", says: "check the secret APP_PASSWORD"},
 		"the lease is held":         {spoil: func(w *world) { w.exits(exit.OK, "lock", "acquire", "-m", "maintenance of the disks") }, code: exit.LeaseHeld, fails: "lease", says: "maintenance of the disks"},
+		"a deploy would queue":      {spoil: func(w *world) { w.exits(exit.OK, "lock", "acquire", "-m", "maintenance of the disks") }, args: []string{"--wait", "1m"}, code: exit.OK},
 		"an engine is off":          {spoil: func(w *world) { w.hosts["vm2"].Engine.SetDown(true) }, code: exit.Unreachable, fails: "vm2", says: "engine not running on vm2"},
 		"a port is in use":          {spoil: func(w *world) { w.legacy("vm1") }, code: exit.Failed, fails: "vm1", says: "port 80 on vm1 is in use"},
 		"a port of no proxied role": {spoil: func(w *world) { w.legacy("vm3") }, code: exit.OK},
@@ -97,4 +98,17 @@ func TestPreflight_TellsBeforeAnythingIsBuiltWhatADeployWouldMeet(t *testing.T) 
 			}
 		})
 	}
+}
+
+// make builds again where files have changed, and its release may have the lease.
+func TestPreflight_AcceptsTheLeaseOfTheReleaseInTheStateFolder(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.stages("v1", "assets") // And no further.
+	stdout, _ := w.exits(exit.OK, "preflight")
+	if !strings.Contains(stdout, "held by the release in ") {
+		t.Errorf("got\n%s", stdout)
+	}
+	w.forget()
+	w.exits(exit.LeaseHeld, "preflight")
 }

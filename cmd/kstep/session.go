@@ -109,7 +109,8 @@ func (p *program) secretStore(ctx context.Context, cfg *config.Config) *secret.S
 	store := secret.NewStore(secret.Options{
 		Env: p.env, Dir: filepath.Dir(cfg.Path), Destination: cfg.Destination, OnReveal: p.mask,
 		Commands: commands, AllowEmpty: cfg.Secrets.AllowEmpty,
-		Run: func(argv []string) (string, error) { return programs.Output(ctx, argv) },
+		Hint: func(name string) []string { return actor.SecretHint(p.getenv, name) },
+		Run:  func(argv []string) (string, error) { return programs.Output(ctx, argv) },
 	})
 	p.use(store)
 	return store

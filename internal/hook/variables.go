@@ -72,7 +72,7 @@ func Variables() []Variable {
 			return strconv.Itoa(int(math.Round(d.Runtime.Seconds())))
 		}},
 		{"KSTEP_STATE_DIR", "the state folder, as an absolute path", func(d Details) string { return d.StateDir }},
-		{"KSTEP_STATUS", "how it ended: `ok`, `unchanged`, `partial`, `failed` or `interrupted`; empty before the end", func(d Details) string { return d.Status }},
+		{"KSTEP_STATUS", "how it ended: `ok`, `unchanged`, `partial`, `failed` or `interrupted`, after `plan` also `pending`; empty before the end", func(d Details) string { return d.Status }},
 		{"KSTEP_EXIT_CODE", "the exit code kstep is about to end with; empty before the end", func(d Details) string {
 			if d.Status == "" {
 				return ""

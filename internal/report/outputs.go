@@ -19,7 +19,7 @@ type output struct{ name, value string }
 // report has the same as KSTEP_OUT_RESULT and so on.
 func OutputNames() []string {
 	var names []string
-	for _, o := range outputs(&Result{PlanDigest: "any"}) {
+	for _, o := range outputs(&Result{PlanDigest: "any", Plan: &Plan{}}) {
 		names = append(names, o.name)
 	}
 	return names
@@ -42,7 +42,14 @@ func outputs(r *Result) []output {
 		{"hosts", string(list)},
 		{"changed", strconv.FormatBool(r.Changed)},
 	}
-	// An empty one would hide that of an earlier job, whose report GitLab gives on.
+	// Empty ones would hide those of an earlier job, whose report GitLab gives on.
+	if p := r.Plan; p != nil {
+		all = append(all,
+			output{"changes", strconv.Itoa(p.Changes())},
+			output{"add", strconv.Itoa(p.Add)},
+			output{"change", strconv.Itoa(p.Change)},
+			output{"remove", strconv.Itoa(p.Remove)})
+	}
 	if r.PlanDigest != "" {
 		all = append(all, output{"plan-digest", r.PlanDigest})
 	}

@@ -52,7 +52,8 @@ type Event struct {
 // Result is how a command ended, for the outputs of a CI job. It holds ids and
 // digests, no secrets.
 type Result struct {
-	// Status is `ok`, `unchanged`, `partial`, `failed` or `interrupted`.
+	// Status is `ok`, `unchanged`, `partial`, `failed` or `interrupted`; of a plan
+	// `pending`, `unchanged`, `failed` or `interrupted`.
 	Status      string `json:"status"`
 	ExitCode    int    `json:"exitCode"`
 	Service     string `json:"service,omitempty"`
@@ -65,7 +66,9 @@ type Result struct {
 	StatePath string `json:"statePath,omitempty"`
 	// PlanDigest is the sum of the plan file that was written.
 	PlanDigest string `json:"planDigest,omitempty"`
-	// Hosts are the hosts that were worked on.
+	// Plan is what a plan found; nil if the command made none.
+	Plan *Plan `json:"plan,omitempty"`
+	// Hosts are the hosts that were worked on; of a plan, those with pending changes.
 	Hosts []string `json:"hosts,omitempty"`
 	// Changed tells that something was changed anywhere.
 	Changed bool `json:"changed"`

@@ -13,11 +13,15 @@ const (
 
 // summary is the job summary in Markdown, or empty if nothing happened.
 func summary(t *tally) string {
-	if len(t.stages) == 0 && t.ending == nil {
+	if len(t.stages) == 0 && t.ending == nil && t.plan() == nil {
 		return ""
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "### kstep%s\n\n", title(t.result))
+	name := "kstep"
+	if t.plan() != nil {
+		name = "kstep plan"
+	}
+	fmt.Fprintf(&b, "### %s%s\n\n", name, title(t.result))
 	if t.serving != "" {
 		fmt.Fprintf(&b, "**%s**\n\n", cell(t.serving))
 	}
@@ -34,6 +38,9 @@ func summary(t *tally) string {
 			fmt.Fprintf(&b, "- hint: %s\n", cell(hint))
 		}
 		b.WriteString("\n")
+	}
+	if t.plan() != nil {
+		planned(&b, t.plan(), t.result.PlanDigest)
 	}
 	failures(&b, t)
 	changes(&b, t)
@@ -56,13 +63,16 @@ func title(r *Result) string {
 		text = ": " + cell(r.Service)
 	}
 	if r.Version != "" {
-		text += " `" + strings.ReplaceAll(oneLine(r.Version), "`", "'") + "`"
+		text += " " + code(r.Version)
 	}
 	if r.Destination != "" {
 		text += " → " + cell(r.Destination)
 	}
 	return text
 }
+
+// code is a text in one line, as code.
+func code(text string) string { return "`" + strings.ReplaceAll(oneLine(text), "`", "'") + "`" }
 
 func mark(status string) string {
 	switch status {
@@ -136,10 +146,10 @@ func changes(b *strings.Builder, t *tally) {
 }
 
 // cell makes text safe inside a Markdown table: it comes from engines and
-// registries, too, and becomes no link, image, heading or code.
+// registries, too, and becomes no link, image, heading, code or struck-out text.
 func cell(text string) string {
 	return strings.NewReplacer(
 		"|", `\|`, "<", "&lt;", ">", "&gt;", "&", "&amp;", "\n", "<br>",
-		`\`, `\\`, "[", `\[`, "]", `\]`, "#", `\#`, "*", `\*`, "`", "\\`",
+		`\`, `\\`, "[", `\[`, "]", `\]`, "#", `\#`, "*", `\*`, "`", "\\`", "~", `\~`, "_", `\_`, "://", "&#58;//", "www.", "www&#46;",
 	).Replace(strings.Join(clean(text), "\n"))
 }

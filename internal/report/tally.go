@@ -44,6 +44,14 @@ func (t *tally) add(e Event) {
 	}
 }
 
+// plan is what a plan found, if the command made one.
+func (t *tally) plan() *Plan {
+	if t.result == nil {
+		return nil
+	}
+	return t.result.Plan
+}
+
 func (t *tally) stage(name string) *stageTally {
 	for i := range slices.Backward(t.stages) {
 		if t.stages[i].name == name {
@@ -90,6 +98,7 @@ func (a *atEnd) Emit(e Event) {
 		if e.Result != nil {
 			r := *e.Result
 			r.Image, r.StatePath, r.Version = a.harmless(r.Image), a.harmless(r.StatePath), a.harmless(r.Version)
+			r.Plan = r.Plan.mapped(a.harmless)
 			e.Result = &r
 		}
 	}

@@ -29,6 +29,9 @@ type Options struct {
 	Run      func(argv []string) (string, error)
 	// AllowEmpty are the names of secrets that may be empty.
 	AllowEmpty []string
+	// Hint returns what to do about a secret that this process was not given, or
+	// nothing; then the hint is to set a variable or to write it into .env.
+	Hint func(name string) []string
 }
 
 // Store resolves the names of secrets and remembers every value it gave out,
@@ -38,6 +41,7 @@ type Store struct {
 	sources    []source
 	onReveal   func(Value)
 	allowEmpty []string
+	hint       func(name string) []string
 
 	mu     sync.Mutex
 	known  map[string]string // Value by name.
@@ -58,7 +62,10 @@ type source struct {
 
 // NewStore makes a Store. No file is read before a secret is asked for.
 func NewStore(opt Options) *Store {
-	s := &Store{onReveal: opt.OnReveal, allowEmpty: opt.AllowEmpty, known: map[string]string{}, masked: map[string]bool{}, told: map[string]bool{}}
+	s := &Store{onReveal: opt.OnReveal, allowEmpty: opt.AllowEmpty, hint: opt.Hint, known: map[string]string{}, masked: map[string]bool{}, told: map[string]bool{}}
+	if s.hint == nil {
+		s.hint = func(string) []string { return nil }
+	}
 	s.mask.Store(newMatcher(nil))
 	s.scan.Store(newMatcher(nil))
 	if opt.Env != nil {
@@ -119,7 +126,7 @@ func (s *Store) Get(name string, opts ...Option) (Value, error) {
 	}
 	if value == "" && !slices.Contains(opts, AllowEmpty) && !slices.Contains(s.allowEmpty, name) {
 		return Value{}, exit.With(exit.Config, worded{fmt.Sprintf("secret %s is empty in %s", name, where), ErrEmpty},
-			"give it a value, remove it from the configuration, or list it under secrets.allow_empty")
+			append(s.hintOf(name, where), "give it a value, remove it from the configuration, or list it under secrets.allow_empty")...)
 	}
 	v := NewValue(value)
 	s.add(name, v, where != fromEnv)
@@ -132,7 +139,7 @@ func (s *Store) Get(name string, opts ...Option) (Value, error) {
 func (s *Store) Identifier(name string) (string, error) {
 	value, where, err := s.find(name, false)
 	if err == nil && value == "" {
-		err = exit.With(exit.Config, fmt.Errorf("%s is empty in %s", name, where), "give it a value")
+		err = exit.With(exit.Config, fmt.Errorf("%s is empty in %s", name, where), append(s.hintOf(name, where), "give it a value")...)
 	}
 	return value, err
 }
@@ -196,9 +203,21 @@ func (s *Store) find(name string, onHand bool) (value, where string, err error) 
 			last = src.name
 		}
 	}
+	hints := s.hint(name)
+	if len(hints) == 0 {
+		hints = []string{fmt.Sprintf("set the variable %s in the environment of this job, or write %s='…' into %s", name, name, last)}
+	}
 	return "", "", exit.With(exit.Config,
-		worded{fmt.Sprintf("secret %s is missing; looked in %s", name, strings.Join(looked, ", ")), ErrMissing},
-		fmt.Sprintf("set the variable %s in the environment of this job, or write %s='…' into %s", name, name, last))
+		worded{fmt.Sprintf("secret %s is missing; looked in %s", name, strings.Join(looked, ", ")), ErrMissing}, hints...)
+}
+
+// hintOf is what to do about a secret that is empty there. The variable of an
+// unknown secret is empty in GitHub Actions; a file is as the user wrote it.
+func (s *Store) hintOf(name, where string) []string {
+	if where != fromEnv {
+		return nil
+	}
+	return s.hint(name)
 }
 
 // OnShared has tell called for each secret that is used and comes from the file
