@@ -9,8 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/alecthomas/kingpin/v2"
-
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/host/hosttest"
 )
@@ -92,19 +90,7 @@ func (l *life) live() {
 // that needs no more than it says.
 func (l *life) follow(text string) {
 	l.t.Helper()
-	var commands [][]string
-	for line := range strings.Lines(text) {
-		hint, is := strings.CutPrefix(line, "hint: ")
-		if !is {
-			continue
-		}
-		for _, m := range commandLine.FindAllStringSubmatch(hint, -1) {
-			args := runnable(m[1])
-			if len(args) > 0 {
-				commands = append(commands, args)
-			}
-		}
-	}
+	commands := hinted(text)
 	if len(commands) == 0 {
 		return
 	}
@@ -263,38 +249,6 @@ func (l *life) took(args []string, code exit.Code, back string) {
 			l.fail("%s is %q after a %s to %s", target, is, args[0], want)
 		}
 	}
-}
-
-// runnable is a command of a hint up to where its sentence goes on; empty if it
-// needs a value that the reader has to think of.
-func runnable(text string) []string {
-	app, _ := application(&program{})
-	group := app.Model().CmdGroupModel
-	var args []string
-	for word := range strings.FieldsSeq(text) {
-		if group != nil {
-			at := slices.IndexFunc(group.Commands, func(c *kingpin.CmdModel) bool { return c.Name == word })
-			if at < 0 {
-				return nil
-			}
-			args, group = append(args, word), group.Commands[at].CmdGroupModel
-			if len(group.Commands) == 0 {
-				group = nil
-			}
-			continue
-		}
-		if !strings.HasPrefix(word, "-") {
-			if word == strings.ToUpper(word) || strings.Contains(word, "%") {
-				return nil
-			}
-			break
-		}
-		args = append(args, word)
-	}
-	if group != nil || args[len(args)-1] == "--release" || slices.Contains([]string{"deploy", "push", "build"}, args[0]) {
-		return nil // These want an image here.
-	}
-	return args
 }
 
 // leased expects the lease to be free, but for people and a release that was killed.

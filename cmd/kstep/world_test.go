@@ -232,6 +232,9 @@ func (w *world) exits(want exit.Code, args ...string) (stdout, stderr string) {
 	if code != want {
 		w.t.Fatalf("kstep %s: exit code %d, want %d\n%s%s", strings.Join(args, " "), code, want, stdout, stderr)
 	}
+	if code != exit.OK {
+		w.followHints(stderr)
+	}
 	return stdout, stderr
 }
 
