@@ -250,7 +250,7 @@ func (b Bridge) extract(ctx context.Context) error {
 	if err != nil {
 		err = fmt.Errorf("copy assets out of the image: %w", err)
 		if errors.Is(err, engine.ErrNotFound) {
-			err = exit.Hint(err, "check asset_path: it must be a folder in the image")
+			err = exit.Hint(err, "check asset_path: it must be a folder in the image, or a link to one there")
 		}
 	}
 	return err

@@ -21,7 +21,7 @@ func tools(t *testing.T) map[string]string {
 	}
 	return map[string]string{
 		"coreutils": "exec " + cp + ` "$@"`,
-		"BusyBox": "",
+		"BusyBox":   "",
 		"no links of root's files": `case "$*" in
 			*' -l '*.lent/.*|*' -l '*.overlay\ *|*' -l '*.overlay/.*) ;;
 			*' -l '*) echo 'Operation not permitted' >&2; exit 1 ;;
