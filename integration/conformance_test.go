@@ -237,6 +237,11 @@ func pushSuiteImage(t *testing.T, r *rig.Rig) {
 	}
 	add(tar.Header{Name: "tmp/", Typeflag: tar.TypeDir}, nil)
 	add(tar.Header{Name: "www/index.html", Typeflag: tar.TypeReg}, []byte("hello"))
+	for link, target := range map[string]string{
+		"www": "../www", "outside": "../../../../www", "missing": "/missing", "file": "/www/index.html", "root": "/",
+	} {
+		add(tar.Header{Name: "links/" + link, Typeflag: tar.TypeSymlink, Linkname: target}, nil)
+	}
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}

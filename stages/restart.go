@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/ledger"
@@ -33,6 +34,22 @@ func StopAndKeep(ctx context.Context, w *Work, all []engine.Container, how engin
 	return errors.Join(err, setNoRestart(ctx, w, stopped))
 }
 
+// idleGrace is how long a container of a role with traffic may take to end if it
+// has had none: it has no request to finish.
+const idleGrace = 5 * time.Second
+
+// StopUnserved is StopAndKeep for containers of w's target that have never been in
+// service. Those of a role without traffic may be at work: they have the role's
+// whole time.
+func StopUnserved(ctx context.Context, in Input, w *Work, all []engine.Container) error {
+	grace := in.Config.EffectiveStop(w.Target.Role)
+	how := engine.Stop{Signal: grace.Signal, Timeout: grace.Timeout.D()}
+	if w.Target.Proxied {
+		how.Timeout = min(how.Timeout, idleGrace)
+	}
+	return StopAndKeep(ctx, w, all, how)
+}
+
 // StopToRemove stops containers that are removed next, all at once.
 func StopToRemove(ctx context.Context, w *Work, all []engine.Container) error {
 	_, err := stop(ctx, w, all, engine.Stop{})
@@ -43,8 +60,13 @@ func stop(ctx context.Context, w *Work, all []engine.Container, how engine.Stop)
 	var mu sync.Mutex
 	var stopped []engine.Container
 	err := AtOnce(all, func(c engine.Container) error {
+		began := time.Now()
 		if err := w.Host.Engine().Stop(ctx, c.ID, how); err != nil {
 			return fmt.Errorf("%s: %w", c.Name, err)
+		}
+		shortened := how.Timeout > 0 && w.Target.Proxied // It had no traffic, and loses nothing.
+		if !shortened && c.Up() && time.Since(began) >= shortestGrace {
+			w.warnIfKilled(ctx, c)
 		}
 		mu.Lock()
 		defer mu.Unlock()
@@ -52,6 +74,29 @@ func stop(ctx context.Context, w *Work, all []engine.Container, how engine.Stop)
 		return nil
 	})
 	return stopped, err
+}
+
+// shortestGrace is the shortest time after which an engine kills a container that
+// does not end: it counts in seconds.
+const shortestGrace = time.Second
+
+// killedStatus is the exit status of a process that ended by SIGKILL.
+const killedStatus = 137
+
+// warnIfKilled warns about a container that did not end by its stop signal: requests
+// or jobs that it worked on are lost.
+func (w *Work) warnIfKilled(ctx context.Context, c engine.Container) {
+	now, err := w.Host.Engine().Inspect(ctx, c.ID)
+	if err != nil || now.ExitCode != killedStatus || now.OOMKilled {
+		return
+	}
+	role := w.Target.Role
+	hint := "if it needs longer to finish, raise stop.timeout"
+	if init := role.Options.Init; role.Name != "" && (init == nil || !*init) {
+		hint = fmt.Sprintf("if its first process ignores the stop signal, as a shell or sleep does, set servers.%s.options: {init: true} or stop.signal; %s", role.Name, hint)
+	}
+	w.in.Warn("%s: container %s did not end within its stop.timeout and was killed (exit status %d): work in progress is lost; %s",
+		w.Target.Host, c.Name, now.ExitCode, hint)
 }
 
 // StartAgain starts a container, with the restart policy that it was created

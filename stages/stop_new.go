@@ -28,9 +28,7 @@ func StopNew(ctx context.Context, in Input, w *Work, ids []string) error {
 			down = append(down, c)
 		}
 	}
-	grace := in.Config.EffectiveStop(w.Target.Role)
-	err := StopAndKeep(ctx, w, down, engine.Stop{Signal: grace.Signal, Timeout: grace.Timeout.D()})
-	if err != nil {
+	if err := StopUnserved(ctx, in, w, down); err != nil {
 		return fmt.Errorf("new container %w", err)
 	}
 	for _, c := range down {

@@ -64,7 +64,8 @@ func shortFlag(arg string) string {
 // configuration only for that; a file that cannot be read has no aliases.
 func (p *program) withAliases(app *kingpin.Application, args []string) ([]string, error) {
 	at, file, destination := commandAt(app, args)
-	if at >= 0 && app.GetCommand(args[at]) != nil && !slices.Contains(args, "--completion-bash") {
+	own := at >= 0 && slices.Contains(append(commandNames(app), "help"), args[at])
+	if own && !slices.Contains(args, "--completion-bash") {
 		return args, nil
 	}
 	aliases, err := p.aliases(app, file, destination)
@@ -75,7 +76,7 @@ func (p *program) withAliases(app *kingpin.Application, args []string) ([]string
 			}
 			return slices.Concat(args[:at], words, args[at+1:]), nil
 		}
-		if err != nil && app.GetCommand(args[at]) == nil && args[at] != "help" {
+		if err != nil && !own {
 			return args, err
 		}
 	}

@@ -18,7 +18,7 @@ var errDiffers = errors.New("the proxy runs with other settings than the config 
 
 // configureProxy declares `kstep proxy …`.
 func configureProxy(p *program, app *kingpin.Application, actions map[string]action) {
-	cmd := app.Command("proxy", "The proxy on the hosts of proxied roles.")
+	cmd := app.Command("proxy", "The proxy on the hosts of proxied roles. Also: kstep traefik.").Alias("traefik")
 	cmd.Command("boot", "Start the proxy where it does not run.")
 	actions["proxy boot"] = p.onProxies("proxy boot", func(ctx context.Context, s *stages.Session, targets []plan.Target) error {
 		return eachProxy(ctx, s, targets, func(ctx context.Context, w *stages.Work) (proxy.Booted, error) {

@@ -21,7 +21,7 @@ import (
 // configureStatus declares `kstep status`: what the hosts tell, and no state
 // file.
 func configureStatus(p *program, app *kingpin.Application, actions map[string]action) {
-	app.Command("status", "Show what runs on every host: version, health, traffic, and what can be rolled back to.")
+	app.Command("status", "Show what runs on every host: version, health, traffic, and what can be rolled back to. Also: kstep details.").Alias("details")
 	actions["status"] = p.look("status", p.status)
 }
 

@@ -250,7 +250,7 @@ func (b Bridge) extract(ctx context.Context) error {
 	if err != nil {
 		err = fmt.Errorf("copy assets out of the image: %w", err)
 		if errors.Is(err, engine.ErrNotFound) {
-			err = exit.Hint(err, "check asset_path: it must be a folder in the image")
+			err = exit.Hint(err, "check asset_path: it must be a folder in the image, or a link to one there")
 		}
 	}
 	return err
@@ -266,9 +266,9 @@ func (b Bridge) merge(ctx context.Context, p string) error {
 		return nil
 	}
 	if b.isMounted(f) {
-		return b.lend(ctx, "copy assets", loan{b.own(p), to, f.kind == writable})
+		return b.lend(ctx, "copy assets", loan{b.own(p), to, b.own(p), f.kind == writable})
 	}
-	return b.copy(ctx, "copy assets", fill, b.own(p), to, f.kind == writable)
+	return b.copy(ctx, "copy assets", fill, b.own(p), to, b.own(p), f.kind == writable)
 }
 
 // exchange gives each generation the files of the other that it lacks. A file
@@ -278,13 +278,13 @@ func (b Bridge) exchange(ctx context.Context, o other) error {
 	ours, theirs := b.own(o.path), b.ownOf(o.folder)
 	var loans []loan
 	if to, ok := b.tree(o.folder); ok {
-		loans = append(loans, loan{ours, to, o.folder.kind == writable})
+		loans = append(loans, loan{ours, to, theirs, o.folder.kind == writable})
 	} else if err := b.give(ctx, o.container, o.path, b.Image, ours, theirs); err != nil {
 		return err
 	}
 	for _, f := range b.all(o.path) {
 		if to, ok := b.tree(f); ok {
-			loans = append(loans, loan{theirs, to, f.kind == writable || o.folder.kind == earlier})
+			loans = append(loans, loan{theirs, to, ours, f.kind == writable || o.folder.kind == earlier})
 		} else if err := b.give(ctx, b.writers(f)[0], o.path, o.container.ImageID, theirs, ours); err != nil {
 			return err
 		}
@@ -343,7 +343,7 @@ func (b Bridge) settle(ctx context.Context, o other) error {
 		if !ok {
 			continue
 		}
-		if err := b.copy(ctx, "exchange assets that both versions have", overlay, from, to, shared || f.kind == writable); err != nil {
+		if err := b.copy(ctx, "exchange assets that both versions have", overlay, from, to, b.ownOf(f), shared || f.kind == writable); err != nil {
 			return err
 		}
 	}

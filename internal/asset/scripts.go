@@ -18,12 +18,38 @@ const places = `folder() { [ -d "$1" ] && [ ! -L "$1" ]; }
 there() { [ -e "$1" ] || [ -L "$1" ]; }
 `
 
-// addMissing is a function that gives "$2" what it lacks of "$1". BusyBox leaves
+// modes is a function about the folders of "$1" that "$2" has too, with another mode or
+// owner: it prints one of them, or with "$3" gives them all what they have in "$2". A
+// user who is not root cannot give a folder away; the mode counts then. Five digits
+// also clear the bits that four leave alone on a folder.
+const modes = `modes() {
+	cd "$1" && exec find . -type d -exec sh -c '` + places + `
+		own=$0 fix=$1
+		shift
+		for d; do
+			shift
+			! folder "$own/$d" || set -- "$@" "$own/$d" "$d"
+		done
+		[ $# -gt 0 ] || exit 0
+		stat -c "%a %u:%g" -- "$@" | while read -r mode owner && read -r now whose; do
+			if [ "$mode $owner" != "$now $whose" ]; then
+				[ -n "$fix" ] || { echo "$2"; exit; }
+				[ "$owner" = "$whose" ] || chown -- "$owner" "$2" 2>/dev/null
+				chmod -- "00$mode" "$2"
+			fi
+			shift 2
+		done' "$2" "$3" {} +
+}
+`
+
+// addMissing is a function that gives "$2" what it lacks of "$1". "$3" is the own folder
+// of the version that "$2" is of: folders that this version has keep its mode and owner,
+// which cp would change to those of "$1". BusyBox leaves
 // alone what is there, and links nothing when told to; coreutils have to be told. A
 // file that was left alone is an error for BusyBox and coreutils 9.2, and none for
 // 9.1 and 9.5, so after an error the outcome is asked for. A file is not lacking
 // where "$2" has something else in place of its folder.
-const addMissing = `lacks() {
+const addMissing = modes + `lacks() {
 	cd "$1" && exec find . \( -type f -o -type l \) -exec sh -c '` + places + `
 		for f; do
 			there "$0/$f" && continue
@@ -38,28 +64,33 @@ const addMissing = `lacks() {
 keep=-n
 case $(cp --help 2>&1) in *BusyBox*) keep= ;; esac
 add() {
-	[ -n "$copies" ] || { cp -a -l $keep -- "$1/." "$2/" 2>/dev/null && return; }
+	differ=$(modes "$1" "$3" "")
+	[ -n "$copies$differ" ] || { cp -a -l $keep -- "$1/." "$2/" 2>/dev/null && return; }
 	[ -n "$(lacks "$1" "$2")" ] || return 0
 	stage=$2.lent
-	rm -rf -- "$stage" && cp -a -- "$1" "$stage" && cp -a -l $keep -- "$stage/." "$2/" 2>/dev/null
+	rm -rf -- "$stage"
+	[ -z "$copies" ] && cp -a -l -- "$1" "$stage" 2>/dev/null || { rm -rf -- "$stage" && cp -a -- "$1" "$stage"; } &&
+		{ [ -z "$differ" ] || (modes "$stage" "$3" fix); } && cp -a -l $keep -- "$stage/." "$2/" 2>/dev/null
 	missing=$(lacks "$1" "$2")
 	rm -rf -- "$stage"
 	[ -z "$missing" ] || { echo "not copied: $missing" >&2; df -k "$2" >&2; exit 1; }
 }
 `
 
-// overlay puts all that "$1" has over what "$2" has: first makes way where only one of
+// overlay puts all that "$1" has over what "$2" has, in folders that have the mode and
+// owner of "$3" as in addMissing: first makes way where only one of
 // the two can be, then adds what is missing, then renames each other file over the one
 // that is there, so that one that is being served is never missing and never half there.
 // `cp -l -f` of BusyBox removes the old name before it makes the new one.
 const overlay = addMissing + `stage=$2.overlay
 rm -rf -- "$stage"
 [ -z "$copies" ] && cp -a -l -- "$1" "$stage" 2>/dev/null || { rm -rf -- "$stage" && cp -a -- "$1" "$stage"; } || exit
+(modes "$stage" "$3" fix) || exit
 cd "$stage" && find . -exec sh -c '` + places + `
 	for f; do
 		there "$0/$f" || continue
 		if folder "$f"; then folder "$0/$f" || rm -f -- "$0/$f"; else ! folder "$0/$f" || rm -rf -- "$0/$f"; fi || exit
-	done' "$2" {} + && copies= && add "$stage" "$2" && find . ! -type d -exec sh -c '
+	done' "$2" {} + && copies= && add "$stage" "$2" "$3" && find . ! -type d -exec sh -c '
 	same() {
 		if [ -L "$1" ] || [ -L "$2" ]; then [ "$(readlink "$1")" = "$(readlink "$2")" ]; else [ "$1" -ef "$2" ]; fi
 	}
@@ -71,10 +102,10 @@ const fill = `chmod 0700 -- "$0" && rm -rf -- "$2" && mkdir -p -m 0755 -- "$2" |
 rm -rf -- "$2" && cp -a -- "$1" "$2"`
 
 // loan is a folder that gets what it lacks of another. The files come as copies or
-// as links.
+// as links. own has the files of the version that the folder is of.
 type loan struct {
-	from, to tree
-	copies   bool
+	from, to, own tree
+	copies        bool
 }
 
 // lend makes loans, by one command.
@@ -84,7 +115,7 @@ func (b Bridge) lend(ctx context.Context, what string, loans ...loan) error {
 	}
 	var trees []tree
 	for _, l := range loans {
-		trees = append(trees, l.from, l.to)
+		trees = append(trees, l.from, l.to, l.own)
 	}
 	_, err := b.command(ctx, what, lending(loans...), trees...)
 	return err
@@ -95,14 +126,14 @@ func lending(loans ...loan) string {
 	script.WriteString(addMissing)
 	for i, l := range loans {
 		script.WriteString(copying(l.copies))
-		fmt.Fprintf(&script, "add \"${%d}\" \"${%d}\"\n", 2*i+1, 2*i+2)
+		fmt.Fprintf(&script, "add \"${%d}\" \"${%d}\" \"${%d}\"\n", 3*i+1, 3*i+2, 3*i+3)
 	}
 	return script.String()
 }
 
-// copy runs overlay or fill.
-func (b Bridge) copy(ctx context.Context, what, script string, from, to tree, copies bool) error {
-	_, err := b.command(ctx, what, copying(copies)+script, from, to)
+// copy runs overlay or fill. own has the files of the version that to is of.
+func (b Bridge) copy(ctx context.Context, what, script string, from, to, own tree, copies bool) error {
+	_, err := b.command(ctx, what, copying(copies)+script, from, to, own)
 	return err
 }
 

@@ -3,9 +3,11 @@ package asset
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -56,6 +58,12 @@ func trees(t *testing.T) (own, all string) {
 
 func run(t *testing.T, cp, script, from, to string) {
 	t.Helper()
+	runWith(t, cp, script, from, to, to)
+}
+
+// runWith is run with the own folder of the version that to is of.
+func runWith(t *testing.T, cp, script, from, to, own string) {
+	t.Helper()
 	var path string
 	if cp == "" {
 		path = hooktest.BusyBox(t)
@@ -65,7 +73,7 @@ func run(t *testing.T, cp, script, from, to string) {
 		path = bin + ":" + os.Getenv("PATH")
 	}
 	for range 2 { // As a run after one that was killed.
-		cmd := exec.CommandContext(t.Context(), "env", "PATH="+path, "sh", "-c", script, filepath.Dir(from), from, to)
+		cmd := exec.CommandContext(t.Context(), "env", "PATH="+path, "sh", "-c", script, filepath.Dir(from), from, to, own)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
@@ -299,15 +307,79 @@ func TestLending_MakesLoansOneAfterTheOther(t *testing.T) {
 	if err := os.Mkdir(third, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "sh", "-c", lending(loan{}, loan{copies: true}), "kstep", own, all, all, third)
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", lending(loan{}, loan{copies: true}), "kstep", own, all, all, all, third, third)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	want := map[string]string{"app-1.css": "one", "app.css": "one", ".keys/a b": "hidden", "app-2.css": "two", "manifest": "theirs"}
 	holds(t, all, want)
 	holds(t, third, want)
-	cmd = exec.CommandContext(t.Context(), "sh", "-c", lending(loan{}, loan{}), "kstep", own, filepath.Join(third, "nowhere/at all"), own, third)
+	cmd = exec.CommandContext(t.Context(), "sh", "-c", lending(loan{}, loan{}), "kstep", own, filepath.Join(third, "nowhere/at all"), third, own, third, third)
 	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "not copied: ") {
 		t.Errorf("a loan that fails ends with %v: %s", err, out)
+	}
+}
+
+// cp gives folders that are there the modes of those that it copies: one version's
+// mistake closed the folders of the other one.
+func TestScripts_KeepTheModesOfTheVersionThatAFolderIsOf(t *testing.T) {
+	for name, cp := range tools(t) {
+		for what, script := range map[string]string{
+			"links": lending(loan{}), "copies": lending(loan{copies: true}), "overlay": copying(false) + overlay, "overlay by copies": copying(true) + overlay,
+		} {
+			t.Run(name+", "+what, func(t *testing.T) {
+				dir := t.TempDir()
+				from, to, own := filepath.Join(dir, "from"), filepath.Join(dir, "to"), filepath.Join(dir, "own")
+				modes := func(root string, of map[string]os.FileMode) {
+					t.Helper()
+					for _, folder := range slices.Sorted(maps.Keys(of)) {
+						if err := os.MkdirAll(filepath.Join(root, folder), 0o755); err != nil {
+							t.Fatal(err)
+						}
+						if err := os.WriteFile(filepath.Join(root, folder, filepath.Base(root)), nil, 0o644); err != nil {
+							t.Fatal(err)
+						}
+					}
+					for _, folder := range slices.Backward(slices.Sorted(maps.Keys(of))) {
+						if err := os.Chmod(filepath.Join(root, folder), of[folder]); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				mine := map[string]os.FileMode{".": 0o755, "sub": 0o755, "sub/a b\n": 0o750, "sub/same": 0o700, "bits": 0o755 | os.ModeSetgid}
+				modes(from, map[string]os.FileMode{".": 0o700, "sub": 0o750, "sub/a b\n": 0o755 | os.ModeSetgid, "sub/same": 0o700, "bits": 0o700, "new": 0o711})
+				modes(own, mine)
+				modes(to, mine)
+				watch, stop := context.WithCancel(t.Context())
+				closed := make(chan int)
+				go func() {
+					times := 0
+					for watch.Err() == nil {
+						if info, err := os.Stat(filepath.Join(to, "sub")); err != nil || info.Mode().Perm() != 0o755 {
+							times++
+						}
+					}
+					closed <- times
+				}()
+				runWith(t, cp, script, from, to, own)
+				stop()
+				if times := <-closed; times > 0 {
+					t.Errorf("a folder had another mode %d times", times)
+				}
+				mine["new"] = 0o711
+				for folder, want := range mine {
+					info, err := os.Stat(filepath.Join(to, folder))
+					if err != nil || info.Mode() != os.ModeDir|want {
+						t.Errorf("%q: got %v, %v, want %v", folder, info.Mode(), err, want)
+					}
+					if _, err := os.Stat(filepath.Join(to, folder, "from")); err != nil {
+						t.Errorf("%q lacks the other version's file: %v", folder, err)
+					}
+				}
+				if left, err := filepath.Glob(to + ".*"); err != nil || len(left) > 0 {
+					t.Errorf("%q were left (%v)", left, err)
+				}
+			})
+		}
 	}
 }

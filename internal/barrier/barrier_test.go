@@ -94,17 +94,21 @@ func TestAgain_BySomebodySlowSpoilsNoNewerVerdict(t *testing.T) {
 
 func TestClose_StopsWhoWaitsAndWhoComes(t *testing.T) {
 	t.Parallel()
-	for name, before := range map[string]func(*testing.T, host.Files){
-		"before a verdict":      func(*testing.T, host.Files) {},
-		"after one that opened": func(t *testing.T, f host.Files) { settle(t, current(t, f), true) },
+	for name, c := range map[string]struct {
+		before func(*testing.T, host.Files)
+		opened bool
+	}{
+		"before a verdict":      {func(*testing.T, host.Files) {}, false},
+		"after one that opened": {func(t *testing.T, f host.Files) { settle(t, current(t, f), true) }, true},
+		"after one that closed": {func(t *testing.T, f host.Files) { settle(t, current(t, f), false) }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			files := hosttest.NewFake(t, "vm1").Connect(t).Files()
-			before(t, files)
+			c.before(t, files)
 			for _, want := range []bool{true, false} {
-				changed, err := barrier.Close(t.Context(), files, "barrier/R1", verdict(false))
-				if err != nil || changed != want {
-					t.Errorf("got changed %t, %v, want %t", changed, err, want)
+				changed, opened, err := barrier.Close(t.Context(), files, "barrier/R1", verdict(false))
+				if err != nil || changed != want || opened != (c.opened && want) {
+					t.Errorf("got changed %t, was open %t, %v, want %t, %t", changed, opened, err, want, c.opened && want)
 				}
 			}
 			if !current(t, files).Closed() {

@@ -9,23 +9,24 @@ import (
 
 // Close settles against a release that is given up, whatever was settled
 // before: jobs that still wait stop, and none that comes late starts a container
-// that waited for the barrier. It tells whether that changed anything. A rerun
-// of boot begins the next attempt.
-func Close(ctx context.Context, files host.Files, dir string, v state.Verdict) (bool, error) {
+// that waited for the barrier. It reports whether that changed anything, and
+// whether the barrier was open. A rerun of boot begins the next attempt.
+func Close(ctx context.Context, files host.Files, dir string, v state.Verdict) (changed, wasOpen bool, err error) {
 	v.Open, v.Aborted = false, true
 	for {
 		now, err := Current(ctx, files, dir)
 		if err != nil || now.Closed() && now.Verdict.Aborted {
-			return false, err
+			return false, wasOpen, err
 		}
 		if now.Verdict != nil {
+			wasOpen = wasOpen || now.Verdict.Open
 			if now, err = now.Again(ctx); err != nil {
-				return false, err
+				return false, wasOpen, err
 			}
 		}
 		made, err := now.Settle(ctx, v)
 		if err != nil || !made.Open {
-			return err == nil, err
+			return err == nil, wasOpen, err
 		}
 	}
 }

@@ -119,7 +119,9 @@ func (m *Mounted) UnmarshalJSON(data []byte) error {
 	var line string
 	if json.Unmarshal(data, &line) != nil {
 		type plain Mounted
-		return json.Unmarshal(data, (*plain)(m))
+		err := json.Unmarshal(data, (*plain)(m))
+		m.Remote = strings.TrimRight(m.Remote, "/")
+		return err
 	}
 	parts := append(strings.SplitN(line, ":", 3), "", "")
 	m.Local, m.Remote, m.Options = parts[0], parts[1], parts[2]

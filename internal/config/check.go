@@ -199,6 +199,15 @@ func (c *checker) assets(segs []string, one string, several []string) {
 	if one != "" && several != nil {
 		c.atKey(append(slices.Clip(segs), "asset_path"), "is given beside asset_paths; put all paths there")
 	}
+	const whole = "is the whole file system of the container; name the folder of the assets"
+	if one == "/" {
+		c.at(append(slices.Clip(segs), "asset_path"), whole)
+	}
+	for i, p := range several {
+		if p == "/" {
+			c.at(append(slices.Clip(segs), "asset_paths", itoa(i)), whole)
+		}
+	}
 }
 
 // routedByLabels refuses labels by which a proxy that follows Docker sends

@@ -177,7 +177,7 @@ func build(tree *node, o LoadOptions) (*Config, Errors) {
 		return nil, append(c.problems, Problem{File: tree.at.file, Message: err.Error()})
 	}
 	cfg.Destination = o.Destination
-	cfg.trimAssetPaths()
+	cfg.cleanPaths()
 	c.cfg = &cfg
 	c.semantics(o.KstepVersion)
 	c.aliases(o.Commands)

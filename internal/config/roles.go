@@ -161,23 +161,27 @@ func (c *Config) Repository() string {
 	return server + "/" + c.Image
 }
 
-// trimAssetPaths writes all asset paths without a slash at the end: they are
-// compared with the keys of assets and with the targets of volumes.
-func (c *Config) trimAssetPaths() {
-	trim := func(one *string, several []string) {
-		*one = strings.TrimRight(*one, "/")
+// cleanPaths writes asset paths as engines do, without a slash at the end or twice:
+// they are compared with the keys of assets, the targets of volumes and the mounts of
+// containers. It does so with the run directory, too.
+func (c *Config) cleanPaths() {
+	clean := func(one *string, several []string) {
+		if *one != "" {
+			*one = path.Clean(*one)
+		}
 		for i := range several {
-			several[i] = strings.TrimRight(several[i], "/")
+			several[i] = path.Clean(several[i])
 		}
 	}
-	trim(&c.AssetPath, c.AssetPaths)
+	clean(&c.AssetPath, c.AssetPaths)
 	for i := range c.Servers.Roles {
-		trim(&c.Servers.Roles[i].AssetPath, c.Servers.Roles[i].AssetPaths)
+		clean(&c.Servers.Roles[i].AssetPath, c.Servers.Roles[i].AssetPaths)
 	}
-	for path, rule := range c.Assets {
-		if trimmed := strings.TrimRight(path, "/"); trimmed != path {
-			delete(c.Assets, path)
-			c.Assets[trimmed] = rule
+	for given, rule := range c.Assets {
+		if p := path.Clean(given); p != given {
+			delete(c.Assets, given)
+			c.Assets[p] = rule
 		}
 	}
+	c.RunDirectory = strings.TrimRight(c.RunDirectory, "/")
 }

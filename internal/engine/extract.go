@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"path"
 	"slices"
@@ -22,41 +23,80 @@ import (
 // Extract fills host folders from an image, on the host. When a container is
 // created, the engine copies the image's folder into an empty volume that
 // covers it; here the volume is the host folder. The container is never
-// started, so it does not matter what the image can run. ErrNotFound if the
-// image or one of the folders in it is missing.
+// started, so it does not matter what the image can run. A folder may
+// be a link to one in the image. ErrNotFound if the image or one of the folders in
+// it is missing.
 func (c *Client) Extract(ctx context.Context, x Extract) error {
 	if _, err := c.ready(ctx); err != nil {
 		return err
 	}
-	folders := slices.Sorted(maps.Keys(x.Folders))
+	var volumes []mount.Mount
 	if err := c.withContainer(ctx, x, nil, func(id string) error {
-		for _, folder := range folders {
-			answer, err := c.api.ContainerStatPath(ctx, id, client.ContainerStatPathOptions{Path: folder})
-			if cerrdefs.IsNotFound(err) { // The answer to HEAD has no words of its own.
-				return fmt.Errorf("find folder %s in image %s on %s: %w: it is not there", folder, x.Image, c.host, ErrNotFound)
-			}
+		from := map[string]string{} // The path that was given, by the folder that it leads to.
+		for _, given := range slices.Sorted(maps.Keys(x.Folders)) {
+			folder, err := c.folderIn(ctx, x, id, given)
 			if err != nil {
-				return c.fail(fmt.Sprintf("find folder %s in image %s", folder, x.Image), err)
+				return err
 			}
-			if !answer.Stat.Mode.IsDir() {
-				return fmt.Errorf("find folder %s in image %s on %s: %w: it is a file", folder, x.Image, c.host, ErrNotFound)
+			if other, twice := from[folder]; twice {
+				return fmt.Errorf("%s and %s are the same folder %s in image %s: name one of them", other, given, folder, x.Image)
 			}
+			from[folder] = given
+			volumes = append(volumes, mount.Mount{
+				Type: mount.TypeVolume, Target: folder,
+				VolumeOptions: &mount.VolumeOptions{DriverConfig: &mount.Driver{
+					Name:    "local",
+					Options: map[string]string{"type": "none", "o": "bind", "device": x.Folders[given]},
+				}},
+			})
 		}
 		return nil
 	}); err != nil {
 		return err
 	}
-	var volumes []mount.Mount
-	for _, folder := range folders {
-		volumes = append(volumes, mount.Mount{
-			Type: mount.TypeVolume, Target: folder,
-			VolumeOptions: &mount.VolumeOptions{DriverConfig: &mount.Driver{
-				Name:    "local",
-				Options: map[string]string{"type": "none", "o": "bind", "device": x.Folders[folder]},
-			}},
-		})
-	}
 	return c.withContainer(ctx, x, volumes, func(string) error { return nil })
+}
+
+// folderIn returns the folder of a container that a path leads to, through links. The
+// engine evaluates links within the container, so none leads to a path of the host.
+// ErrNotFound if there is no folder.
+func (c *Client) folderIn(ctx context.Context, x Extract, id, given string) (string, error) {
+	missing := func(why string) (string, error) {
+		return "", fmt.Errorf("find folder %s in image %s on %s: %w: %s", given, x.Image, c.host, ErrNotFound, why)
+	}
+	stat := func(folder string) (container.PathStat, bool, error) {
+		answer, err := c.api.ContainerStatPath(ctx, id, client.ContainerStatPathOptions{Path: folder})
+		if cerrdefs.IsNotFound(err) { // The answer to HEAD has no words of its own.
+			return answer.Stat, false, nil
+		}
+		return answer.Stat, err == nil, c.fail(fmt.Sprintf("find folder %s in image %s", folder, x.Image), err)
+	}
+	now, there, err := stat(given)
+	if err != nil {
+		return "", err
+	}
+	if !there {
+		return missing("it is not there")
+	}
+	if now.Mode&fs.ModeSymlink == 0 {
+		if !now.Mode.IsDir() {
+			return missing("it is a file")
+		}
+		return given, nil
+	}
+	target := path.Clean("/" + now.LinkTarget)
+	if target == "/" {
+		return missing("it is a link to /, and assets are in a folder of their own")
+	}
+	switch to, there, err := stat(target); {
+	case err != nil:
+		return "", err
+	case !there:
+		return missing(fmt.Sprintf("it is a link to %s, which is not there", target))
+	case !to.Mode.IsDir():
+		return missing(fmt.Sprintf("it is a link to %s, which is not a folder", target))
+	}
+	return target, nil
 }
 
 // defaultPath is where engines search for programs in an image without PATH.

@@ -33,7 +33,11 @@ func (c *Client) Give(ctx context.Context, x Gift) (left []string, err error) {
 		return nil, err
 	}
 	err = c.withContainer(ctx, x.Extract, nil, func(id string) error {
-		from, err := c.CopyFrom(ctx, id, x.Folder)
+		folder, err := c.folderIn(ctx, x.Extract, id, x.Folder) // An archive of a link has no files.
+		if err != nil {
+			return err
+		}
+		from, err := c.CopyFrom(ctx, id, folder)
 		if err != nil {
 			return err
 		}

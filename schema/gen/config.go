@@ -143,7 +143,7 @@ func mounted() *jsonschema.Schema {
 		value            *jsonschema.Schema
 	}{
 		{"local", "Where it comes from: a file of this machine, or a folder of the host.", required(text(`^[^:]+$`, "must be a path without a colon"))},
-		{"remote", "Its absolute path in the container.", text(`^/[^:]*[^:/]$`, "must be an absolute path in the container")},
+		{"remote", "Its absolute path in the container.", text(`^/[^:]*[^:/]/*$`, "must be an absolute path in the container")},
 		{"mode", "Its permissions, in octal digits.", octal()},
 		{"owner", "The user and group that own it, as numbers.", text(`^[0-9]{1,9}(:[0-9]{1,9})?$`, "must be numbers such as 999 or 999:999")},
 		{"options", "`ro` for one that the container may not change.", &jsonschema.Schema{Type: "string", Enum: arr{"ro", "rw"}}},

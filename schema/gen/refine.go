@@ -36,7 +36,7 @@ func refine(s *jsonschema.Schema) {
 	p("", "image").MaxLength = new(uint64(255)) // The distribution's limit of a repository's name.
 	pattern(p("", "image"), imagePattern, "must be a repository such as acme/shop, without https:// and tag")
 	pattern(p("", "minimum_version"), `^v?[0-9]+(\.[0-9]+){0,2}(-[0-9A-Za-z.-]+)?$`, "must be a version such as 1.2 or 1.2.3")
-	pattern(p("", "run_directory"), `^[A-Za-z0-9._/-]*[A-Za-z0-9_-]$`, "must be a folder such as .kstep or /opt/kstep; a relative one is below the user's home, without ~/")
+	pattern(p("", "run_directory"), `^[A-Za-z0-9._/-]*[A-Za-z0-9_-]/*$`, "must be a folder such as .kstep or /opt/kstep; a relative one is below the user's home, without ~/")
 	p("", "hooks_path").MinLength = new(uint64(1))
 	pattern(p("Registry", "server"), serverPattern, serverMessage)
 	*p("Registry", "password") = names(p("Registry", "password"))

@@ -175,6 +175,9 @@ type abort struct {
 	booted  map[string][]string
 	all     []plan.Target     // Those of the configuration, and what the release replaced.
 	unknown map[string]string // Why nothing is known of a host's other roles.
+	// unserved means that the release has never been in service: its barrier was not
+	// open. It is not set after an earlier run of abort, which has closed the barrier.
+	unserved bool
 }
 
 func (a *abort) say(format string, args ...any) {
@@ -221,9 +224,11 @@ func (a *abort) close(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return barrier.Close(ctx, h.Files(), names.Verdict(a.in.Release), state.Verdict{
+	changed, opened, err := barrier.Close(ctx, h.Files(), names.Verdict(a.in.Release), state.Verdict{
 		Release: a.in.Release, Reason: "aborted by " + a.in.By, At: time.Now().UTC(),
 	})
+	a.unserved = changed && !opened
+	return changed, err
 }
 
 // retract takes the release's word that it serves out of the host's ledger, so

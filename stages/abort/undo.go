@@ -26,7 +26,7 @@ func (a *abort) undo(ctx context.Context, w *stages.Work, way Way) (state.AbortT
 	if way.Stuck != "" { // Since the release was found to have a way back.
 		return out, exit.With(exit.Failed, fmt.Errorf("%s: what runs now is left serving", way.Stuck))
 	}
-	u := &undo{in: a.in, w: w, way: way, book: way.book, out: &out}
+	u := &undo{in: a.in, unserved: a.unserved && !way.Moved && !way.Noted && !way.Taken, w: w, way: way, book: way.book, out: &out}
 	var err error
 	if w.Target.Proxied {
 		err = u.proxied(ctx)
@@ -57,6 +57,8 @@ type undo struct {
 	way  Way
 	book ledger.Ledger
 	out  *state.AbortTarget
+
+	unserved bool // The new containers have never been in service.
 }
 
 // settle makes sure that after a restart of the engine the same containers run
@@ -236,11 +238,17 @@ func (u *undo) again(ctx context.Context, keep engine.Container) error {
 	return nil
 }
 
-// stop ends the new containers, with the signal and grace they were made with,
-// all at once. They stay, for those who want to know what went wrong, until
-// prune comes by.
+// stop ends the new containers, all at once. Those that may have served get the
+// signal and grace they were made with. They stay, for those who want to know what
+// went wrong, until prune removes them.
 func (u *undo) stop(ctx context.Context) error {
-	if err := stages.StopAndKeep(ctx, u.w, u.way.Down, engine.Stop{}); err != nil {
+	var err error
+	if u.unserved {
+		err = stages.StopUnserved(ctx, u.in, u.w, u.way.Down)
+	} else {
+		err = stages.StopAndKeep(ctx, u.w, u.way.Down, engine.Stop{})
+	}
+	if err != nil {
 		return fmt.Errorf("new container %w", err)
 	}
 	for _, c := range u.way.Down {

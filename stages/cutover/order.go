@@ -244,7 +244,7 @@ func (c *cutover) hold(ctx context.Context, in stages.Input, from inputs) error 
 }
 
 func (c *cutover) stopHeld(ctx context.Context, w *stages.Work, down []engine.Container) error {
-	err := stages.StopAndKeep(ctx, w, down, engine.Stop{})
+	err := stages.StopUnserved(ctx, c.in, w, down)
 	if err == nil && len(down) > 0 {
 		w.Did("stopped %s: role %s did not move; the old version keeps working", engine.NamesOf(down), c.in.Config.PrimaryRole)
 	}

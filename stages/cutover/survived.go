@@ -43,7 +43,7 @@ func up(ctx context.Context, in stages.Input, w *stages.Work, t plan.Target, id 
 		return c, err
 	}
 	w.Evidence(ready.Diagnose(ctx, w.Host, c.ID)...)
-	return c, errors.Join(crashed, stages.StopAndKeep(ctx, w, []engine.Container{c}, engine.Stop{}))
+	return c, errors.Join(crashed, stages.StopUnserved(ctx, in, w.Of(t), []engine.Container{c}))
 }
 
 // look reports whether a container crashed after it was ready: it had restarted this

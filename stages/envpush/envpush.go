@@ -154,8 +154,16 @@ func first(targets []plan.Target, t plan.Target) bool {
 // distinct joins errors, each text once: all hosts of a role miss the same
 // secret.
 func distinct(errs []error) error {
+	var each []error // Those of several roles have secrets in common.
+	for _, err := range errs {
+		if joined, ok := err.(interface{ Unwrap() []error }); ok {
+			each = append(each, joined.Unwrap()...)
+		} else {
+			each = append(each, err)
+		}
+	}
 	seen := map[string]bool{}
-	return errors.Join(slices.DeleteFunc(errs, func(err error) bool {
+	return errors.Join(slices.DeleteFunc(each, func(err error) bool {
 		again := seen[err.Error()]
 		seen[err.Error()] = true
 		return again

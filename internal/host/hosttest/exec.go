@@ -232,7 +232,11 @@ func (c *container) archive(w http.ResponseWriter, r *http.Request) {
 			found[name] = data
 		}
 	}
-	if len(found) == 0 {
+	link, isLink := c.image.links[asked]
+	if isLink { // Engines evaluate it within the container.
+		found, link = map[string]string{}, path.Join("/", link)
+	}
+	if len(found) == 0 && !isLink {
 		refuse(w, 404, "Could not find the file "+asked+" in container "+c.ID)
 		return
 	}
@@ -241,7 +245,10 @@ func (c *container) archive(w http.ResponseWriter, r *http.Request) {
 	if isFile {
 		mode = 0o644
 	}
-	stat, err := json.Marshal(map[string]any{"name": path.Base(asked), "size": len(data), "mode": mode, "mtime": time.Unix(0, 0)})
+	if isLink {
+		mode = fs.ModeSymlink | 0o777
+	}
+	stat, err := json.Marshal(map[string]any{"name": path.Base(asked), "size": len(data), "mode": mode, "mtime": time.Unix(0, 0), "linkTarget": link})
 	if err != nil {
 		refuse(w, 500, err.Error())
 		return
@@ -253,7 +260,9 @@ func (c *container) archive(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writer := tar.NewWriter(w)
-	if !isFile {
+	if isLink {
+		writer.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: path.Base(asked), Linkname: link, Mode: 0o777}) // The client notices.
+	} else if !isFile {
 		writer.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: path.Base(asked) + "/", Mode: 0o755}) // The client notices.
 	}
 	for _, name := range sortedKeys(found) {

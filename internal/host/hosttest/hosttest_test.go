@@ -16,6 +16,9 @@ func TestFake_PassesTheSuiteOfRealHosts(t *testing.T) {
 			fake.Engine.AddImage("suite:1", hosttest.Image{
 				Cmd:   []string{"serve"},
 				Files: map[string]string{"/www/index.html": "hello"},
+				Links: map[string]string{
+					"/links/www": "/www", "/links/outside": "../../../../www", "/links/missing": "/missing", "/links/file": "/www/index.html", "/links/root": "/",
+				},
 			})
 			opts := hosttest.Options(t, fake)
 			opts.EngineTransport = transport

@@ -18,6 +18,7 @@ type Image struct {
 	Cmd    []string
 	Env    []string
 	Files  map[string]string // Contents by absolute path.
+	Links  map[string]string // Targets of links, by absolute path.
 	Health []string          // A HEALTHCHECK's test, such as `CMD-SHELL`, `…`.
 	Expose []string          // Ports such as `8080/tcp`.
 }
@@ -36,6 +37,7 @@ type image struct {
 	Size    int64
 	Created time.Time
 	tree    func() map[string]string // Files by path, read once.
+	links   map[string]string        // Where links lead to, by path.
 }
 
 // BehaviourLabel is the image label that names a behaviour.
@@ -67,7 +69,7 @@ func (e *Engine) behaviourOf(img *image, ref string) Behaviour {
 func (e *Engine) AddImage(ref string, i Image) {
 	made := &image{
 		ID: "sha256:" + newID(), DiffIDs: []string{"sha256:" + newID()}, Labels: i.Labels, Cmd: i.Cmd, Env: i.Env, Exposed: i.Expose,
-		Created: time.Now(), tree: func() map[string]string { return i.Files },
+		Created: time.Now(), tree: func() map[string]string { return i.Files }, links: i.Links,
 	}
 	if len(i.Health) > 0 {
 		made.Health = &healthConfig{Test: i.Health}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -83,18 +84,31 @@ func (s suite) extracts() {
 		s.Errorf("a missing folder: got %v, want ErrNotFound", err)
 	}
 	above := suiteDir(s.T, s.h)
-	dir := path.Join(above, "own")
-	must(s, s.h.Files().Mkdir(s.Context(), dir, 0o755))
+	x := engine.Extract{Image: s.image, Name: suiteName()}
 	s.Cleanup(func() { s.clear(above) })
-	x := engine.Extract{Image: s.image, Name: suiteName(), Folders: map[string]string{"/www": dir}}
-	must(s, s.e.Extract(s.Context(), x))
-	wantList(s.T, s.h.Files(), dir, "index.html")
+	var dir string
+	for at, folder := range []string{"/www", "/links/www", "/links/outside"} { // Links lead to no path of the host.
+		dir = path.Join(above, "own", strconv.Itoa(at))
+		must(s, s.h.Files().Mkdir(s.Context(), dir, 0o755))
+		x.Folders = map[string]string{folder: dir}
+		must(s, s.e.Extract(s.Context(), x))
+		wantList(s.T, s.h.Files(), dir, "index.html")
+	}
 	if _, err := s.e.Inspect(s.Context(), x.Name); !errors.Is(err, engine.ErrNotFound) {
 		s.Errorf("the helper container: got %v, want it gone", err)
 	}
-	x.Folders = map[string]string{"/missing": dir}
-	if err := s.e.Extract(s.Context(), x); !errors.Is(err, engine.ErrNotFound) {
-		s.Errorf("extract a missing folder: got %v, want ErrNotFound", err)
+	for folder, why := range map[string]string{
+		"/missing": "it is not there", "/www/index.html": "it is a file", "/links/missing": "it is a link to /missing, which is not there",
+		"/links/file": "it is a link to /www/index.html, which is not a folder", "/links/root": "it is a link to /",
+	} {
+		x.Folders = map[string]string{folder: dir}
+		if err := s.e.Extract(s.Context(), x); !errors.Is(err, engine.ErrNotFound) || !strings.Contains(err.Error(), why) {
+			s.Errorf("extract %s: got %v, want ErrNotFound and %q", folder, err, why)
+		}
+	}
+	x.Folders = map[string]string{"/www": dir, "/links/www": dir}
+	if err := s.e.Extract(s.Context(), x); err == nil || !strings.Contains(err.Error(), "/links/www and /www are the same folder /www") {
+		s.Errorf("extract a folder by two names: got %v", err)
 	}
 }
 
