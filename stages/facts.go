@@ -72,7 +72,7 @@ func takers(release string, live []engine.Container) string {
 		names = append(names, name)
 	}
 	if len(names) == 0 {
-		return "nobody"
+		return "no container"
 	}
 	slices.Sort(names)
 	return strings.Join(slices.Compact(names), " and ")

@@ -104,13 +104,13 @@ func StatedAssets(in Input, w *Work, push state.PushOutputs, stated state.Assets
 	for _, v := range stated.Volumes {
 		if !slices.Contains(want, v) {
 			return exit.With(exit.BadState,
-				fmt.Errorf("the state of assets has %.200q of %s for %.200q, which is not what kstep.yml and this release ask for", v.HostDir, w.Target.Host, v.Path),
+				fmt.Errorf("the state of assets has %.200q of %s for %.200q, which does not match kstep.yml and this release", v.HostDir, w.Target.Host, v.Path),
 				"run kstep assets again; if kstep.yml has not changed since, "+whoWrote)
 		}
 	}
 	if len(stated.Volumes) < len(want) {
 		return exit.With(exit.BadState,
-			fmt.Errorf("the state of assets lacks folders that kstep.yml asks for on %s", w.Target.Host), "run kstep assets again")
+			fmt.Errorf("the state of assets lacks folders that kstep.yml needs on %s", w.Target.Host), "run kstep assets again")
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ func configureAccessory(p *program, app *kingpin.Application, actions map[string
 		name, help string
 		act        func(context.Context, stages.Input) ([]state.Target, error)
 	}{
-		{"boot", "Start accessories where they do not run. One with other settings than today's is left as it is, and told.", bootAccessories},
+		{"boot", "Start accessories where they do not run. One that runs with other settings than today's is left as it is and reported.", bootAccessories},
 		{"reboot", "Replace accessories by ones with today's settings and image. Their data stays; they are gone for a moment.", rebootAccessories},
 		{"start", "Start accessories that were stopped, as they were made.", onPlaces(func(ctx context.Context, at accessory.Place) error {
 			return at.Resume(ctx)
@@ -72,7 +72,7 @@ func outsideAccessories(ctx context.Context, s *stages.Session, command, name st
 func accessoriesNamed(cfg *config.Config, name string) ([]plan.Target, error) {
 	all := plan.Accessories(cfg)
 	if len(all) == 0 {
-		return nil, exit.With(exit.Usage, errors.New("the configuration has no accessories"), "docs/accessories.md tells how to add one")
+		return nil, exit.With(exit.Usage, errors.New("the configuration has no accessories"), "docs/accessories.md shows how to add one")
 	}
 	if name == config.AllAccessories {
 		return all, nil

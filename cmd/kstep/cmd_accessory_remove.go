@@ -19,7 +19,7 @@ func configureAccessoryRemove(p *program, cmd *kingpin.CmdClause, actions map[st
 	remove := cmd.Command("remove", "Remove accessories: their containers, env files and uploaded files. Their data stays, unless --data is given.")
 	name := accessoryArg(remove).Required().String()
 	yes := remove.Flag("yes", "Do it; without it nothing is removed.").Short('y').Bool()
-	data := remove.Flag("data", "Also remove their directories below the run directory, and volumes that nobody gave a name. There is no way back.").Bool()
+	data := remove.Flag("data", "Also remove their directories below the run directory, and volumes without a name of their own. This cannot be undone.").Bool()
 	actions["accessory remove"] = p.inSession("accessory remove", func(ctx context.Context, s *stages.Session) error {
 		targets, err := removable(ctx, s, *name)
 		if err != nil {

@@ -17,10 +17,10 @@ import (
 // configureLock declares `kstep lock …`: the lease, by hand.
 func configureLock(p *program, app *kingpin.Application, actions map[string]action) {
 	cmd := app.Command("lock", "The lease that lets one release at a time touch the hosts.")
-	cmd.Command("status", "Tell who holds the lease.")
+	cmd.Command("status", "Show who holds the lease.")
 	actions["lock status"] = p.answering(p.withLease("lock status", p.lockStatus))
 
-	acquire := cmd.Command("acquire", "Hold the lease by hand, so that nobody deploys.")
+	acquire := cmd.Command("acquire", "Hold the lease by hand, to keep every release out.")
 	message := acquire.Flag("message", "Why, for those who meet it.").Short('m').Required().String()
 	hold := acquire.Flag("for", "How long; it expires by itself.").Default("1h").Duration()
 	actions["lock acquire"] = p.withLease("lock acquire", func(ctx context.Context, s *stages.Session, store lease.Store) error {
@@ -41,7 +41,7 @@ func configureLock(p *program, app *kingpin.Application, actions map[string]acti
 	})
 
 	release := cmd.Command("release", "Free the lease.")
-	force := release.Flag("force", "Also a lease that somebody else holds.").Bool()
+	force := release.Flag("force", "Also a lease that another user or release holds.").Bool()
 	actions["lock release"] = p.withLease("lock release", func(ctx context.Context, s *stages.Session, store lease.Store) error {
 		return p.lockRelease(ctx, s, store, *force)
 	})

@@ -129,7 +129,7 @@ func mayPush(ctx context.Context, s *stages.Session) checkState {
 	}
 	one := checked("registry", "may push to "+repository, err)
 	if errors.Is(err, secret.ErrMissing) || errors.Is(err, secret.ErrEmpty) { // The check of secrets tells it.
-		one.err, one.Error = nil, "not asked: its login is missing"
+		one.err, one.Error = nil, "not checked: its login is missing"
 	}
 	return one
 }

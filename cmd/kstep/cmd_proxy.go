@@ -14,7 +14,7 @@ import (
 	"github.com/kstep/kstep/stages"
 )
 
-var errDiffers = errors.New("the proxy runs with other settings than the config asks for")
+var errDiffers = errors.New("the proxy runs with other settings than the configuration has")
 
 // configureProxy declares `kstep proxy …`.
 func configureProxy(p *program, app *kingpin.Application, actions map[string]action) {

@@ -449,7 +449,7 @@ func TestNetworks_TheProxysAPIIsForKstepAlone(t *testing.T) {
 	if status := api(anonymous); status != http.StatusOK {
 		t.Errorf("of an earlier version: got %d", status)
 	}
-	w.says("the proxy on vm1 runs with other settings than the config asks for", w.deployArgs("v2")...)
+	w.says("the proxy on vm1 runs with other settings than the configuration has", w.deployArgs("v2")...)
 	w.exits(exit.OK, "proxy", "reboot")
 	if status := api(anonymous); status != http.StatusUnauthorized {
 		t.Errorf("after the reboot: got %d, want 401", status)

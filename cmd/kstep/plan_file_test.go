@@ -171,7 +171,7 @@ func TestPlanFile_IsRefusedWhenAHostHasMoved(t *testing.T) {
 				return fmt.Errorf("routes %v, %w", routes, err)
 			}
 			return os.Remove(routes[0])
-		}), "traffic goes to nobody, went to version v1"},
+		}), "traffic goes to no container, went to version v1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

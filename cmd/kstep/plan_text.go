@@ -111,7 +111,7 @@ func nothing(p state.Plan) string {
 	for _, s := range p.Stages {
 		for _, at := range s.Targets {
 			if at.Error != nil {
-				return "not everything could be told"
+				return "not everything could be determined"
 			}
 		}
 	}

@@ -131,7 +131,7 @@ func TestProxy_ReadTimeoutOfTheConfigIsTraefiks(t *testing.T) {
 	w.deploy("v1")
 	limits("5m0s")
 	w.configure("proxy: {read_timeout: 30m}\n")
-	w.says("the proxy on vm1 runs with other settings than the config asks for: kstep proxy reboot", "deploy", "--image", w.image("v2"), "--version", "v2")
+	w.says("the proxy on vm1 runs with other settings than the configuration has: kstep proxy reboot", "deploy", "--image", w.image("v2"), "--version", "v2")
 	limits("5m0s")
 	w.exits(exit.OK, "proxy", "reboot")
 	limits("30m0s")

@@ -148,7 +148,7 @@ func (s proxyStatus) text() string {
 	case s.State == "":
 		return "there is none; the next deploy makes it, or kstep proxy boot"
 	case s.Differs:
-		return s.State + ", with other settings than the configuration asks for: kstep proxy reboot"
+		return s.State + ", with other settings than the configuration has: kstep proxy reboot"
 	case len(s.Certificates) > 0:
 		return s.State + "; HTTPS: " + strings.Join(s.Certificates, "; ") + " (kstep certs status)"
 	}

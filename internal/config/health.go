@@ -202,6 +202,6 @@ func (c *checker) asked(segs []string, h Healthcheck) {
 		c.at(at("scheme"), "with proxy.switch: cord the check runs in the container and cannot verify the certificate; set healthcheck.verify: false, or %s", instead)
 	}
 	if h.Status.String() != defaultHealthcheck().Status.String() {
-		c.at(at("status"), "with proxy.switch: cord the check runs in the container, where wget cannot tell one status from another; %s", instead)
+		c.at(at("status"), "with proxy.switch: cord the check runs in the container, where wget cannot distinguish statuses; %s", instead)
 	}
 }

@@ -107,7 +107,7 @@ func TestLoad_SaysWhatIsWrongWithAHealthcheck(t *testing.T) {
 		"https without a name":            {"healthcheck: {scheme: https}\n", `kstep.yml:4:23: healthcheck.scheme: https needs a name that the certificate must have: set healthcheck.host, or healthcheck.verify: false to accept every certificate`},
 		"a cord with h2c":                 {"proxy: {switch: cord}\nhealthcheck: {scheme: h2c}\n", `kstep.yml:5:23: healthcheck.scheme: with proxy.switch: cord the check runs in the container, where wget does not speak h2c; ` + instead},
 		"a cord with a verified name":     {"proxy: {switch: cord}\nhealthcheck: {scheme: https, host: a}\n", `kstep.yml:5:23: healthcheck.scheme: with proxy.switch: cord the check runs in the container and cannot verify the certificate; set healthcheck.verify: false, or ` + instead},
-		"a cord with statuses of a role":  {"proxy: {switch: cord}\nservers: {web: {hosts: [a], healthcheck: {status: 200}}}\n", `kstep.yml:5:51: servers.web.healthcheck.status: with proxy.switch: cord the check runs in the container, where wget cannot tell one status from another; ` + instead},
+		"a cord with statuses of a role":  {"proxy: {switch: cord}\nservers: {web: {hosts: [a], healthcheck: {status: 200}}}\n", `kstep.yml:5:51: servers.web.healthcheck.status: with proxy.switch: cord the check runs in the container, where wget cannot distinguish statuses; ` + instead},
 		"a role's cord with a top scheme": {"proxy: {switch: cord}\nservers: {web: {hosts: [a], healthcheck: {port: 1}}}\nhealthcheck: {scheme: h2c}\n", `kstep.yml:6:23: healthcheck.scheme: with proxy.switch: cord the check runs in the container, where wget does not speak h2c; ` + instead},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -38,7 +38,7 @@ func (r reservedArg) matches(name string) bool {
 func reservedArgs() []reservedArg {
 	const (
 		listens  = "publishes this port of the container and needs plain HTTP there"
-		asks     = "asks this API which routes are served"
+		asks     = "queries this API for the routes that are served"
 		files    = "writes the routes into this folder"
 		commands = "sets all options on the command line, which Traefik ignores beside a configuration file"
 	)

@@ -34,7 +34,7 @@ func TestLoad_RefusesProxySettingsThatWouldTakeAHostDown(t *testing.T) {
 		},
 		"no API": {
 			"{args: {API: 'false'}}",
-			`proxy.args.API: ` + down + "asks this API which routes are served",
+			`proxy.args.API: ` + down + "queries this API for the routes that are served",
 		},
 		"another folder": {
 			"{args: {providers.file.directory: /etc/traefik}}",
@@ -62,7 +62,7 @@ func TestLoad_RefusesProxySettingsThatWouldTakeAHostDown(t *testing.T) {
 		},
 		"trust in everybody": {
 			"{trusted_proxies: [10.0.0.1, 0.0.0.0/0]}",
-			`proxy.trusted_proxies[1]: trusts every sender: anybody could forge X-Forwarded-For; list the addresses of your load balancer`,
+			`proxy.trusted_proxies[1]: trusts every sender: any client could forge X-Forwarded-For; list the addresses of your load balancer`,
 		},
 		"trust in a name": {
 			"{trusted_proxies: [lb.example.com]}",

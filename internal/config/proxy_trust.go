@@ -60,7 +60,7 @@ func untrustable(sender string) string {
 	case err != nil:
 		return want
 	case network.Bits() == 0:
-		return "trusts every sender: anybody could forge X-Forwarded-For; list the addresses of your load balancer"
+		return "trusts every sender: any client could forge X-Forwarded-For; list the addresses of your load balancer"
 	case network != network.Masked():
 		return "is a range whose address has bits outside of the mask; write " + network.Masked().String()
 	}

@@ -83,7 +83,7 @@ type Proxy struct {
 	// running proxy take a change.
 	TrustedProxies Texts `json:"trusted_proxies,omitempty"`
 	// Env is the environment of the proxy's container, such as the token with
-	// which Traefik asks for certificates. `kstep proxy reboot` makes a running
+	// which Traefik requests certificates. `kstep proxy reboot` makes a running
 	// proxy take a change.
 	Env Env `json:"env,omitzero"`
 	// Labels are extra labels of the proxy's container.

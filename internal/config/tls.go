@@ -302,7 +302,7 @@ func (c *checker) acme(at func(...string) []string, p Proxy) {
 	case a.Challenge == "http" && wildcard >= 0:
 		c.at([]string{"proxy", "hosts", itoa(wildcard)}, "is a wildcard, for which no authority takes an HTTP challenge: set proxy.tls.acme.challenge: dns with your provider, or give a certificate of your own")
 	case a.Challenge == "http" && p.Publish.HTTP.Port == 0:
-		c.at([]string{"proxy", "publish"}, "has no port for HTTP, where the authority asks for the challenge: publish one, set proxy.tls.acme.challenge: dns, or give a certificate of your own")
+		c.at([]string{"proxy", "publish"}, "has no port for HTTP, where the authority requests the challenge: publish one, set proxy.tls.acme.challenge: dns, or give a certificate of your own")
 	}
 	if a.Challenge == "http" {
 		c.oneHostToIssue(at)
@@ -332,7 +332,7 @@ func (c *checker) oneHostToIssue(at func(...string) []string) {
 		}
 	}
 	if len(hosts) > 1 {
-		c.atKey(at(), "%s", fmt.Sprintf("%d hosts serve the same names, and the authority asks only one of them for the challenge: "+
+		c.atKey(at(), "%s", fmt.Sprintf("%d hosts serve the same names, and the authority requests the challenge from only one of them: "+
 			"set proxy.tls.acme.challenge: dns, give a certificate of your own, or end TLS in a load balancer (docs/behind-a-load-balancer.md)", len(hosts)))
 	}
 }

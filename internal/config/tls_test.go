@@ -58,7 +58,7 @@ func TestTLS_RefusesWhatCannotServe(t *testing.T) {
 		"an address":                {"{hosts: [192.0.2.7], tls: true}", "proxy.hosts[0]: is no name that an authority issues certificates for; give a certificate of your own (proxy.tls.certificate)"},
 		"one port for both":         {"{hosts: [a.example.com], tls: true, publish: 443}", "proxy.publish: has one port for HTTP and HTTPS; the port for HTTPS is 443 unless you set publish: {http: …, https: …}"},
 		"no port for HTTPS":         {"{hosts: [a.example.com], tls: true, publish: {https: false}}", "proxy.publish: has no port for HTTPS, which proxy.tls needs: set publish: {http: 80, https: 443}"},
-		"no port for the challenge": {"{hosts: [a.example.com], tls: true, publish: {http: false}}", "proxy.publish: has no port for HTTP, where the authority asks for the challenge: publish one, set proxy.tls.acme.challenge: dns, or give a certificate of your own"},
+		"no port for the challenge": {"{hosts: [a.example.com], tls: true, publish: {http: false}}", "proxy.publish: has no port for HTTP, where the authority requests the challenge: publish one, set proxy.tls.acme.challenge: dns, or give a certificate of your own"},
 		"another address of HTTPS":  {"{hosts: [a.example.com], tls: true, args: {entrypoints.websecure.address: ':8443'}}", `proxy.args["entrypoints.websecure.address"]: would take the services of the host down: kstep opens this entry point for HTTPS; instead, proxy.tls and proxy.publish set it`},
 		"an address that is none":   {"{publish: '999.1.1.1:80'}", "proxy.publish: must be a port such as 80, or an address of the host with one such as 127.0.0.1:8080"},
 		"a port that is none":       {"{publish: {http: '127.0.0.1:99999'}}", "proxy.publish.http: must be a port from 1 to 65535"},
@@ -73,7 +73,7 @@ func TestTLS_RefusesWhatCannotServe(t *testing.T) {
 func TestTLS_OnSeveralHostsAnHTTPChallengeIsRefused(t *testing.T) {
 	t.Parallel()
 	two := "service: shop\nimage: acme/shop\nservers: [192.0.2.1, 192.0.2.2]\nproxy: {hosts: [shop.example.com], tls: "
-	wantProblem(t, two+"true}\n", "proxy.tls: 2 hosts serve the same names, and the authority asks only one of them for the challenge: "+
+	wantProblem(t, two+"true}\n", "proxy.tls: 2 hosts serve the same names, and the authority requests the challenge from only one of them: "+
 		"set proxy.tls.acme.challenge: dns, give a certificate of your own, or end TLS in a load balancer (docs/behind-a-load-balancer.md)")
 	for _, tls := range []string{"{acme: {challenge: dns, provider: route53}}", "{certificate: [C], private_key: [K]}"} {
 		mustLoad(t, two+tls+"}\n")

@@ -182,7 +182,7 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 	}
 	answer, err := c.api.Info(ctx, client.InfoOptions{})
 	if err != nil {
-		return Info{}, c.fail("ask engine", err)
+		return Info{}, c.fail("query engine", err)
 	}
 	info := Info{
 		ID: answer.Info.ID, Version: answer.Info.ServerVersion, APIVersion: v.String(),

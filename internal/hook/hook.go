@@ -68,7 +68,7 @@ func (r *Runner) Find(name string) (string, error) {
 		case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 			continue
 		case err != nil:
-			return "", exit.With(exit.Config, fmt.Errorf("find hook %s: %w", name, err), "mend its rights, or use --skip-hooks")
+			return "", exit.With(exit.Config, fmt.Errorf("find hook %s: %w", name, err), "correct its rights, or use --skip-hooks")
 		case info.IsDir():
 			continue
 		case info.Mode().Perm()&0o111 == 0:
@@ -179,7 +179,7 @@ func (r *Runner) judge(ctx context.Context, name, path string, limit time.Durati
 			`save it with LF line ends: sed -i 's/\r$//' `+path)
 	case exited:
 		return exit.With(exit.Failed, fmt.Errorf("run hook %s (%s): %s%s", name, path, status.ProcessState, said),
-			"mend the hook or what it checks, or skip hooks with --skip-hooks")
+			"correct the hook or what it checks, or skip hooks with --skip-hooks")
 	case errors.Is(err, syscall.ENOEXEC):
 		return exit.With(exit.Config, fmt.Errorf("run hook %s: %w", name, err), "begin the file with a line such as #!/bin/sh")
 	case errors.Is(err, fs.ErrNotExist):

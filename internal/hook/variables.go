@@ -119,7 +119,7 @@ func Hooks(stages ...string) []Hook {
 		{"pre-connect", "once, before the first connection to a host"},
 		{"pre-build", "before the image is built"},
 		{"post-push", "after the image is in the registry"},
-		{"pre-deploy", "once for each release, before the first stage that touches hosts, however many jobs that stage has: the place to ask whether CI is green"},
+		{"pre-deploy", "once for each release, before the first stage that touches hosts, however many jobs that stage has: the place to check whether CI is green"},
 		{"post-deploy", "once for each release, after its last stage succeeded on all hosts; `KSTEP_RUNTIME` is that of the whole release, from its first job on"},
 	}
 	hooks = append(hooks,
@@ -135,7 +135,7 @@ func Hooks(stages ...string) []Hook {
 	}
 	return append(hooks,
 		Hook{"post-command", "after every command that has hooks, whatever its result"},
-		Hook{"on-failure", "after a command failed; `KSTEP_EXIT_CODE` tells how"})
+		Hook{"on-failure", "after a command failed; `KSTEP_EXIT_CODE` is its exit code"})
 }
 
 // Names are the names of Hooks.

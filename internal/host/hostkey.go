@@ -101,7 +101,7 @@ func (k *hostKeys) strongEnough(t target, key ssh.PublicKey) error {
 		}
 		if weak, is := public.CryptoPublicKey().(*rsa.PublicKey); is && weak.N.BitLen() < least {
 			v, _ := t.settings.Value("requiredrsasize")
-			return hostKeyError(fmt.Errorf("the host key of %s has %d bits, and %s asks for %d (RequiredRSASize)", t.name, weak.N.BitLen(), v.Where(), least))
+			return hostKeyError(fmt.Errorf("the host key of %s has %d bits, and %s requires %d (RequiredRSASize)", t.name, weak.N.BitLen(), v.Where(), least))
 		}
 	}
 	return nil
@@ -152,7 +152,7 @@ func (k *hostKeys) changed(t target, key ssh.PublicKey, want []xknownhosts.Known
 	return hostKeyError(
 		fmt.Errorf("HOST KEY OF %s HAS CHANGED: it presented %s %s, but %s",
 			strings.ToUpper(t.name), key.Type(), ssh.FingerprintSHA256(key), strings.Join(places, " and ")),
-		"somebody may be listening in, or the host was set up anew: find out before you go on",
+		"the connection may be intercepted, or the host was set up anew: find out before you go on",
 		"if it was set up anew, replace the line named above by: "+knownhosts.Line([]string{t.known()}, key),
 	)
 }
@@ -161,7 +161,7 @@ func (k *hostKeys) pinMismatch(t target, pins []string, key ssh.PublicKey) error
 	return hostKeyError(
 		fmt.Errorf("host key of %s is not the pinned one: it presented %s %s, ssh.host_keys has %s",
 			t.name, key.Type(), ssh.FingerprintSHA256(key), strings.Join(pins, ", ")),
-		"somebody may be listening in, or the host was set up anew: find out before you change ssh.host_keys",
+		"the connection may be intercepted, or the host was set up anew: find out before you change ssh.host_keys",
 	)
 }
 

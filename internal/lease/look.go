@@ -84,11 +84,11 @@ func (s Store) Repair(ctx context.Context, by string) error {
 func (s Store) now(ctx context.Context) (time.Time, error) {
 	clock := path.Join(s.Dir, "clock")
 	if err := s.Files.Write(ctx, clock, nil, 0o644); err != nil {
-		return time.Time{}, fmt.Errorf("ask the host's clock: %w", err)
+		return time.Time{}, fmt.Errorf("read the host's clock: %w", err)
 	}
 	e, err := s.Files.Stat(ctx, clock)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("ask the host's clock: %w", err)
+		return time.Time{}, fmt.Errorf("read the host's clock: %w", err)
 	}
 	return e.Modified, nil
 }

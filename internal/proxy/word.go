@@ -184,19 +184,19 @@ func (w *Word) at(ctx context.Context, path string, limit int64, into any) (know
 	}
 	resp, err := w.client.Do(req)
 	if err != nil {
-		return false, fmt.Errorf("ask the proxy: %w", err)
+		return false, fmt.Errorf("query the proxy: %w", err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, limit))
 	if err != nil {
-		return false, fmt.Errorf("ask the proxy: %w", err)
+		return false, fmt.Errorf("query the proxy: %w", err)
 	}
 	switch resp.StatusCode {
 	case http.StatusOK:
 	case http.StatusNotFound:
 		return false, nil
 	default:
-		return false, fmt.Errorf("ask the proxy: %w", &probe.StatusError{Answer: probe.Answer{Status: resp.StatusCode}})
+		return false, fmt.Errorf("query the proxy: %w", &probe.StatusError{Answer: probe.Answer{Status: resp.StatusCode}})
 	}
 	if err := json.Unmarshal(body, into); err != nil {
 		return false, fmt.Errorf("understand the proxy: %w", err)

@@ -295,7 +295,7 @@ func unhealthy(log []string) error {
 	last := log[len(log)-1]
 	if missing := noProgram.FindString(last); missing != "" {
 		return exit.Hint(fmt.Errorf("the image lacks what its health check runs: %s", missing),
-			"healthcheck.cmd as text needs a shell in the image; as a list it runs the program itself; without it kstep asks healthcheck.path over HTTP and needs neither")
+			"healthcheck.cmd as text needs a shell in the image; as a list it runs the program itself; without it kstep requests healthcheck.path over HTTP and needs neither")
 	}
 	return fmt.Errorf("health check says unhealthy: %s", last)
 }

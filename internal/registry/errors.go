@@ -84,7 +84,7 @@ func (c *Client) answerHints(server string, answer *transport.Error) []string {
 	case code == http.StatusRequestEntityTooLarge:
 		return []string{"a proxy in front of " + server + " limits the size of uploads"}
 	case code == http.StatusTooManyRequests:
-		return []string{server + " limits how often it may be asked: log in, or try later"}
+		return []string{server + " limits the number of requests: log in, or try later"}
 	case storageFull(answer) || code == http.StatusInsufficientStorage:
 		return []string{"the registry " + server + " has no space left: make room there and run push again"}
 	case code >= 500:

@@ -42,12 +42,12 @@ func (c Commands) Output(ctx context.Context, argv []string) (string, error) {
 	case ctx.Err() != nil:
 		return "", fmt.Errorf("run %s: %w", argv[0], context.Cause(ctx))
 	case limited.Err() != nil:
-		return "", exit.With(exit.Deadline, fmt.Errorf("run %s: stopped after %s", argv[0], commandTime), "does it wait for somebody to unlock it?")
+		return "", exit.With(exit.Deadline, fmt.Errorf("run %s: stopped after %s", argv[0], commandTime), "does it wait to be unlocked?")
 	case errors.Is(err, exec.ErrNotFound):
 		return "", exit.With(exit.Config, fmt.Errorf("run %s: there is no such program on this machine", argv[0]),
 			"install it here, or give the secret in the environment")
 	case err != nil:
-		return "", exit.With(exit.Config, fmt.Errorf("run %s: %w", argv[0], err), "what it says is shown above; run it by hand to mend it")
+		return "", exit.With(exit.Config, fmt.Errorf("run %s: %w", argv[0], err), "what it printed is above; run it by hand to find the cause")
 	case out.over:
 		return "", exit.With(exit.Config, fmt.Errorf("run %s: it printed more than %d bytes", argv[0], maxOutput))
 	}

@@ -44,7 +44,7 @@ func readDotenv(path string) (map[string]string, error) {
 		data, err = os.ReadFile(path)
 	}
 	if err != nil {
-		return nil, exit.With(exit.Config, fmt.Errorf("read secrets from %s: %w", path, err), "mend or remove the file")
+		return nil, exit.With(exit.Config, fmt.Errorf("read secrets from %s: %w", path, err), "correct or remove the file")
 	}
 	return ParseDotenv(data, path)
 }

@@ -151,7 +151,7 @@ func (s source) mayRun(l line, what string) error {
 	}
 	return &Error{
 		File: s.path, Line: l.number, Err: fmt.Errorf("%s is not run: %s", what, s.exposed),
-		Hint: "let nobody else write the file, as ssh demands it: chmod go-w " + s.path,
+		Hint: "take write permission from other users, as ssh requires: chmod go-w " + s.path,
 	}
 }
 

@@ -118,7 +118,7 @@ type EnvTarget struct {
 	// File is the absolute path on the host.
 	File string `json:"file"`
 	// Fingerprint is an HMAC of the file under a key that never leaves the
-	// host, so it tells change without telling content.
+	// host, so it shows a change without showing content.
 	Fingerprint string `json:"fingerprint"`
 	// Names are the variables in it, sorted.
 	Names []string `json:"names"`

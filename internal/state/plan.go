@@ -103,7 +103,7 @@ type PlannedTarget struct {
 	Changes []PlannedChange `json:"changes,omitempty"`
 	// Notes are what could not be told, and why.
 	Notes []string `json:"notes,omitempty"`
-	// Error is why the stage would fail here, or why nothing can be told.
+	// Error is why the stage would fail here, or why nothing can be determined.
 	Error *Error `json:"error,omitempty"`
 }
 

@@ -296,7 +296,7 @@ func unfinished(shards []*entry, winner map[string]*entry) error {
 		if e.file.Status.Done() || healed(e, shards[i+1:], winner) {
 			continue
 		}
-		what := "tells that " + e.file.Stage + " ended " + string(e.file.Status)
+		what := "shows that " + e.file.Stage + " ended " + string(e.file.Status)
 		if e.file.Reason != "" {
 			what += ": " + e.file.Reason
 		}

@@ -213,7 +213,7 @@ func (t Task) judge(ctx context.Context, c engine.Container, stopped bool, took 
 			logs, "give it more memory, and run the same command again: it runs once more")
 	}
 	return exit.With(exit.Failed, fmt.Errorf("%s failed with exit status %d", t, c.ExitCode),
-		logs, "mend the cause and run the same command again: it runs once more")
+		logs, "correct the cause and run the same command again: it runs once more")
 }
 
 // container is the task's own: the one that is there, or a new one. With settle

@@ -92,7 +92,7 @@ func (o Options) warning(src git.Source, gitErr error) string {
 		return "uncommitted changes are not part of the build: it is made from commit " + src.Commit +
 			" (builder.context: . builds the working tree)"
 	case gitErr != nil:
-		return "uncommitted changes cannot be told: " + gitErr.Error()
+		return "uncommitted changes cannot be determined: " + gitErr.Error()
 	}
 	return ""
 }

@@ -58,7 +58,7 @@ func (s Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) 
 	}
 	if complete, broken := a.complete(records, ways); complete {
 		if broken {
-			err = exit.Hint(fmt.Errorf("every host that answers has the release already; the others could not be asked: %w", err),
+			err = exit.Hint(fmt.Errorf("every host that answers has the release already; the others could not be checked: %w", err),
 				"abort again once they answer, or go back with kstep rollback VERSION")
 		} else {
 			a.say("nothing to abort: release %s (version %s) is complete", in.Release, short.Of(in.Version))

@@ -32,7 +32,7 @@ func Find(ctx context.Context, s *stages.Session, in stages.Input, holder lease.
 	}
 	if pipeline && !holder.Free() && !s.Owns(h) {
 		return Release{}, exit.With(exit.LeaseHeld,
-			fmt.Errorf("no state tells which release to abort, and the lease is held by %s; it expires in %s", h, holder.Left.Round(1e9)),
+			fmt.Errorf("no state file names the release to abort, and the lease is held by %s; it expires in %s", h, holder.Left.Round(1e9)),
 			"fetch the state files of the job that failed, or name the release: kstep abort --release "+h.Release)
 	}
 	if pipeline {

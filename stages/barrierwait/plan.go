@@ -31,7 +31,7 @@ func (Stage) Plan(ctx context.Context, in stages.Input, ahead *stages.Outlook) (
 	case g.attempt.Verdict == nil || again:
 		p.Acts = []stages.Act{stages.To(stages.Open, "the barrier once %d of %d %s", g.count.Needed, g.count.Total, areReady(in))}
 	case g.attempt.Closed():
-		p.Err = exit.With(exit.BarrierClosed, fmt.Errorf("barrier closed: %s", g.verdict.Reason), "mend the cause and deploy again")
+		p.Err = exit.With(exit.BarrierClosed, fmt.Errorf("barrier closed: %s", g.verdict.Reason), "correct the cause and deploy again")
 	}
 	return stages.Forecast{Pending: []stages.Pending{p}, Outputs: out}, p.Err
 }

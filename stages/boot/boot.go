@@ -135,7 +135,7 @@ func proxyOf(ctx context.Context, in stages.Input, w *stages.Work) (engine.Conta
 		err = errors.Join(w.Routable(ctx, booted.Container), follows(in, w, booted.Container))
 	}
 	if err == nil && booted.Differs {
-		in.Warn("the proxy on %s runs with other settings than the config asks for: kstep proxy reboot", w.Target.Host)
+		in.Warn("the proxy on %s runs with other settings than the configuration has: kstep proxy reboot", w.Target.Host)
 	}
 	return booted.Container, err
 }
@@ -146,7 +146,7 @@ func follows(in stages.Input, w *stages.Work, front engine.Container) error {
 		return nil
 	}
 	return exit.With(exit.Failed, fmt.Errorf("the proxy on %s does not watch Docker, as proxy.switch: cord needs", w.Target.Host),
-		"kstep proxy reboot starts it anew with what the config asks for")
+		"kstep proxy reboot starts it anew with the settings of the configuration")
 }
 
 func proxied(in stages.Input, w *stages.Work) bool {

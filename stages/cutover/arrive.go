@@ -59,7 +59,7 @@ func (m *move) answered(ctx context.Context, client *http.Client, front engine.C
 		case err != nil && !isStatus && another && ctx.Err() != nil:
 			return m.elsewhere(ctx, front, s)
 		case header == mark || err != nil && !isStatus:
-			return fmt.Errorf("ask the new container through the proxy: %w", err)
+			return fmt.Errorf("request the new container through the proxy: %w", err)
 		}
 		select {
 		case <-ctx.Done():

@@ -42,7 +42,7 @@ func (Stage) Plan(ctx context.Context, in stages.Input, _ *stages.Outlook) (stag
 		}
 	}
 	if errors.Is(err, secret.ErrMissing) || errors.Is(err, secret.ErrEmpty) {
-		one.Notes, err = []string{fmt.Sprintf("the registry cannot be asked here: %s", err)}, nil
+		one.Notes, err = []string{fmt.Sprintf("the registry cannot be queried here: %s", err)}, nil
 	}
 	return stages.Forecast{Pending: []stages.Pending{one}, Outputs: out}, err
 }
