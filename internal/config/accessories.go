@@ -110,7 +110,7 @@ type Mounted struct {
 	Options string `json:"options,omitempty"`
 }
 
-// ReadOnly tells that the container may not change it.
+// ReadOnly reports whether the container may not change it.
 func (m Mounted) ReadOnly() bool { return m.Options == "ro" }
 
 // UnmarshalJSON reads `local:remote[:options]`, or a map.
@@ -128,7 +128,7 @@ func (m *Mounted) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// IsZero tells that there are no accessories.
+// IsZero reports whether there are no accessories.
 func (a Accessories) IsZero() bool { return len(a.All) == 0 }
 
 // MarshalJSON writes the accessories as an object, in their order.

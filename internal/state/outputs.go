@@ -29,13 +29,13 @@ type Variant struct {
 	Platform     string   `json:"platform"`
 }
 
-// Has tells whether a config digest is that of this image on any platform.
+// Has reports whether a config digest is that of this image on any platform.
 func (i Image) Has(configDigest string) bool {
 	return i.ConfigDigest == configDigest ||
 		slices.ContainsFunc(i.Variants, func(v Variant) bool { return v.ConfigDigest == configDigest })
 }
 
-// HasLayers tells whether the layers are those of this image on any platform.
+// HasLayers reports whether the layers are those of this image on any platform.
 func (i Image) HasLayers(diffIDs []string) bool {
 	return slices.Equal(i.DiffIDs, diffIDs) ||
 		slices.ContainsFunc(i.Variants, func(v Variant) bool { return slices.Equal(v.DiffIDs, diffIDs) })
@@ -85,7 +85,8 @@ type PushOutputs struct {
 // Reference is the image pinned by digest, as hosts pull it.
 func (p PushOutputs) Reference() string { return p.Repository + "@" + p.Digest }
 
-// Known tells whether the image is in the registry; a plan may be made before.
+// Known reports whether the image is in the registry; a plan may be made
+// before.
 func (p PushOutputs) Known() bool { return p.Digest != UnknownDigest }
 
 // AssetsOutputs is what `assets` leaves for `boot`, by Key.
@@ -174,7 +175,7 @@ func (t BootTarget) IDs() []string {
 	return ids
 }
 
-// Whole tells that all containers were made: boot may have failed before.
+// Whole reports whether all containers were made: boot may have failed before.
 func (t BootTarget) Whole() bool { return len(t.Replicas) > 0 && len(t.IDs()) == len(t.Replicas) }
 
 // BarrierWaitOutputs is what `barrier-wait` leaves for `cutover`.

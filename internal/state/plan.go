@@ -14,7 +14,7 @@ const (
 	MarkAdd    = "+"
 	MarkChange = "~"
 	MarkRemove = "-"
-	// MarkUnknown is for what could not be told.
+	// MarkUnknown is for what could not be determined.
 	MarkUnknown = "?"
 )
 

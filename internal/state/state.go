@@ -27,7 +27,7 @@ const (
 	Interrupted Status = "interrupted" // Stopped by a signal; rerun to go on.
 )
 
-// Done tells whether a stage with this status may be built upon.
+// Done reports whether a stage with this status may be built upon.
 func (s Status) Done() bool { return s == OK || s == Unchanged }
 
 // File is a state file: the envelope around one stage's outputs.
