@@ -22,8 +22,8 @@ type finding struct {
 	// altogether.
 	wants []string
 	got   string
-	// near tells that an unknown key looks like a known one; free, that any
-	// key of the right form would do.
+	// near is set if an unknown key looks like a known one; free, if any key of
+	// the right form would do.
 	near, free bool
 }
 
@@ -104,8 +104,8 @@ func (c *compiled) choose(e *jsonschema.ValidationError) []finding {
 	return best
 }
 
-// misfit tells how badly a branch suits: keys that it does not know count,
-// unless they look like a typing error in a key that it does know.
+// misfit is how badly a branch suits: keys that it does not know count, unless
+// they look like a typing error in a key that it does know.
 func misfit(branch []finding, depth int) int {
 	score := 1
 	for _, f := range branch {
@@ -243,7 +243,7 @@ func typeName(t string) string {
 	}
 }
 
-// rank puts forms in the order in which they are told; literals come first.
+// rank is the place of a form in messages; literals come first.
 func rank(name string) int {
 	return slices.Index([]string{"text", "a whole number", "a number", "true or false", "a list", "a map"}, name)
 }

@@ -71,7 +71,7 @@ var (
 	planSchema   = sync.OnceValue(func() *compiled { return compile(Plan) })   //nolint:gochecknoglobals // Computed once, never changed.
 )
 
-// compiled is a schema that can be asked, and its source to look things up.
+// compiled is a schema to check values against, and its source for lookups.
 type compiled struct {
 	id     string
 	doc    any

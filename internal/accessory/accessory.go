@@ -33,12 +33,12 @@ type Place struct {
 	Uploads Uploads
 	// Pull brings its image to the host.
 	Pull func(context.Context) error
-	// Did tells of each change.
+	// Did reports each change.
 	Did func(format string, args ...any)
 }
 
-// Wanted is the container that the configuration asks for, with what is on the
-// host of its environment, which is not there where env is false.
+// Wanted is the container that the configuration describes, with the host's
+// environment file. env is false where the host has no such file.
 func (p Place) Wanted(ctx context.Context) (spec engine.Spec, env bool, err error) {
 	values, fingerprint, err := envfile.Left(ctx, p.Host.Files(), p.Names.EnvFile(plan.AccessoryRole(p.Accessory.Name)), p.Names.EnvKey())
 	missing := errors.Is(err, fs.ErrNotExist)
@@ -60,8 +60,8 @@ func (p Place) Wanted(ctx context.Context) (spec engine.Spec, env bool, err erro
 // ErrNoEnv is an accessory whose environment was never pushed to the host.
 var ErrNoEnv = errors.New("its environment is not on the host")
 
-// DifferentError is an accessory that runs, or waits to be started, with other
-// settings than the configuration asks for.
+// DifferentError reports that an accessory runs, or waits to be started, with
+// other settings than the configuration has.
 type DifferentError struct {
 	Container string
 	// What are the keys that differ.

@@ -22,8 +22,8 @@ import (
 // Uploads are the contents of an accessory's files, in the order of the config.
 type Uploads [][]byte
 
-// Local reads an accessory's files from this machine, all of them before any
-// host is asked.
+// Local reads all files of an accessory from this machine, before any request
+// to a host.
 func Local(cfg *config.Config, a config.Accessory) (Uploads, error) {
 	var all Uploads
 	var errs []error
@@ -37,12 +37,12 @@ func Local(cfg *config.Config, a config.Accessory) (Uploads, error) {
 	return all, errors.Join(errs...)
 }
 
-// uploaded is the mode of a file that none is given for: a container's user is
-// rarely the one that writes it. Nobody else of the host gets at its folder.
+// uploaded is the default mode of a file: a container's user is rarely its
+// owner. Other users of the host cannot read its folder.
 const uploaded fs.FileMode = 0o644
 
-// fingerprint tells whether two sets of files are equal, without telling what is
-// in them.
+// fingerprint shows whether two sets of files are equal, without revealing their
+// content.
 func (u Uploads) fingerprint(ctx context.Context, p Place) (string, error) {
 	key, err := envfile.Find(ctx, p.Host.Files(), p.Names.EnvKey())
 	if err != nil || key == nil { // The env file that is there before brings one.

@@ -18,7 +18,7 @@ type Seen struct {
 	There     bool
 	// Replaced are those that made room for it and are still there, newest first.
 	Replaced []engine.Container
-	// Stranger is a container of somebody else that has its name, if any has.
+	// Stranger is another container that has its name, if there is one.
 	Stranger engine.Container
 }
 
@@ -79,7 +79,7 @@ func (p Place) There(ctx context.Context) (engine.Container, error) {
 	return seen.Container, err
 }
 
-// whose tells who made a container.
+// whose describes the owner of a container.
 func whose(c engine.Container) string {
 	of, at := c.Labels[engine.LabelAccessoryService], c.Labels[engine.LabelAccessoryDestination]
 	what := "the accessory " + c.Labels[engine.LabelAccessory] + " of "

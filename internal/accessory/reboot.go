@@ -75,7 +75,7 @@ func (p Place) back(ctx context.Context, fresh, old engine.Container, reason err
 	return fmt.Errorf("%w (the old %s runs again)", reason, name)
 }
 
-// nameless is how engines call volumes that nobody gave a name.
+// nameless matches the names that engines give to anonymous volumes.
 var nameless = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // inherited are the volumes without a name that the old container had for what

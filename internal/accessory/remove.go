@@ -14,9 +14,9 @@ type Kept struct {
 	Directories, Volumes []string
 }
 
-// Remove takes the accessory's containers, its env file and its uploaded files
-// away; with data also its folders below the run directory and the volumes
-// that nobody gave a name. Named volumes, and folders elsewhere, always stay.
+// Remove removes the accessory's containers, its env file and its uploaded
+// files; with data also its folders below the run directory and its anonymous
+// volumes. Named volumes, and folders elsewhere, always stay.
 func (p Place) Remove(ctx context.Context, data bool) (Kept, error) {
 	seen, err := p.Look(ctx)
 	if err != nil {

@@ -1,4 +1,4 @@
-// Package actor tells who runs kstep: which CI job, which person. It believes
+// Package actor reports who runs kstep: which CI job, which person. It believes
 // the environment and proves nothing; do not decide about rights by it.
 package actor
 
@@ -26,8 +26,8 @@ func runURLs() []string {
 	return []string{"BUILDKITE_BUILD_URL", "CIRCLE_BUILD_URL", "CI_PIPELINE_URL", "RUN_DISPLAY_URL", "BUILD_URL"}
 }
 
-// Detect reads the environment. Outside of CI, person tells who it is (see
-// GitUser); it is not called otherwise.
+// Detect reads the environment. Outside of CI it calls person, which returns
+// the user's name (see GitUser).
 func Detect(env func(string) string, person func() string) state.Actor {
 	switch CI(env) {
 	case GitHub:

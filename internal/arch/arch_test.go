@@ -135,7 +135,7 @@ func read(t *testing.T, file string) string {
 	return string(text)
 }
 
-// A caller that asked the engine itself would have to pick the login, too.
+// A caller of the engine package would have to pick the login, too.
 func TestPull_GoesThroughTheRegistryPackage(t *testing.T) {
 	eachFile(t, parser.SkipObjectResolution, func(_, pkg string, file *ast.File) {
 		if pkg == "internal/registry" || pkg == "internal/engine" || tool(pkg) {
@@ -150,8 +150,8 @@ func TestPull_GoesThroughTheRegistryPackage(t *testing.T) {
 	})
 }
 
-// tool tells packages that are not in the product: generators, and what tests
-// are made of.
+// tool reports whether a package is not in the product: a generator, or support
+// code of tests.
 func tool(pkg string) bool {
 	return strings.HasPrefix(pkg, "integration") || path.Base(pkg) == "gen" || strings.HasSuffix(pkg, "test") || strings.Contains(pkg, "/gen/")
 }

@@ -32,8 +32,8 @@ type Bridge struct {
 	Image string
 	// Paths are the asset folders in the image.
 	Paths []string
-	// Rules tell, by path, whose version counts of a file that both generations
-	// have: RuleNew, RuleOld, or none for each its own.
+	// Rules say, by path, whose version counts of a file that both generations
+	// have: RuleNew, RuleOld, or none if each keeps its own.
 	Rules map[string]string
 	// Writable are the paths that containers may write into.
 	Writable map[string]bool
@@ -99,8 +99,8 @@ func (t Todo) Steps() []Step {
 	return steps
 }
 
-// Extracts tells whether files are copied out of the image, by a container that
-// replaces one that a killed run left.
+// Extracts reports whether files are copied out of the image, by a container
+// that replaces one that a killed run left.
 func (t Todo) Extracts() bool { return t.extract }
 
 // Volumes are the folders to mount.
@@ -112,7 +112,7 @@ func (b Bridge) Volumes() []state.AssetVolume {
 	return volumes
 }
 
-// Look tells what is to be done: folders to be made, and to be bridged with
+// Look returns what is to be done: folders to be made, and to be bridged with
 // those that the running containers have mounted.
 func (b Bridge) Look(ctx context.Context, running []engine.Container) (Todo, error) {
 	have, err := b.read(ctx, b.Dir)
@@ -140,7 +140,7 @@ func (b Bridge) Look(ctx context.Context, running []engine.Container) (Todo, err
 	return todo, nil
 }
 
-// Build does what Look found, and tells each step once it is done.
+// Build does what Look found, and calls done after each step.
 func (b Bridge) Build(ctx context.Context, todo Todo, done func(Step)) error {
 	steps := todo.Steps()
 	if len(steps) == 0 {

@@ -44,11 +44,10 @@ const modes = `modes() {
 
 // addMissing is a function that gives "$2" what it lacks of "$1". "$3" is the own folder
 // of the version that "$2" is of: folders that this version has keep its mode and owner,
-// which cp would change to those of "$1". BusyBox leaves
-// alone what is there, and links nothing when told to; coreutils have to be told. A
-// file that was left alone is an error for BusyBox and coreutils 9.2, and none for
-// 9.1 and 9.5, so after an error the outcome is asked for. A file is not lacking
-// where "$2" has something else in place of its folder.
+// which cp would change to those of "$1". BusyBox keeps existing files, and links
+// nothing with -n; coreutils need -n. A file that was left alone is an error for BusyBox
+// and coreutils 9.2, and none for 9.1 and 9.5, so after an error the outcome is checked.
+// A file is not lacking where "$2" has something else in place of its folder.
 const addMissing = modes + `lacks() {
 	cd "$1" && exec find . \( -type f -o -type l \) -exec sh -c '` + places + `
 		for f; do

@@ -1,7 +1,7 @@
 // Package barrier is the verdict on a release: enough primary containers are
 // ready, or they never will be. It is a write-once file on one host, so that
-// jobs on different runners find the same one, whoever makes it. It observes no
-// container and stops none.
+// jobs on different runners find the same verdict. It observes no container and
+// stops none.
 package barrier
 
 import (
@@ -38,7 +38,7 @@ type Attempt struct {
 // for its verdicts.
 func Current(ctx context.Context, files host.Files, dir string) (Attempt, error) {
 	a := Attempt{files: files, dir: dir, number: 1}
-	first := a // Mostly the only one: its verdict is asked for beside the list.
+	first := a // Mostly the only one: its verdict is read in parallel with the list.
 	var firstErr error
 	var asking sync.WaitGroup
 	asking.Go(func() { first.Verdict, firstErr = first.Find(ctx) })
@@ -113,8 +113,7 @@ func (a Attempt) Settle(ctx context.Context, v state.Verdict) (state.Verdict, er
 	return *made, nil
 }
 
-// keep is how many older releases' verdicts stay, for people who ask what
-// happened.
+// keep is how many older releases' verdicts stay, to look up what happened.
 const keep = 10
 
 // forget removes the verdicts of the oldest releases; their ids sort by time.
@@ -132,10 +131,10 @@ func (a Attempt) forget(ctx context.Context) error {
 	return nil
 }
 
-// First tells that nobody has opened the barrier again.
+// First reports whether this is the release's first attempt.
 func (a Attempt) First() bool { return a.number == 1 }
 
-// Closed tells whether the verdict was made, and against the release.
+// Closed reports whether there is a verdict against the release.
 func (a Attempt) Closed() bool { return a.Verdict != nil && !a.Verdict.Open }
 
 // Again begins the next attempt after one that closed. Of several jobs that do
@@ -159,7 +158,7 @@ func NewCount(quorum string, total int) Count {
 	return Count{Total: total, Needed: plan.Count(quorum, total)}
 }
 
-// Decided tells whether the tally settles the verdict: the quorum is reached,
+// Decided reports whether the tally settles the verdict: the quorum is reached,
 // or cannot be any more.
 func (c Count) Decided() (open, decided bool) {
 	if c.Ready >= c.Needed {

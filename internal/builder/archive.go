@@ -20,8 +20,8 @@ type File struct {
 	Size   int64
 }
 
-// WriteArchive replaces dir/name with what produce writes, whole or not at
-// all, and tells its digest, taken while writing. A temporary file that a
+// WriteArchive replaces dir/name with what produce writes, whole or not at all,
+// and returns its digest, computed while writing. A temporary file that a
 // killed kstep left is used again or removed.
 func WriteArchive(dir, name string, produce func(io.Writer) error) (File, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -51,7 +51,7 @@ func fill(file *os.File, produce func(io.Writer) error) (File, error) {
 	digest := sha256.New()
 	out := &remembering{inner: io.MultiWriter(file, digest)}
 	if err := produce(out); err != nil {
-		// A program whose pipe was closed on it only tells that.
+		// With a closed pipe, the program reports only that.
 		return File{}, cmp.Or(out.err, err)
 	}
 	size, err := file.Seek(0, io.SeekCurrent)
@@ -100,7 +100,7 @@ func lock(path string) (*os.File, error) {
 	return file, nil
 }
 
-// sweep removes the temporary files of other archives that nobody writes.
+// sweep removes the temporary files of other archives that no process writes.
 func sweep(dir, name string) {
 	left, err := filepath.Glob(filepath.Join(dir, ".image-*.tar.tmp"))
 	if err != nil {
@@ -117,7 +117,7 @@ func sweep(dir, name string) {
 	}
 }
 
-// Intact tells whether a file still is what WriteArchive wrote.
+// Intact reports whether a file still is what WriteArchive wrote.
 func Intact(path string, want File) bool {
 	file, err := os.Open(path)
 	if err != nil {

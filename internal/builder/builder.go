@@ -55,13 +55,13 @@ type Secret struct {
 	Value secret.Value
 }
 
-// several tells that one image name stands for images of several platforms,
-// which engines with the classic store cannot hold.
+// several reports whether one image name stands for images of several
+// platforms, which engines with the classic store cannot hold.
 func (s Spec) several() bool { return len(s.Platforms) > 1 }
 
-// Find asks every docker client on PATH what it can do and takes the best.
-// What a client can do is tried out; version numbers tell little, for
-// distributions take the plugin apart from the client.
+// Find checks what every docker client on PATH can do and returns the best. It
+// tries the client out; version numbers say little, because distributions
+// package the plugin apart from the client.
 func Find(ctx context.Context) (Builder, error) {
 	clients := clients(os.Getenv("PATH"))
 	if len(clients) == 0 {
@@ -101,8 +101,8 @@ func clients(path string) []string {
 	return found
 }
 
-// Check tells whether this builder can build the spec, and what of it it has
-// to leave out.
+// Check reports whether this builder can build the spec. warnings say what it
+// has to leave out.
 func (b Builder) Check(spec Spec) (warnings []string, err error) {
 	const install = "install the buildx plugin (docker-buildx-plugin, docker-buildx, or https://docs.docker.com/go/buildx/)"
 	if b.Kind == Buildx {
@@ -201,7 +201,7 @@ const maxSecret = 120 << 10
 
 func secretVariable(i int) string { return "KSTEP_BUILD_SECRET_" + strconv.Itoa(i) }
 
-// foreignCache tells a cache that only buildx understands from an image.
+// foreignCache reports whether a cache is buildx's only, and no image.
 func foreignCache(cache string) bool { return strings.Contains(cache, "=") }
 
 func foreignCaches(caches []string) []string {

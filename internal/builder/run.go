@@ -92,8 +92,7 @@ func run(ctx context.Context, docker string, env, args []string, stdout, stderr 
 // maxTail is how many lines are looked through for what went wrong.
 const maxTail = 40
 
-// explain adds the telling line of the output, and what to do where that is
-// known.
+// explain adds the output's line that shows the cause, and a hint if known.
 func explain(err error, tail []string) error {
 	if errors.Is(err, syscall.ENOSPC) {
 		return exit.With(exit.Failed, err, "make room on the disk of the state folder")

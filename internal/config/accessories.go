@@ -66,7 +66,7 @@ type Accessory struct {
 	Labels map[string]string `json:"labels,omitempty"`
 	// Logging replaces the top-level one.
 	Logging *Logging `json:"logging,omitempty"`
-	// Healthcheck tells when it is ready, where the image brings no check.
+	// Healthcheck sets when it is ready, where the image brings no check.
 	Healthcheck *AccessoryHealthcheck `json:"healthcheck,omitempty"`
 	// Stop is merged over the top-level one, key by key.
 	Stop *Stop `json:"stop,omitempty"`
@@ -110,7 +110,7 @@ type Mounted struct {
 	Options string `json:"options,omitempty"`
 }
 
-// ReadOnly tells that the container may not change it.
+// ReadOnly reports whether the container may not change it.
 func (m Mounted) ReadOnly() bool { return m.Options == "ro" }
 
 // UnmarshalJSON reads `local:remote[:options]`, or a map.
@@ -128,7 +128,7 @@ func (m *Mounted) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// IsZero tells that there are no accessories.
+// IsZero reports whether there are no accessories.
 func (a Accessories) IsZero() bool { return len(a.All) == 0 }
 
 // MarshalJSON writes the accessories as an object, in their order.

@@ -104,7 +104,7 @@ func (c *checker) nested() {
 	}
 }
 
-// placement checks that it is told where an accessory runs, in one way.
+// placement checks that exactly one key says where an accessory runs.
 func (c *checker) placement(a Accessory) {
 	segs := []string{"accessories", a.Name}
 	var given []string

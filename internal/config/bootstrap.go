@@ -1,6 +1,6 @@
 package config
 
-// Bootstrap tells how `kstep server bootstrap` gives a host its Docker engine.
+// Bootstrap sets how `kstep server bootstrap` gives a host its Docker engine.
 type Bootstrap struct {
 	// Script is a shell script, beside kstep.yml, that installs and starts the
 	// engine. It is fed to `sh -s` as root, where no engine answers. Without one,

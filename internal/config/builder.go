@@ -1,6 +1,6 @@
 package config
 
-// Builder tells how the image is built.
+// Builder sets how the image is built.
 type Builder struct {
 	// Context is the build context. Default: a clean clone of the commit;
 	// `.` builds the working tree as it is.

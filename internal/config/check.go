@@ -93,7 +93,7 @@ func (c *checker) roles() {
 	}
 }
 
-// isBroken tells whether the schema refused anything below key.
+// isBroken reports whether the schema refused anything below key.
 func (c *checker) isBroken(key string) bool {
 	return slices.ContainsFunc(c.broken, func(b []string) bool { return len(b) == 0 || b[0] == key })
 }
@@ -111,7 +111,7 @@ func (c *checker) unknown(segs []string, what, name string, known []string) stri
 	switch {
 	case len(known) == 0:
 		return message + "; none is declared"
-	case len(known) > 12: // Nobody reads that many.
+	case len(known) > 12: // Too many to list.
 		return message
 	}
 	return message + "; known are " + strings.Join(known, ", ")
@@ -212,9 +212,9 @@ func (c *checker) assets(segs []string, one string, several []string) {
 
 // routedByLabels refuses labels by which a proxy that follows Docker sends
 // requests to a role's containers: to workers too, before they are ready, and
-// whoever the requests belong to. The proxy follows Docker where any service of
-// the host uses the cord; elsewhere the labels have no effect. Middlewares take
-// no requests.
+// with requests of other services. The proxy follows Docker where any service
+// of the host uses the cord; elsewhere the labels have no effect. Middlewares
+// take no requests.
 func (c *checker) routedByLabels(segs []string, labels map[string]string) {
 	for name := range labels {
 		lower := strings.ToLower(name)

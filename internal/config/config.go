@@ -38,7 +38,7 @@ type Config struct {
 	// EnvTags are environments for hosts that carry the tag; the same as
 	// `env.tags`.
 	EnvTags map[string]Env `json:"env_tags,omitempty"`
-	// Secrets tells where the values of secrets come from.
+	// Secrets sets where the values of secrets come from.
 	Secrets SecretSources `json:"secrets,omitzero"`
 	// State is about the files that the stages leave for each other.
 	State State `json:"state,omitzero"`
@@ -52,9 +52,9 @@ type Config struct {
 	// Assets are rules for single asset paths.
 	Assets map[string]AssetRule `json:"assets,omitempty"`
 
-	// Healthcheck tells when a container is ready for traffic.
+	// Healthcheck sets when a container is ready for traffic.
 	Healthcheck Healthcheck `json:"healthcheck"`
-	// Stop tells how a container is asked to end.
+	// Stop sets how a container is stopped.
 	Stop Stop `json:"stop"`
 	// Logging is Docker's log driver and its options for every container.
 	Logging Logging `json:"logging,omitzero"`
@@ -86,7 +86,7 @@ type Config struct {
 
 	// Barrier holds the other roles back until the primary role is ready.
 	Barrier Barrier `json:"barrier"`
-	// Cutover tells how traffic moves to the new containers.
+	// Cutover sets how traffic moves to the new containers.
 	Cutover Cutover `json:"cutover"`
 	// Orphans says what a deploy does with containers of roles that were renamed,
 	// removed, or taken off a host that is still listed: `stop` stops them after
@@ -94,12 +94,12 @@ type Config struct {
 	// leaves them running and prints a warning. Where a new role takes over the
 	// same traffic, the old role's route is removed with both.
 	Orphans string `json:"orphans" jsonschema:"enum=stop,enum=warn,default=stop"`
-	// Boot tells how many hosts start new containers at once.
+	// Boot sets how many hosts start new containers at once.
 	Boot Rolling `json:"boot,omitzero"`
 	// Proxy is the Traefik that kstep runs on the hosts of proxied roles.
 	Proxy Proxy `json:"proxy"`
 
-	// Builder tells how the image is built.
+	// Builder sets how the image is built.
 	Builder Builder `json:"builder,omitzero"`
 
 	// Aliases are commands of your own, by name: with `console` for `app exec -i --
@@ -125,10 +125,10 @@ type Config struct {
 	RetainSize runopt.Size `json:"retain_size,omitempty"`
 	// Lease keeps two releases from touching the hosts at once.
 	Lease Lease `json:"lease"`
-	// SSH tells how hosts are reached.
+	// SSH sets how hosts are reached.
 	SSH SSH `json:"ssh"`
 
-	// Bootstrap tells how `kstep server bootstrap` gives a host its engine.
+	// Bootstrap sets how `kstep server bootstrap` gives a host its engine.
 	Bootstrap Bootstrap `json:"bootstrap,omitzero"`
 
 	// MinimumVersion is the oldest kstep that may work with this file.
@@ -152,7 +152,7 @@ type Config struct {
 	Entries []HostEntry `json:"-"`
 }
 
-// AssetRule tells what old and new version see of the files in an asset path.
+// AssetRule sets what old and new version see of the files in an asset path.
 type AssetRule struct {
 	// OnConflict is whose version of a file both see that is in both images
 	// with different content, such as a manifest: `new` or `old`. By default

@@ -1,6 +1,6 @@
 package config
 
-// Healthcheck tells when a container is ready for traffic.
+// Healthcheck sets when a container is ready for traffic.
 type Healthcheck struct {
 	// Cmd is run in the container as Docker's health check, instead of the
 	// HTTP probe. A string goes to the image's shell, a list is executed
@@ -54,9 +54,9 @@ type HealthCommand struct {
 	Exec  []string
 }
 
-// Stop tells how a container is asked to end.
+// Stop sets how a container is stopped.
 type Stop struct {
-	// Signal asks the process to finish. Default: the image's STOPSIGNAL,
+	// Signal makes the process finish. Default: the image's STOPSIGNAL,
 	// else SIGTERM.
 	Signal string `json:"signal,omitempty"`
 	// Timeout is how long the process may take before it is killed.

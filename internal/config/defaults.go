@@ -1,8 +1,7 @@
 package config
 
 // defaults is a Config with nothing but its defaults; a file is decoded over
-// it. The `default=` tags tell people the same values, and a test compares
-// them.
+// it. The `default=` tags document the same values, and a test compares them.
 func defaults() Config {
 	const second, minute = Duration(1e9), Duration(60e9)
 	return Config{

@@ -42,7 +42,7 @@ func (c *Config) Digest(keys ...string) string {
 	return DigestOf(parts)
 }
 
-// isKey tells whether a top-level key of that name exists.
+// isKey reports whether a top-level key of that name exists.
 func isKey(name string) bool {
 	for f := range reflect.TypeFor[Config]().Fields() {
 		if key, _, _ := strings.Cut(f.Tag.Get("json"), ","); key == name {

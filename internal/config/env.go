@@ -17,5 +17,5 @@ type Env struct {
 	sources map[string]string
 }
 
-// IsEmpty tells that there is no variable in it.
+// IsEmpty reports whether there is no variable in it.
 func (e Env) IsEmpty() bool { return len(e.Clear)+len(e.Secret) == 0 }

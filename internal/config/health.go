@@ -22,7 +22,7 @@ type StatusRange struct{ From, To int }
 // StatusPattern is the notation of a StatusRange.
 const StatusPattern = `^[2-5][0-9]{2}(-[2-5][0-9]{2})?$`
 
-// Has tells whether one of the ranges has the status.
+// Has reports whether one of the ranges has the status.
 func (s Statuses) Has(status int) bool {
 	return slices.ContainsFunc(s, func(r StatusRange) bool { return r.From <= status && status <= r.To })
 }
@@ -83,7 +83,7 @@ func (s *Statuses) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// Custom tells that the user gave a command that checks the container.
+// Custom reports whether the user gave a command that checks the container.
 func (h Healthcheck) Custom() bool { return h.Cmd.Shell != "" || len(h.Cmd.Exec) > 0 }
 
 // HealthHost is the Host header of the request that finds out whether a role's
@@ -124,7 +124,7 @@ func SampleName(host string) string {
 // checkLabel stands for the star of a wildcard in kstep's own requests.
 const checkLabel = "kstep-check"
 
-// hostMatches tells whether a name is a host of `proxy.hosts`. A star stands
+// hostMatches reports whether a name is a host of `proxy.hosts`. A star stands
 // for one label.
 func hostMatches(host, name string) bool {
 	host, name = strings.ToLower(host), strings.ToLower(name)
@@ -179,8 +179,8 @@ func (c *checker) healthcheck(segs []string, h Healthcheck) {
 	}
 }
 
-// asked checks how a role with traffic is asked whether it is ready, its own
-// keys and those of the top level together.
+// asked checks the health check of a role with traffic, its own keys and those
+// of the top level together.
 func (c *checker) asked(segs []string, h Healthcheck) {
 	at := func(key string) []string {
 		if own := append(slices.Clip(segs), key); c.tree.find(own) != nil {

@@ -144,7 +144,8 @@ func lowerRepository(image string) string {
 }
 
 // fillsSecret reports whether a value has a variable in it that the file also
-// names as a secret. The tree may be broken still, so the types cannot tell.
+// names as a secret. The tree may still be broken, so the decoded types are of
+// no use here.
 func (c *checker) fillsSecret(n *node) bool {
 	found := false
 	c.tree.walk(func(segs []string, s *node) {

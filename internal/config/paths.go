@@ -25,10 +25,10 @@ const (
 	commandPlaces = "tasks.*.cmd servers.*.cmd accessories.*.cmd secrets.commands.* aliases.*"
 )
 
-// isEnv tells whether an Env stands at segs.
+// isEnv reports whether an Env stands at segs.
 func isEnv(segs []string) bool { return among(envPlaces, segs) }
 
-// isClear tells whether segs is the value of a clear variable, in the flat or
+// isClear reports whether segs is the value of a clear variable, in the flat or
 // the structured form.
 func isClear(segs []string) bool {
 	n := len(segs)
@@ -41,7 +41,8 @@ func isClear(segs []string) bool {
 	return isEnv(segs[:n-1])
 }
 
-// isText tells whether a scalar at segs is text however it looks.
+// isText reports whether a scalar at segs is text, even if it looks like a
+// number.
 func isText(segs []string) bool {
 	return len(segs) > 0 && (isClear(segs) || among(freePlaces, segs[:len(segs)-1]) || among(textPlaces, segs))
 }
@@ -66,7 +67,7 @@ func matches(place string, segs []string) bool {
 	return i == len(segs)
 }
 
-// isStructured tells the two forms of an Env apart.
+// isStructured reports whether an Env has the structured form.
 func isStructured(env *node) bool { return env.has("clear", "secret", "tags") }
 
 var simpleKey = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`)

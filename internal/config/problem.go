@@ -34,8 +34,8 @@ func (p Problem) Error() string {
 // that annotates files finds it with errors.As.
 type Errors []Problem
 
-// maxLines is how many problems Error tells; a file with more is something
-// else than a kstep.yml.
+// maxLines is how many problems Error lists; a file with more is not a
+// kstep.yml.
 const maxLines = 100
 
 func (e Errors) Error() string {

@@ -29,7 +29,7 @@ func (c *Config) Hosts() []string {
 	return hosts
 }
 
-// Proxied tells whether traffic goes to a role: by default only to the primary
+// Proxied reports whether a role receives traffic: by default only the primary
 // one.
 func (c *Config) Proxied(role Role) bool {
 	if role.Proxy != nil {

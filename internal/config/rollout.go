@@ -34,11 +34,11 @@ type Rolling struct {
 	Wait Duration `json:"wait" jsonschema:"default=0s"`
 }
 
-// Cutover tells how traffic moves to the new containers.
+// Cutover sets how traffic moves to the new containers.
 type Cutover struct {
 	Rolling
-	// Drain limits the wait for requests in flight. The old container is asked
-	// to stop when the proxy has no connection to it any more, at the latest
+	// Drain limits the wait for requests in flight. The old container gets
+	// its stop signal when the proxy has no connection to it any more, at the latest
 	// after this time; connections that are still open then are counted and
 	// reported. `0` does not wait. A role without traffic is not waited for.
 	Drain Duration `json:"drain" jsonschema:"default=30s"`

@@ -1,6 +1,6 @@
 package config
 
-// SecretSources tells where secrets come from that are neither in the
+// SecretSources sets where secrets come from that are neither in the
 // environment nor in a dotenv file, and which of them may be empty.
 type SecretSources struct {
 	// Commands are the programs that print a secret, by its name: a password

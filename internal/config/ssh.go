@@ -1,6 +1,6 @@
 package config
 
-// SSH tells how hosts are reached.
+// SSH sets how hosts are reached.
 type SSH struct {
 	// User logs in, unless ssh_config or the host entry (`user@host`) says
 	// otherwise.

@@ -40,7 +40,7 @@ const (
 
 const defaultTaskTimeout = Duration(15 * 60e9)
 
-// IsZero tells that there are no tasks.
+// IsZero reports whether there are no tasks.
 func (t Tasks) IsZero() bool { return len(t.All) == 0 }
 
 // TaskPlace is the role that a task is run as, and its host.

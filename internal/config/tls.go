@@ -315,7 +315,7 @@ func (c *checker) acme(at func(...string) []string, p Proxy) {
 }
 
 // oneHostToIssue refuses an HTTP challenge where several hosts serve the same names:
-// the authority would ask one that does not know the answer.
+// the authority might query a host that does not have the answer.
 func (c *checker) oneHostToIssue(at func(...string) []string) {
 	if c.isBroken("servers") {
 		return

@@ -8,7 +8,7 @@ import (
 	"github.com/kstep/kstep/internal/route"
 )
 
-// traffic checks which requests the service asks for.
+// traffic checks the requests that the service claims.
 func (c *checker) traffic() {
 	p := c.cfg.Proxy
 	if err := cmp.Or(route.CheckPrefix(p.PathPrefix), route.CheckEncoding(p.PathPrefix)); err != nil {

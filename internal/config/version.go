@@ -16,7 +16,7 @@ func (c *checker) minimumVersion(running string) {
 	}
 }
 
-// version is a semantic version; pre tells that it comes before its release.
+// version is a semantic version; pre is set for a prerelease.
 type version struct {
 	parts [3]int
 	pre   bool

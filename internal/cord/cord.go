@@ -44,7 +44,7 @@ func Cut(ctx context.Context, files host.Files, dir string) error {
 	return nil
 }
 
-// Tied tells whether the cord in the folder is tied.
+// Tied reports whether the cord in the folder is tied.
 func Tied(ctx context.Context, files host.Files, dir string) (bool, error) {
 	_, err := files.Stat(ctx, path.Join(dir, file))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -56,8 +56,8 @@ func Tied(ctx context.Context, files host.Files, dir string) (bool, error) {
 	return true, nil
 }
 
-// Ready tells whether the container's last health check said that the app is
-// fine, tied or not.
+// Ready reports whether the last health check found the app healthy, with the
+// cord tied or not.
 func Ready(c engine.Container) bool {
 	if c.Health == "healthy" {
 		return true

@@ -106,7 +106,7 @@ func TestHealth_AsksAsTheHealthcheckSays(t *testing.T) {
 					t.Fatal(err)
 				}
 				check := c.check
-				check.Cord = dir // Without a cord in it: the app is asked once.
+				check.Cord = dir // Without a cord in it: the app gets one request.
 				cmd := exec.Command("/bin/sh", "-c", Health(check).Shell)
 				cmd.Env = []string{"PATH=" + dir}
 				out, _ := cmd.CombinedOutput() // It fails for want of the cord.

@@ -24,9 +24,8 @@ import (
 const settle = 100 * time.Millisecond
 
 // silence is how long nothing may leave a container before connections that the
-// proxy keeps without requests count as idle. A request is lost by it only if no
-// byte of it moves for that long and the application does not finish what it has
-// when it is asked to stop.
+// proxy keeps without requests count as idle. A request is lost only if no byte
+// of it moves for that long and the application drops it on the stop signal.
 const silence = 5 * time.Second
 
 // Bounds are how long a drain waits.
@@ -103,7 +102,7 @@ func (w *waiting) keepsIdle(c engine.Container) bool { return w.keeps != nil && 
 func (w *waiting) left() time.Duration { return max(0, w.limit-time.Since(w.began)) }
 
 // find keeps the containers that can have connections: those that run and have
-// an address. A list does not tell the process, so they are inspected.
+// an address. A list does not contain the process ID, so they are inspected.
 func (w *waiting) find(ctx context.Context, containers []engine.Container) error {
 	now, err := inspect(ctx, w.host, containers)
 	for _, c := range now {
@@ -114,8 +113,8 @@ func (w *waiting) find(ctx context.Context, containers []engine.Container) error
 	return err
 }
 
-// inspect asks for those whose process is not known, at once. One that is gone
-// is left out.
+// inspect inspects those whose process ID is not known, in parallel. One that
+// is gone is left out.
 func inspect(ctx context.Context, h host.Host, containers []engine.Container) ([]engine.Container, error) {
 	found := make([]engine.Container, len(containers))
 	errs := make([]error, len(containers))

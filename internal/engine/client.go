@@ -100,7 +100,8 @@ func (c *Client) Moved(from, to string) {
 }
 
 // located puts today's paths into what was observed. The proxy watches a folder
-// for what is written there later: of it, the path that it was made with is told.
+// for files that are written later, so its mounts keep the path they were made
+// with.
 func (c *Client) located(seen Container) Container {
 	if seen.Labels[LabelProxy] != "" {
 		return seen
@@ -117,8 +118,8 @@ func (c *Client) located(seen Container) Container {
 	return seen
 }
 
-// observe passes a container that was inspected on to Observed. id is what it was
-// asked for by.
+// observe passes an inspected container on to Observed. id is the name or ID that
+// was requested.
 func (c *Client) observe(id string, seen Container) {
 	if c.observed == nil {
 		return
@@ -149,7 +150,7 @@ func (c *Client) beforeText(ctx context.Context, id string) error {
 	return nil
 }
 
-// Ping negotiates the API version, once, and tells it.
+// Ping negotiates the API version, once, and returns it.
 func (c *Client) Ping(ctx context.Context) (string, error) {
 	v, err := c.ready(ctx)
 	return v.String(), err
@@ -174,7 +175,7 @@ func (c *Client) ready(ctx context.Context) (version, error) {
 	return v, nil
 }
 
-// Info tells what the engine is.
+// Info describes the engine.
 func (c *Client) Info(ctx context.Context) (Info, error) {
 	v, err := c.ready(ctx)
 	if err != nil {
@@ -255,7 +256,7 @@ func (s *seam) RoundTrip(req *http.Request) (*http.Response, error) {
 	err := s.call(req, send)
 	if err != nil {
 		if resp != nil {
-			resp.Body.Close() // Whoever is around hid the answer.
+			resp.Body.Close() // An interceptor hid the answer.
 		}
 		if ended := Ended(req.Context()); ended != nil {
 			err = ended
@@ -278,7 +279,7 @@ func (s *seam) roundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // ErrSilent is an engine that took a request and did not answer it in time, such as
-// one whose disk hangs. Whether it did what was asked is not known.
+// one whose disk hangs. Whether it did what was requested is not known.
 var ErrSilent = errors.New("no answer")
 
 // limit is the context of one attempt of a request. done gives an attempt that ran
@@ -312,9 +313,9 @@ func (s *seam) call(req *http.Request, send func(context.Context) error) error {
 	return s.around(req.Context(), name, repeatable(req.Method, name), send)
 }
 
-// repeatable tells requests that may be sent again when the answer was lost:
-// those that change nothing, and those whose second time finds it done. What
-// the others did is looked up by their callers.
+// repeatable reports whether a request may be sent again when its answer was
+// lost: it changes nothing, or the second request finds the work done. Callers
+// look up what other requests did.
 func repeatable(method, name string) bool {
 	return method == http.MethodGet || method == http.MethodHead || slices.Contains([]string{
 		"POST /containers/{}/start", "POST /containers/{}/stop", "POST /containers/{}/update", "DELETE /containers/{}",
@@ -347,7 +348,7 @@ func readAnswer(body io.Reader) ([]byte, error) {
 	return data, err
 }
 
-// streams tells which answers have no end, or are too big to keep.
+// streams reports whether an answer has no end, or is too big to keep.
 func streams(req *http.Request) bool {
 	p := req.URL.Path
 	if strings.HasSuffix(p, "/logs") {

@@ -100,7 +100,7 @@ func (c *Client) create(ctx context.Context, s Spec, v version) (string, error) 
 	return answer.ID, nil
 }
 
-// lost tells that a request got no answer, and that there is time to find out
+// lost reports whether a request got no answer and there is time to find out
 // what became of it.
 func lost(ctx context.Context, err error) bool {
 	_, unanswered := transportCause(err)
@@ -116,9 +116,9 @@ func (c *Client) Start(ctx context.Context, id string) error {
 	return c.fail("start container "+id, err)
 }
 
-// Stop asks a container to end and kills it after the grace. It returns when
-// it has ended, so ctx must outlast the grace. One that does not run is fine.
-// Empty fields of stop mean what the container was created with.
+// Stop sends a container its stop signal and kills it after the grace. It
+// returns when it has ended, so ctx must outlast the grace. One that does not
+// run is fine. Empty fields of stop mean what the container was created with.
 func (c *Client) Stop(ctx context.Context, id string, stop Stop) error {
 	v, err := c.ready(ctx)
 	if err != nil {
@@ -164,8 +164,8 @@ func (c *Client) Kill(ctx context.Context, id, signal string) error {
 // A missing one is fine.
 func (c *Client) Remove(ctx context.Context, id string) error { return c.remove(ctx, id, true) }
 
-// RemoveAlone is Remove for a container whose volumes stay, also those that
-// nobody gave a name.
+// RemoveAlone is Remove for a container whose volumes stay, also the anonymous
+// ones.
 func (c *Client) RemoveAlone(ctx context.Context, id string) error { return c.remove(ctx, id, false) }
 
 func (c *Client) remove(ctx context.Context, id string, volumes bool) error {
@@ -177,7 +177,7 @@ func (c *Client) remove(ctx context.Context, id string, volumes bool) error {
 		return nil
 	}
 	if cerrdefs.IsConflict(err) && strings.Contains(err.Error(), "already in progress") {
-		return nil // Somebody else removes it right now.
+		return nil // Another process removes it right now.
 	}
 	return c.fail("remove container "+id, err)
 }

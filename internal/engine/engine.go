@@ -14,8 +14,8 @@ import (
 	"github.com/kstep/kstep/internal/runopt"
 )
 
-// Errors that callers test for. They are wrapped with what was asked and on
-// which host's engine.
+// Errors that callers test for. They are wrapped with the request and the host
+// of the engine.
 var (
 	ErrNotFound       = errors.New("not found")
 	ErrConflict       = errors.New("conflict") // The name is taken, or the state forbids it.
@@ -89,7 +89,7 @@ type Mount struct {
 	Target   string `json:"target"`
 	ReadOnly bool   `json:"readOnly,omitempty"`
 
-	// What follows is asked for, and not observed.
+	// The fields below are requested, not observed.
 
 	// Relabel is z or Z, SELinux's label.
 	Relabel string `json:"relabel,omitempty"`
@@ -120,7 +120,7 @@ type Health struct {
 	Retries     int           `json:"retries"`
 }
 
-// Stop is how a container is asked to end.
+// Stop is how a container is stopped.
 type Stop struct {
 	Signal  string        `json:"signal,omitempty"`
 	Timeout time.Duration `json:"timeout,omitempty"`
@@ -154,7 +154,8 @@ type Container struct {
 	// Exposed are the ports that the image or the spec names, such as
 	// `3000/tcp`, sorted; Inspect only.
 	Exposed []string
-	// Published are the ports that it asks the host for, sorted; Inspect only.
+	// Published are the host ports that the container publishes, sorted; Inspect
+	// only.
 	Published []Port
 	// Addresses by network name; Inspect and List.
 	Addresses map[string]string
@@ -179,10 +180,10 @@ func (c Container) Outside(networks []string) []string {
 	return slices.DeleteFunc(slices.Clone(networks), func(name string) bool { return slices.Contains(c.Networks, name) })
 }
 
-// Running tells whether the container's process runs now.
+// Running reports whether the container's process runs now.
 func (c Container) Running() bool { return c.State == "running" }
 
-// Up tells whether it works, or would by itself.
+// Up reports whether the container runs, restarts or is paused.
 func (c Container) Up() bool {
 	return c.Running() || c.State == "restarting" || c.State == "paused"
 }
@@ -198,11 +199,11 @@ type Image struct {
 	Created time.Time
 	// Platform is `os/arch[/variant]`; Image only.
 	Platform string
-	// Health tells whether the image brings a HEALTHCHECK; Image only.
+	// Health reports whether the image brings a HEALTHCHECK; Image only.
 	Health bool
-	// ConfigDigest is the digest of the image's config, where the engine tells
-	// it: always with the classic store, not with the containerd store, whose
-	// images are compared by DiffIDs.
+	// ConfigDigest is the digest of the image's config. The engine returns it with
+	// the classic store, not with the containerd store, whose images are compared
+	// by DiffIDs.
 	ConfigDigest string
 }
 
@@ -216,12 +217,12 @@ type Info struct {
 	// OS and Architecture are those of the machine, as its kernel names them:
 	// `linux` and `x86_64`.
 	OS, Architecture string
-	// Containerd tells that images live in containerd's store, where an image
+	// Containerd reports whether images live in containerd's store, where an image
 	// ID is a manifest digest instead of a config digest.
 	Containerd bool
 	// Insecure are the registries the engine speaks plain HTTP to.
 	Insecure []string
-	// Now is its clock, by which containers were started; zero if it tells none.
+	// Now is its clock, by which containers were started; zero if it reports none.
 	Now time.Time
 }
 
@@ -271,13 +272,13 @@ type Filter struct {
 	Dangling bool
 }
 
-// Tagged tells whether the image has the tag. Engines leave out what is Docker
-// Hub's: `docker.io/library/redis:7` is `redis:7` to them.
+// Tagged reports whether the image has the tag. Engines leave out Docker Hub's
+// name: `docker.io/library/redis:7` is `redis:7` to them.
 func (i Image) Tagged(ref string) bool {
 	return slices.ContainsFunc(i.Tags, func(tag string) bool { return familiar(tag) == familiar(ref) })
 }
 
-// Named tells whether the image has the name, be it a tag or a digest.
+// Named reports whether the image has the name, be it a tag or a digest.
 func (i Image) Named(ref string) bool {
 	return i.Tagged(ref) || slices.ContainsFunc(i.Digests, func(d string) bool { return familiar(d) == familiar(ref) })
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/kstep/kstep/internal/exit"
 )
 
-// fail says what was asked of which engine, and classifies the answer.
+// fail adds the request and the engine's host to an error, and classifies it.
 func (c *Client) fail(what string, err error) error {
 	if err == nil {
 		return nil
@@ -152,7 +152,7 @@ func missingFolder(text, host string) string {
 
 var plainPath = regexp.MustCompile(`^/[A-Za-z0-9._/@+-]*$`)
 
-// Ended tells why ctx ended, or nil while it did not. The cause keeps its
+// Ended returns why ctx ended, or nil while it did not. The cause keeps its
 // wording and exit code, and the result still is ctx.Err() to errors.Is.
 //
 // A connection has a clock of its own for the same deadline, which may be ahead

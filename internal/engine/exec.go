@@ -67,8 +67,9 @@ type Streams struct {
 	// the program does, so one more read of it may be under way afterwards.
 	In       io.Reader
 	Out, Err io.Writer
-	// Terminal, unless it is nil, gives the program a terminal: all it prints
-	// goes to Out. It tells the terminal's size, at first and after each change.
+	// Terminal, unless it is nil, gives the program a terminal: all it prints goes
+	// to Out. The channel sends the terminal's size, at first and after each
+	// change.
 	Terminal <-chan Size
 }
 
@@ -105,9 +106,9 @@ func (c *Client) ExecWith(ctx context.Context, id string, argv []string, to Stre
 	return ended.ExitCode, nil
 }
 
-// execStart asks for the output as a plain answer, or, for a program with input,
-// for a connection in both directions. The client's own way takes the connection
-// over, past the transport through which every request goes.
+// execStart requests the output as a plain answer, or, for a program with input,
+// a connection in both directions. The client's own method takes over the
+// connection and bypasses the transport that every request uses.
 func (c *Client) execStart(ctx context.Context, v version, exec string, to Streams) error {
 	url := fmt.Sprintf("http://%s/v%s/exec/%s/start", client.DummyHost, v, exec)
 	body, err := json.Marshal(map[string]bool{"Detach": false, "Tty": to.Terminal != nil})
@@ -191,8 +192,8 @@ func (c *Client) resize(ctx context.Context, exec string, sizes <-chan Size) {
 // resizeWithin is how long a busy engine may take to start a program.
 const resizeWithin = 30 * time.Second
 
-// resizeTo is refused for a moment: the engine takes the connection before it
-// starts the program, and tells nobody when it has.
+// resizeTo is refused for a moment: the engine accepts the connection before it
+// starts the program, and does not report the start.
 func (c *Client) resizeTo(ctx context.Context, exec string, size Size) {
 	ctx, cancel := context.WithTimeout(ctx, resizeWithin)
 	defer cancel()

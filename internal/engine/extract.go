@@ -143,7 +143,7 @@ func (c *Client) searchPath(ctx context.Context, id string) ([]string, error) {
 	return strings.Split(search, ":"), nil
 }
 
-// hasOne asks for all candidates at once.
+// hasOne checks all candidates in parallel.
 func (c *Client) hasOne(ctx context.Context, id string, dirs, names []string) (bool, error) {
 	var candidates []string
 	for _, name := range names {

@@ -33,8 +33,8 @@ type Lines struct {
 	Follow bool
 }
 
-// Follow tells every line that a container has written since an instant of the
-// engine's clock and will write, both streams in order, until the container
+// Follow passes on every line that a container has written since an instant of
+// the engine's clock and will write, both streams in order, until the container
 // ends.
 func (c *Client) Follow(ctx context.Context, id string, since time.Time, line func(string)) error {
 	return c.Output(id).Read(ctx, Lines{Since: since, Follow: true}, func(l Line) { line(l.Text) })
@@ -46,15 +46,15 @@ type Output struct {
 	c  *Client
 	id string
 
-	at   time.Time // The latest line that was told,
+	at   time.Time // The latest line that was passed on,
 	same int       // and how many lines of that very instant were.
 }
 
 // Output reads what a container writes, from its first line on.
 func (c *Client) Output(id string) *Output { return &Output{c: c, id: id} }
 
-// Read tells lines, both streams in order, each as soon as the engine has it.
-// A connection that breaks is replaced, and no line is told twice.
+// Read passes on lines, both streams in order, each as soon as the engine has
+// it. A connection that breaks is replaced, and no line is passed on twice.
 func (o *Output) Read(ctx context.Context, which Lines, line func(Line)) error {
 	if _, err := o.c.ready(ctx); err != nil {
 		return err
@@ -120,8 +120,8 @@ func (o *Output) note(t time.Time) {
 // stream, three zeros, and the piece's length.
 const frameHead = 8
 
-// readLines tells the lines of an output with timestamps. That of a container
-// with a terminal has one stream and no frames.
+// readLines passes on the lines of an output with timestamps. A container with
+// a terminal has one stream and no frames.
 func readLines(body io.Reader, line func(Line)) error {
 	from := bufio.NewReader(body)
 	framed, err := isFramed(from)

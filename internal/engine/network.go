@@ -11,9 +11,9 @@ import (
 )
 
 // EnsureNetwork makes a bridge network unless it is there. Engines allow two
-// networks of one name, and two creators at once can each see none. So it
-// looks again, and removes all but the oldest: nobody removes that one, and
-// whoever looks last sees all the others.
+// networks of one name, and two creators at once can each see none. So it looks
+// again, and removes all but the oldest: no creator removes that one, and the
+// last to look sees all the others.
 func (c *Client) EnsureNetwork(ctx context.Context, name string, labels map[string]string) (created bool, err error) {
 	have, err := c.Networks(ctx, name)
 	if err != nil || len(have) > 0 {
@@ -34,7 +34,7 @@ func (c *Client) EnsureNetwork(ctx context.Context, name string, labels map[stri
 		_, err := c.api.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{})
 		if err != nil && !cerrdefs.IsNotFound(err) && !cerrdefs.IsPermissionDenied(err) && !cerrdefs.IsConflict(err) {
 			return false, c.fail("remove the second network "+name, err)
-		} // One in use stays: whoever uses it is connected to it by id.
+		} // One in use stays: its containers are connected to it by id.
 	}
 	return have[0].ID == made.ID, nil
 }

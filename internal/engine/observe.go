@@ -230,8 +230,8 @@ func realTags(tags []string) []string {
 }
 
 // labels translates what the engine selects by. `name=` with nothing after it
-// asks for an empty value, so a container without a destination is not taken
-// for one with any.
+// selects an empty value, so a filter without a destination does not match
+// containers with one.
 func (f Filter) labels() client.Filters {
 	terms := client.Filters{}
 	for _, name := range slices.Sorted(maps.Keys(f.Labels)) {

@@ -132,7 +132,7 @@ func hardware(text string) network.HardwareAddr {
 	return network.HardwareAddr(addr)
 }
 
-// tooOld tells of the first option that this engine would silently ignore.
+// tooOld reports the first option that this engine would silently ignore.
 func tooOld(o runopt.Options, api version) error {
 	for _, option := range []struct {
 		key   string

@@ -10,7 +10,7 @@ import (
 )
 
 // TestCreateRequest_CarriesEveryOption sets each option alone, and expects that
-// the engine is asked for something else then.
+// the request to the engine changes.
 func TestCreateRequest_CarriesEveryOption(t *testing.T) {
 	samples := map[string]string{
 		"add-host": `["db:192.0.2.5"]`, "device": `["/dev/fuse"]`, "dns": `["192.0.2.53"]`, "expose": `["9090"]`,

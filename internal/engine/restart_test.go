@@ -11,7 +11,7 @@ import (
 )
 
 // ending is an engine one of whose containers has just ended: it refuses to update
-// it as often as told.
+// it as often as refuses says.
 func ending(t *testing.T, refuses int, words string) (c *Client, asked *int) {
 	t.Helper()
 	asked = new(int)

@@ -101,7 +101,7 @@ func healthcheck(h *Health) *container.HealthConfig {
 	return check
 }
 
-// mounts are asked for as mounts, not as binds: a missing host folder is then
+// mounts are requested as mounts, not as binds: a missing host folder is then
 // an error and not an empty one that belongs to root.
 func mounts(wanted []Mount, api version) []mount.Mount {
 	var list []mount.Mount

@@ -52,8 +52,8 @@ func Decode(data []byte) (map[string]string, error) {
 	return env, nil
 }
 
-// Fingerprint tells whether two files are equal without telling what is in
-// them: it can only be made, or guessed at, with the host's key.
+// Fingerprint shows whether two files are equal without revealing their
+// content: it cannot be made or guessed without the host's key.
 func Fingerprint(key, data []byte) string {
 	mac := hmac.New(sha256.New, key)
 	mac.Write(data)

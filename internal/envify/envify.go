@@ -22,7 +22,7 @@ import (
 	"github.com/kstep/kstep/internal/secret"
 )
 
-// Options are what a template may ask for.
+// Options are what a template can use.
 type Options struct {
 	// Env looks a variable up in the process environment (os.LookupEnv).
 	Env func(name string) (string, bool)
@@ -60,7 +60,7 @@ type render struct {
 	Options
 
 	ctx    context.Context   //nolint:containedctx // A template's functions have no other way to it.
-	mark   string            // Begins every mark; nobody can guess it.
+	mark   string            // Begins every mark; cannot be guessed.
 	values map[string]string // By the mark that stands for it.
 }
 

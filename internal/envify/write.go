@@ -11,7 +11,7 @@ import (
 )
 
 // Write makes path the dotenv file of the variables, whole or not at all, and
-// for its owner alone. It tells whether that changed anything.
+// for its owner alone. changed reports whether the file differs now.
 func Write(path, template string, variables map[string]string) (changed bool, err error) {
 	text, err := secret.FormatDotenv(variables)
 	if err != nil {

@@ -146,7 +146,7 @@ func Hint(err error, hints ...string) error {
 	return &Error{Code: CodeOf(err), Err: err, Hints: hints}
 }
 
-// CodeOf tells the exit code of err: that of the outermost Error in its
+// CodeOf returns the exit code of err: that of the outermost Error in its
 // chain. Of joined errors that disagree, the one that is not worth a retry
 // wins, so that a CI never repeats a job that cannot succeed. An error that
 // carries none is Deadline if a deadline caused it, else Failed.

@@ -58,7 +58,7 @@ func (f Fault) String() string {
 	return text
 }
 
-// Counts tells whether the fault can happen at the operation.
+// Counts reports whether the fault can happen at the operation.
 func (f Fault) Counts(op host.Op) bool {
 	switch {
 	case f.Host != "" && op.Host != f.Host:
@@ -98,7 +98,7 @@ type Injector struct {
 	Thaw <-chan struct{}
 	// Change changes the operation's host; Unobserved needs it.
 	Change func(host.Op)
-	// Tell, unless it is nil, is called when the fault happens, before it does.
+	// Tell, unless it is nil, is called just before the fault happens.
 	Tell func(host.Op)
 
 	mu    sync.Mutex
@@ -147,7 +147,7 @@ func (i *Injector) tell(op host.Op) {
 	}
 }
 
-// observes tells operations that only look.
+// observes reports whether an operation only reads.
 func observes(op host.Op) bool {
 	switch op.Kind {
 	case host.KindSFTP:
@@ -159,8 +159,8 @@ func observes(op host.Op) bool {
 	}
 }
 
-// turn counts the operation, and tells whether the fault happens at it, or has
-// happened before.
+// turn counts the operation, and reports whether the fault happens at it, or
+// has happened before.
 func (i *Injector) turn(op host.Op) (now, after bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -198,13 +198,13 @@ func (i *Injector) fire(ctx context.Context, next func(context.Context) error) e
 	}
 }
 
-// hidden is an answer that was lost: it stands in the text for whoever debugs,
-// and nobody can test for it.
+// hidden is an answer that was lost: its text is there for debugging, and
+// callers cannot test for it.
 type hidden struct{ err error }
 
 func (h hidden) Error() string { return fmt.Sprintf("the answer was lost: %v", h.err) }
 
-// writes tells operations that need space on the host's disk.
+// writes reports whether an operation needs space on the host's disk.
 func writes(op host.Op) bool {
 	switch op.Kind {
 	case host.KindSFTP:
@@ -218,7 +218,7 @@ func writes(op host.Op) bool {
 	}
 }
 
-// Fired tells whether the fault has happened.
+// Fired reports whether the fault has happened.
 func (i *Injector) Fired() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()

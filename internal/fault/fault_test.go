@@ -23,7 +23,7 @@ func TestParse_ReadsWhatStringWrites(t *testing.T) {
 	}
 }
 
-// call passes one operation on a host through the injector, and tells whether
+// call passes one operation on a host through the injector, and reports whether
 // the host did it.
 func call(ctx context.Context, t *testing.T, i *Injector, hostName, name string) (done bool, err error) {
 	t.Helper()

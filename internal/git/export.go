@@ -42,7 +42,7 @@ func Export(ctx context.Context, root, commit, dest string) (warnings []string, 
 	return warnings, nil
 }
 
-// full tells whether a folder's disk has no room for even a small file.
+// full reports whether a folder's disk has no room for even a small file.
 func full(dir string) bool {
 	var disk syscall.Statfs_t
 	if err := syscall.Statfs(dir, &disk); err != nil {

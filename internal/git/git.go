@@ -17,30 +17,30 @@ import (
 	"github.com/kstep/kstep/internal/exit"
 )
 
-// ErrNotRepository tells that a folder is not in a git checkout, or that there
-// is no git program to ask.
+// ErrNotRepository reports that a folder is not in a git checkout, or that
+// there is no git program.
 var ErrNotRepository = errors.New("not in a git checkout")
 
-// ErrNoCommit tells that a checkout has no commit yet.
+// ErrNoCommit reports that a checkout has no commit yet.
 var ErrNoCommit = errors.New("the git checkout has no commit yet")
 
 // Source is a checkout as a build sees it.
 type Source struct {
-	// Root is the top folder of the checkout, Prefix the asked folder below
-	// it, with slashes, or empty for Root itself.
+	// Root is the top folder of the checkout, Prefix the given folder below it,
+	// with slashes, or empty for Root itself.
 	Root   string
 	Prefix string
 	// Commit is HEAD's full id.
 	Commit string
-	// Dirty tells that tracked files differ from HEAD or that files are
-	// neither tracked nor ignored.
+	// Dirty reports whether tracked files differ from HEAD or files are neither
+	// tracked nor ignored.
 	Dirty bool
 	// TreeDigest is a sha256 in hex of every tracked and every untracked file
 	// that is not ignored: names, modes, contents, never times.
 	TreeDigest string
 }
 
-// Describe tells the commit of the checkout that dir is in, and whether and
+// Describe returns the commit of the checkout that dir is in, and whether and
 // how its files differ. Folders in exclude, such as the state folder, are left
 // out of the comparison.
 func Describe(ctx context.Context, dir string, exclude ...string) (Source, error) {
@@ -80,7 +80,8 @@ func Head(ctx context.Context, dir string) (Source, error) {
 	return src, nil
 }
 
-// Has tells whether the checkout that dir is in holds a commit of that full id.
+// Has reports whether the checkout that dir is in holds a commit of that full
+// id.
 func Has(ctx context.Context, dir, commit string) bool {
 	_, err := repository{root: dir}.run(ctx, nil, "cat-file", "-e", commit+"^{tree}")
 	return err == nil

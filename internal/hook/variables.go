@@ -11,7 +11,7 @@ import (
 	"github.com/kstep/kstep/internal/short"
 )
 
-// Details are what a hook is told.
+// Details are the data that a hook receives.
 type Details struct {
 	// RecordedAt is when it happens; the zero time means now.
 	RecordedAt time.Time
@@ -32,7 +32,7 @@ type Details struct {
 	Runtime time.Duration
 	// StateDir is the state folder.
 	StateDir string
-	// Status and ExitCode tell how it ended; Status is empty before.
+	// Status and ExitCode say how it ended; Status is empty before.
 	Status   string
 	ExitCode int
 }

@@ -20,8 +20,8 @@ type agentKeys struct {
 	err  error
 }
 
-// agent returns the agent behind a socket, which is asked once. Without one
-// there are no keys.
+// agent returns the agent behind a socket; its keys are listed once. Without an
+// agent there are no keys.
 func (k *keyring) agent(socket string) *agentKeys {
 	k.mu.Lock()
 	if k.agents == nil {
@@ -76,7 +76,7 @@ func (a *agentKeys) addTo(o *offer, only bool, files []string) {
 	}
 }
 
-// namedKey is a public key that a file tells.
+// namedKey is a public key that was read from a file.
 type namedKey struct {
 	key  ssh.PublicKey
 	file string
@@ -110,7 +110,7 @@ func (k *keyring) close() {
 	defer k.mu.Unlock()
 	k.closed = true
 	for _, a := range k.agents {
-		a.once.Do(func() {}) // Whoever is late gets none.
+		a.once.Do(func() {}) // Later calls get no keys.
 		if a.conn != nil {
 			a.conn.Close()
 		}

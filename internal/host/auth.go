@@ -14,7 +14,7 @@ import (
 	"github.com/kstep/kstep/internal/exit"
 )
 
-// keyring collects the keys to log in with. Each agent is asked once.
+// keyring collects the keys to log in with. Each agent is queried once.
 type keyring struct {
 	opts Options
 
@@ -23,7 +23,7 @@ type keyring struct {
 	agents map[string]*agentKeys // By socket.
 }
 
-// offer is the keys for one login, and what to tell when none is accepted.
+// offer is the keys for one login, and what to report when none is accepted.
 type offer struct {
 	signers []ssh.Signer
 	tried   []string

@@ -13,8 +13,8 @@ import (
 // CommandError is a program that ran on a host and did not end well.
 type CommandError struct {
 	Host    string
-	Program string // The first word only: arguments may be long, or nobody's business.
-	Status  int    // -1 when the connection told none.
+	Program string // The first word only: arguments may be long, or confidential.
+	Status  int    // -1 when the connection reported none.
 	Signal  string // Such as `KILL`, if one ended it.
 	Stderr  string // The end of what it wrote there.
 }

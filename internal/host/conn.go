@@ -39,7 +39,7 @@ type conn struct {
 	// transport is Options.FilesTransport, or FilesSFTP where the host has no shell.
 	transport string
 
-	silence time.Duration // So long may the SFTP server say nothing when it is asked.
+	silence time.Duration // How long the SFTP server may be silent during a request.
 	waitMu  sync.Mutex
 	waiting map[*time.Timer]bool // Of those that wait for the SFTP server.
 
@@ -62,8 +62,8 @@ func newConn(name string, client *ssh.Client, keepalive, patience, silence time.
 	return c
 }
 
-// keepAlive asks whether the host is there, so that a peer that vanished
-// without a word does not hold an operation for ever.
+// keepAlive checks that the host answers, so that an operation does not wait
+// for ever for a peer that vanished silently.
 func (c *conn) keepAlive(every, patience time.Duration) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
@@ -80,7 +80,7 @@ func (c *conn) keepAlive(every, patience time.Duration) {
 	}
 }
 
-// answers tells whether the host replies in time; to refuse is a reply.
+// answers reports whether the host replies in time; a refusal is a reply.
 func (c *conn) answers(within time.Duration) bool {
 	done := make(chan error, 1)
 	go func() {
@@ -183,9 +183,8 @@ func (c *conn) session(ctx context.Context) (*ssh.Session, func(), error) {
 	}), nil
 }
 
-// openSession asks again when it is refused: sshd clears away an ended session
-// only when it has gone round its loop, which an answer to another request
-// tells.
+// openSession tries again when it is refused: sshd frees an ended session only
+// in its next loop, and an answer to another request shows that this loop ran.
 func (c *conn) openSession(ctx context.Context) (*ssh.Session, error) {
 	for attempt := 1; ; attempt++ {
 		session, err := await(ctx, c.client.NewSession)
@@ -297,7 +296,7 @@ func (c *conn) patiently(outer context.Context, call func(context.Context) error
 // unhurried is the key of the function that makes patiently wait for ever.
 type unhurried struct{}
 
-// heard is called when something has come from the SFTP server.
+// heard is called when the SFTP server has sent something.
 func (c *conn) heard() {
 	c.waitMu.Lock()
 	defer c.waitMu.Unlock()

@@ -84,7 +84,7 @@ func (d *dialer) persist(ctx context.Context, t target) (*ssh.Client, error) {
 	}
 }
 
-// final tells errors that a new attempt cannot heal.
+// final reports whether a new attempt cannot help.
 func final(err error) bool {
 	_, classified := errors.AsType[*exit.Error](err)
 	return classified || errors.Is(err, errHostKey)

@@ -113,8 +113,8 @@ func socketDenied(host, socket, detail string) error {
 // generous: a busy host starts a program slowly.
 const stdioAnswer = 15 * time.Second
 
-// dialStdio starts the bridge and asks the engine one question through it:
-// the program starts even where the engine cannot be reached.
+// dialStdio starts the bridge and sends the engine one request through it: the
+// program starts even where the engine cannot be reached.
 func (r *remote) dialStdio(ctx context.Context, c *conn) (net.Conn, error) {
 	argv := []string{"docker", "--host", "unix://" + r.opts.DockerSocket, "system", "dial-stdio"}
 	if r.opts.Sudo {
@@ -259,7 +259,7 @@ func (s *stdioConn) Close() error {
 	return nil
 }
 
-// CloseWrite tells the engine that nothing follows.
+// CloseWrite signals the engine that nothing follows.
 func (s *stdioConn) CloseWrite() error { return s.WriteCloser.Close() }
 
 func (s *stdioConn) LocalAddr() net.Addr  { return &net.UnixAddr{Net: "unix", Name: "@"} }

@@ -130,7 +130,8 @@ func TestGet_DeafHostEndsWithTheTimeout(t *testing.T) {
 	wantError(t, err, exit.Unreachable, "connect to vm1", "no answer within 50ms")
 }
 
-// A command that only looks asks for a host from many places: nobody waits twice.
+// A command that only reads gets a host from many places: only the first Get
+// waits.
 func TestGet_WithOnceASilentHostIsWaitedForOnce(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -88,15 +88,15 @@ type Files interface {
 	// parent folders are made with mode 0755 (0700 if perm has no bits for
 	// others).
 	Write(ctx context.Context, path string, data []byte, perm fs.FileMode) error
-	// WriteVia is Write with the temporary name in another folder of the same
-	// file system: whoever watches the file's own folder sees one change.
+	// WriteVia is Write with the temporary name in another folder of the same file
+	// system: a program that watches the file's own folder sees one change.
 	WriteVia(ctx context.Context, dir, path string, data []byte, perm fs.FileMode) error
 	// Create writes a file that must not exist yet, complete or not at all;
 	// else fs.ErrExist. Of several at once exactly one wins.
 	Create(ctx context.Context, path string, data []byte, perm fs.FileMode) error
 	// Append adds to the end of a file, which it makes if there is none (its
-	// folder must be there), and tells how long the file is then. Of several at
-	// once each adds a whole; data is a few kilobytes at most.
+	// folder must be there), and returns how long the file is then. Several at
+	// once each add their data as a whole; data is a few kilobytes at most.
 	Append(ctx context.Context, path string, data []byte, perm fs.FileMode) (size int64, err error)
 	// Remove removes one file, or a link itself. It refuses a folder, so it
 	// never removes anything else. A missing file is not an error. No part of

@@ -35,8 +35,8 @@ func (k *hostKeys) pin(t target) (fingerprints []string) {
 	return nil
 }
 
-// keyFamilies are host key algorithms in the order they are asked for where a
-// fingerprint does not tell its type.
+// keyFamilies are host key algorithms in the order in which they are tried
+// where a fingerprint does not contain its type.
 func keyFamilies() [][]string {
 	return [][]string{
 		{ssh.KeyAlgoED25519},
@@ -45,7 +45,7 @@ func keyFamilies() [][]string {
 	}
 }
 
-// algorithms are the choices for the handshakes to try, in order. Asking for
+// algorithms are the choices for the handshakes to try, in order. To request
 // those in known_hosts avoids a key of a type that is not listed there, which
 // would look like a changed one.
 func (k *hostKeys) algorithms(t target) [][]string {

@@ -10,7 +10,7 @@ import (
 	"github.com/kstep/kstep/internal/engine"
 )
 
-// Identity is what tells one machine from all others, whatever name, address or
+// Identity distinguishes one machine from all others, whatever name, address or
 // user leads to it.
 type Identity struct {
 	// Engine is the engine's own ID. Machines cloned from one image share it.

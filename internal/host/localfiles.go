@@ -205,7 +205,7 @@ func mkdirLocal(abs string, perm fs.FileMode) error {
 	}
 	if err := os.Mkdir(abs, perm.Perm()); err != nil {
 		if errors.Is(err, fs.ErrExist) {
-			return nil // Somebody else was first.
+			return nil // Another process was first.
 		}
 		return err
 	}

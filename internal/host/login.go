@@ -23,8 +23,8 @@ func (l *login) watch(ctx *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 	return nil, nil //nolint:nilnil // That is how the library is told to go on.
 }
 
-// refusedLogin tells an answer to the login from a connection that broke. The
-// library has no type for it.
+// refusedLogin reports whether the server refused the login. The library has no
+// type for it.
 func refusedLogin(err error) bool {
 	text := err.Error()
 	return strings.Contains(text, "unable to authenticate") || tooManyKeys(err)

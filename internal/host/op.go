@@ -27,7 +27,7 @@ const (
 	KindDial    Kind = "dial"    // One connection to an address seen from the host.
 )
 
-// Op is one remote operation, as seen by whoever stands around all of them.
+// Op is one remote operation, as an Intercept sees it.
 type Op struct {
 	Host string
 	Kind Kind
@@ -45,8 +45,8 @@ type Op struct {
 // the host drop its connection as if it had broken.
 type Intercept func(ctx context.Context, op Op, next func(context.Context) error) error
 
-// ErrConnectionLost is a connection that broke during an operation. Whether
-// the host did what was asked is not known.
+// ErrConnectionLost is a connection that broke during an operation. Whether the
+// host did the operation is not known.
 var ErrConnectionLost = errors.New("connection lost")
 
 // attempts is how often an operation that may be repeated is tried when the
@@ -88,7 +88,7 @@ type operator struct {
 	lost      func(op Op, err error) // Drops what is broken.
 }
 
-// broken tells errors of the connection from answers of the host.
+// broken reports whether err is the connection's, and no answer of the host.
 func broken(err error) bool {
 	if _, refused := errors.AsType[*ssh.OpenChannelError](err); refused {
 		return false

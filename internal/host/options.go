@@ -41,9 +41,8 @@ type Options struct {
 	ConnectTimeout   time.Duration
 	ConnectRetries   int
 	MaxDials         int
-	// Once is for commands that only look: what a host's first failed connection
-	// tells counts to the end, and one that gets no answer in time is not tried
-	// again.
+	// Once is for commands that only read: a host's first connection error is
+	// final, and a connection that gets no answer in time is not tried again.
 	Once bool
 	Home string // This machine's home folder, for `~` and `local`.
 

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Pool holds one connection per host, opened when it is first asked for. Its
-// methods may be called from several goroutines at once.
+// Pool holds one connection per host, opened at its first use. Its methods may
+// be called from several goroutines at once.
 type Pool struct {
 	opts Options
 
@@ -52,9 +52,9 @@ func (p *Pool) Get(ctx context.Context, name string) (Host, error) {
 	return h, nil
 }
 
-// Warm begins to connect to hosts that will soon be asked for, all at once, and
-// returns at once. What fails is told by the Get that follows, which waits for
-// the attempt and does not make another one.
+// Warm begins to connect to hosts that will soon be needed, all at once, and
+// returns at once. Failures are returned by the Get that follows, which waits
+// for the attempt and does not make another one.
 func (p *Pool) Warm(ctx context.Context, names []string) {
 	ctx, stop := context.WithCancel(ctx)
 	p.mu.Lock()

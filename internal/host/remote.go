@@ -30,7 +30,7 @@ type remote struct {
 	now    *conn
 	failed error // Why there is no connection, where one attempt counts (Options.Once).
 	closed bool
-	home   string // Once asked for: it does not move.
+	home   string // Read once: it does not move.
 
 	warming atomic.Pointer[attempt]
 	noShell atomic.Bool // The host has no shell that is of use for files.
@@ -126,14 +126,14 @@ func (r *remote) warm(ctx context.Context) {
 		if a.err == nil {
 			c.startScript(ctx)
 			go func() { _, _ = r.engine.Ping(ctx) }() // As below.
-			_, _ = c.files(ctx)                       // Whoever needs it tries again.
+			_, _ = c.files(ctx)                       // Operations that need it try again.
 		}
 	}()
 }
 
 // reach waits for the connection that warm began, or makes one. The failure of
-// a warmed connection is told by those who waited for it; whoever asks later
-// tries again.
+// a warmed connection is returned to the callers that waited for it; later ones
+// try again.
 func (r *remote) reach(ctx context.Context) error {
 	if a := r.warming.Load(); a != nil {
 		select {
@@ -226,8 +226,8 @@ func (r *remote) Dial(ctx context.Context, network, address string) (net.Conn, e
 	return nil, wrapped
 }
 
-// IsRefused tells that a machine answered a Dial and nothing listens at the
-// port. An SSH server reports this only in the text of its answer.
+// IsRefused reports whether a machine answered a Dial and nothing listens at
+// the port. An SSH server reports this only in the text of its answer.
 func IsRefused(err error) bool {
 	failed, ok := errors.AsType[*ssh.OpenChannelError](err)
 	return errors.Is(err, syscall.ECONNREFUSED) ||

@@ -224,7 +224,7 @@ func (s *script) Write(p []byte) (int, error) {
 }
 
 // ask sends a request and waits for its answer. errOtherWay is any failure that
-// says nothing about the file.
+// does not concern the file.
 func (s *script) ask(ctx context.Context, function string, words ...string) ([]byte, error) {
 	r, err := s.send(ctx, function, words)
 	if err != nil {

@@ -21,8 +21,8 @@ type remoteFiles struct{ r *remote }
 
 var _ Files = remoteFiles{}
 
-// do passes one method through the seam. call gets a context that it asks
-// between steps, because a step itself knows none.
+// do passes one method through the seam. call gets a context that it checks
+// between steps, because the steps themselves take none.
 func (f remoteFiles) do(ctx context.Context, name, file string, safe bool, call func(context.Context, *sftp.Client) error) error {
 	return f.doFirst(ctx, name, file, safe, nil, call)
 }
@@ -67,8 +67,8 @@ func (f remoteFiles) doFirst(ctx context.Context, name, file string, safe bool, 
 	return fileError(f.r.name, name, file, plain(err))
 }
 
-// within is a context that also asks the one it was made from whether it has
-// ended: that may have an idea of its own, which a derived one does not ask for.
+// within is a context that also checks whether its outer context has ended:
+// outer may have an Err of its own, which a derived context does not call.
 type within struct {
 	context.Context //nolint:containedctx // It is one.
 
@@ -196,7 +196,7 @@ func (f remoteFiles) WriteVia(ctx context.Context, dir, file string, data []byte
 }
 
 // Create looks at a file that is there after an attempt whose answer was lost:
-// with the same content it is the one that was asked for.
+// a file with the same content counts as created.
 func (f remoteFiles) Create(ctx context.Context, file string, data []byte, perm fs.FileMode) error {
 	tries := 0
 	return f.doFirst(ctx, "create", file, true, func(ctx context.Context, s *script) error {

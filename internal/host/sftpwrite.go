@@ -42,7 +42,7 @@ func writeNew(ctx context.Context, c *sftp.Client, name, final string, data []by
 	}
 	_, canSync := c.HasExtension("fsync@openssh.com")
 	steps := []func() error{
-		func() error { return opened.Chmod(perm.Perm()) }, // While empty: nobody reads a secret too early.
+		func() error { return opened.Chmod(perm.Perm()) }, // While empty: a secret must not be readable too early.
 		func() error { return writeAll(opened, data) },
 		func() error {
 			if !canSync {

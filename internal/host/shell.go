@@ -97,7 +97,7 @@ func (m *marked) fail(err error) {
 	close(m.failed)
 }
 
-// notRun is a login shell that did something else than it was told to.
+// notRun reports that a login shell did not run the command.
 func notRun(host, program string, stdout []byte) error {
 	text := fmt.Sprintf("run %s on %s: the login shell ended without running it", program, host)
 	if said := excerpt(stdout); said != "" {

@@ -12,8 +12,9 @@ import (
 
 // Spellings returns a function that gives one text for all host entries that
 // lead to the same address and port, by what is written alone: it connects to
-// nothing and asks no DNS. The user does not count: two users of a machine are
-// on one machine. What ssh_config says of an entry counts, if it can be read.
+// nothing and queries no DNS. The user does not count: two users of a machine
+// are on one machine. What ssh_config says of an entry counts, if it can be
+// read.
 func Spellings(cfg config.SSH, env func(string) string) func(entry string) (string, error) {
 	cfg.KeyData, cfg.KnownHosts = nil, nil // How to log in does not matter here.
 	opts, err := OptionsFrom(cfg, nil, env)

@@ -113,7 +113,7 @@ func configsOn(opts Options, machine sshconfig.Machine) *sshconfig.Config {
 	return sshconfig.New(files, machine)
 }
 
-// resolve unites the entry, then ssh_config, then the options. hop tells that
+// resolve unites the entry, then ssh_config, then the options. hop is set if
 // the target is a jump host itself, to which ssh.proxy_jump does not apply.
 func (d *dialer) resolve(ctx context.Context, entry string, hop bool) (target, error) {
 	user, host, port, err := parseEntry(entry)

@@ -14,7 +14,8 @@ import (
 
 // Fence is a host's memory of the highest token whose holder changed anything
 // there: a folder of empty files, each named by a token and its release. Making
-// one never lowers the highest, whoever makes another at the same time.
+// one never lowers the highest, even if another process makes one at the same
+// time.
 type Fence struct {
 	Files host.Files
 	Dir   string

@@ -13,7 +13,7 @@ import (
 
 // Guard stands around every remote operation and lets none change a host on the
 // strength of a lease that may have passed on: it looks at the host's fence,
-// and asks the lease host when the last proof is too old, as it is after the
+// and queries the lease host when the last proof is too old, as it is after the
 // process stood still. What is left is the moment between the last look at the
 // clock and the arrival of one request.
 //
@@ -26,7 +26,7 @@ type guarded struct {
 }
 
 // Hold makes changes depend on the hold; nil lets everything pass again. fences
-// tells where a host's fence is.
+// returns a host's fence.
 func (g *Guard) Hold(h *Hold, fences func(ctx context.Context, host string) (Fence, error)) {
 	if h == nil {
 		g.now.Store(nil)
@@ -66,8 +66,8 @@ func (g *Guard) intercept(ctx context.Context, op host.Op, next func(context.Con
 		if op.Kind != host.KindSFTP {
 			return next(ctx)
 		}
-		// A file is written in steps, and the last one counts: when the process
-		// stood still before it, everything is asked and done again.
+		// A file is written in steps, and the last one counts: when the process stood
+		// still before it, everything is checked and done again.
 		err := next(&standing{ctx, now.hold})
 		if !errors.Is(err, errStood) || ctx.Err() != nil {
 			return err
@@ -99,7 +99,7 @@ func ReadOnly(outer host.Intercept) host.Intercept {
 	}
 }
 
-// changes tells operations that may change a host.
+// changes reports whether an operation may change a host.
 func changes(op host.Op) bool {
 	switch op.Kind {
 	case host.KindEngine:
@@ -121,9 +121,9 @@ func changes(op host.Op) bool {
 // errStood is a process that stood still while it wrote.
 var errStood = errors.New("the process stood still for too long")
 
-// standing is a context that also ends, without anybody telling it, when the
-// lease was not proven for too long. A timer would do as well but for this: a
-// process that wakes up runs its goroutines in any order.
+// standing is a context that also ends when the lease was not proven for too
+// long. A timer is not enough: when a process wakes up, its goroutines run in
+// any order.
 type standing struct {
 	context.Context //nolint:containedctx // It is one.
 

@@ -97,7 +97,7 @@ func TestGuard_RefusesAProcessThatStoodStillWhileAnotherReleaseTookOver(t *testi
 				t.Fatal(err)
 			}
 			s.expire()
-			s.process("R2") // Has changed nothing yet: no fence tells of it.
+			s.process("R2") // Has changed nothing yet: no fence has its token.
 			older.sleep = 2 * time.Minute
 			if err := older.write(name); exit.CodeOf(err) != exit.LeaseHeld {
 				t.Errorf("got %v, want to be fenced off", err)

@@ -31,7 +31,7 @@ func NewHold(s Store, got Acquired, began time.Time) *Hold {
 	return &Hold{store: s, entered: got.Entered, clock: time.Now, lease: got.Lease, proven: began, peeked: began}
 }
 
-// Entered tells that the release had the lease before this process.
+// Entered reports whether the release had the lease before this process.
 func (h *Hold) Entered() bool { return h.entered }
 
 // Free releases the lease. With end, other jobs of the release stop.
@@ -66,7 +66,7 @@ func (h *Hold) Beat(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			// Another failure is no proof of loss; the Guard asks again before
+			// Another failure is no proof of loss; the Guard checks again before
 			// anything is changed.
 			if err := h.prove(ctx, 0); exit.CodeOf(err) == exit.LeaseHeld && ctx.Err() == nil {
 				return err
@@ -85,8 +85,8 @@ func (h *Hold) ttl() time.Duration {
 	return h.lease.Holder.TTL
 }
 
-// prove asks the lease host whether the lease is still ours, unless that was
-// known less than age ago.
+// prove checks with the lease host that the lease is still ours, unless that
+// was known less than age ago.
 func (h *Hold) prove(ctx context.Context, age time.Duration) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -114,8 +114,9 @@ func (h *Hold) prove(ctx context.Context, age time.Duration) error {
 // to arrive.
 func (h *Hold) fresh() time.Duration { return max(h.ttl(), MinTTL) / 2 }
 
-// elapsed is the time between two moments by whichever clock tells more: the
-// monotonic one may stop while a machine sleeps, the other may be set back.
+// elapsed is the longer of the two times that the monotonic and the wall clock
+// measured: the first may stop while a machine sleeps, the other may be set
+// back.
 func elapsed(from, to time.Time) time.Duration {
 	return max(to.Sub(from), to.Round(0).Sub(from.Round(0)))
 }
@@ -136,7 +137,7 @@ func (h *Hold) Check(ctx context.Context, host string, fence Fence) error {
 	return h.pass(ctx, host, fence, false)
 }
 
-// peek sees on the lease host that nobody took a higher number since.
+// peek checks on the lease host that no process took a higher number since.
 func (h *Hold) peek(ctx context.Context) error {
 	h.mu.Lock()
 	fresh := h.lost == nil && elapsed(h.peeked, h.clock()) < fenceFresh

@@ -34,12 +34,12 @@ type Holder struct {
 	Message string `json:"message,omitempty"`
 	// TTL is how long the lease lives after its last renewal.
 	TTL time.Duration `json:"ttlNs"`
-	// Released tells that the holder is done.
+	// Released is set when the holder is done.
 	Released bool `json:"released,omitempty"`
-	// Parked tells that a stage of the release failed and nobody works for it: the
-	// release may go on, and a newer one does not wait for it.
+	// Parked is set when a stage of the release failed and no job works for it:
+	// the release may go on, and a newer one does not wait for it.
 	Parked bool `json:"parked,omitempty"`
-	// Ended tells that the release as a whole is given up: it is being aborted,
+	// Ended is set when the release as a whole is given up: it is being aborted,
 	// or was freed by force. Its jobs with a lower token must stop.
 	Ended bool `json:"ended,omitempty"`
 }
@@ -69,11 +69,11 @@ type Lease struct {
 	Left    time.Duration
 }
 
-// Free tells whether another release may take over.
+// Free reports whether another release may take over.
 func (l Lease) Free() bool { return !l.inUse() || l.Left <= 0 }
 
-// YieldsTo tells whether a release may take the lease although it is in use: it
-// is parked, and the release is a newer one.
+// YieldsTo reports whether a release may take the lease although it is in use:
+// it is parked, and the release is a newer one.
 func (l Lease) YieldsTo(release string) bool {
 	return l.Holder.Parked && release > l.Holder.Release
 }
@@ -87,16 +87,16 @@ type Store struct {
 	Dir   string
 }
 
-// keep is how many old leases stay, for people who ask what happened. When
-// there are twice as many, the rest is removed.
+// keep is how many old leases stay, to look up what happened. When there are
+// twice as many, the rest is removed.
 const keep = 10
 
-// grain is how exactly a host tells a file's time: SFTP knows whole seconds. A
-// holder believes in its lease for that much less than the TTL, everybody else
-// for that much more.
+// grain is the precision of file times on a host: SFTP has whole seconds. A
+// holder trusts its lease for that much less than the TTL, all others for that
+// much more.
 const grain = time.Second
 
-// MinTTL is the shortest life of a lease that can be told from an expired one.
+// MinTTL is the least TTL: below it, file times could not show an expiry.
 const MinTTL = 3 * grain
 
 // maxSize is far more than a lease ever has.
@@ -116,8 +116,8 @@ func (s Store) Current(ctx context.Context) (Lease, error) {
 	return s.aged(ctx, l)
 }
 
-// Peek is Current for those who may write nothing on the host: they cannot ask
-// its clock, so what is left of the lease is not known.
+// Peek is Current for callers that may not write on the host: reading its clock
+// needs a write, so what is left of the lease is not known.
 func (s Store) Peek(ctx context.Context) (l Lease, inUse bool, err error) {
 	seen, err := s.look(ctx)
 	if err != nil {
@@ -127,12 +127,12 @@ func (s Store) Peek(ctx context.Context) (l Lease, inUse bool, err error) {
 	return l, l.inUse(), err
 }
 
-// freed tells whether the highest number is one that was used up to free the
-// lease: an empty file. Who had it before is in the file below.
+// freed reports whether the highest number is one that was used up to free the
+// lease: an empty file. Its last holder is in the file below.
 func (s look) freed() bool { return len(s.leases) > 0 && s.leases[0].size == 0 }
 
-// read returns the lease with the highest token. Of one that is not kstep's it
-// returns the token too: whoever repairs it must go beyond.
+// read returns the lease with the highest token. For a file that is not kstep's
+// it returns the token too: a repair needs a higher one.
 func (s Store) read(ctx context.Context, seen look) (Lease, error) {
 	if len(seen.leases) == 0 {
 		return Lease{}, nil
@@ -180,7 +180,7 @@ func (s Store) aged(ctx context.Context, l Lease) (Lease, error) {
 // Acquired is how a lease was come by.
 type Acquired struct {
 	Lease Lease
-	// Entered tells that the release had the lease already.
+	// Entered reports whether the release had the lease already.
 	Entered bool
 	// Taken is the expired or parked lease of another release that was taken over.
 	Taken *Lease
@@ -193,7 +193,7 @@ func (s Store) Acquire(ctx context.Context, h Holder) (Acquired, error) {
 	return s.acquire(ctx, h, claim{})
 }
 
-// claim is what somebody has who asks for the lease.
+// claim is what a holder has when it requests the lease.
 type claim struct {
 	ticket int // The place in the queue.
 	// held is the number that the release had. Such a release does not queue
@@ -201,7 +201,7 @@ type claim struct {
 	held int
 }
 
-// acquire is Acquire for somebody with a claim.
+// acquire is Acquire for a holder with a claim.
 func (s Store) acquire(ctx context.Context, h Holder, c claim) (Acquired, error) {
 	h.TTL = max(h.TTL, MinTTL)
 	for {
@@ -254,8 +254,8 @@ func (s Store) acquire(ctx context.Context, h Holder, c claim) (Acquired, error)
 	}
 }
 
-// judged is the lease as far as the claim needs to know it: whoever had none
-// does not ask who freed it.
+// judged is the lease as far as the claim needs it: without a held number, it
+// does not read who freed it.
 func (s Store) judged(ctx context.Context, seen look, c claim) (Lease, error) {
 	if c.held == 0 && seen.freed() {
 		return Lease{Token: seen.leases[0].token, Holder: Holder{Released: true}}, nil
@@ -263,9 +263,9 @@ func (s Store) judged(ctx context.Context, seen look, c claim) (Lease, error) {
 	return s.read(ctx, seen)
 }
 
-// enter writes to the release's own lease and sees that it counts: nobody took
-// a higher number, and it had not expired before the write, so nobody can have
-// found it expired either. Else the release has to take a new number, which is
+// enter writes to the release's own lease and checks that it counts: no process
+// took a higher number, and the lease had not expired before the write, so none
+// can have seen it expired. Else the release has to take a new number, which is
 // decided by exclusive creation.
 func (s Store) enter(ctx context.Context, now Lease, h Holder) (in, again bool, err error) {
 	if err := s.write(ctx, now.Token, h); err != nil {
@@ -305,7 +305,7 @@ func (s Store) write(ctx context.Context, token int, h Holder) error {
 	return s.Files.Write(ctx, s.file(token), data, 0o644)
 }
 
-// create takes a number, and tells whether it was still to be had.
+// create takes a number, and reports whether it was still free.
 func (s Store) create(ctx context.Context, l Lease) (won bool, err error) {
 	data, err := json.Marshal(l.Holder)
 	if err != nil {

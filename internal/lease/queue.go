@@ -19,8 +19,8 @@ import (
 // they write again as long as they wait. The lowest live ticket is next.
 const (
 	ticketPrefix = "wait-"
-	// ask is the pause between two looks at a lease that somebody else holds; a
-	// file on a host tells nobody that it changed.
+	// ask is the pause between two looks at a lease that another release holds; a
+	// host does not report that a file changed.
 	ask = time.Second
 	// ticketLife is how long a ticket counts after it was last written.
 	ticketLife = 10 * time.Second
@@ -28,8 +28,8 @@ const (
 	leaving = 2 * time.Second
 )
 
-// Wait is Acquire that queues for up to limit, first come first served. told
-// hears each new reason to wait.
+// Wait is Acquire that queues for up to limit, first come first served. It
+// calls told for each new reason.
 func (s Store) Wait(ctx context.Context, h Holder, limit time.Duration, told func(reason error)) (Acquired, error) {
 	got, err := s.Acquire(ctx, h)
 	if limit <= 0 || exit.CodeOf(err) != exit.LeaseHeld {
@@ -98,7 +98,7 @@ func (s Store) Waiting(ctx context.Context) ([]Holder, error) {
 	return all, nil
 }
 
-// alive tells a ticket whose owner waits from one that was left behind.
+// alive reports whether the owner of a ticket still waits.
 func alive(ticket entry, now time.Time) bool { return now.Sub(ticket.modified) <= ticketLife+grain }
 
 // behind is who is waited for, without the time that passes.
@@ -138,7 +138,7 @@ func (s Store) draw(ctx context.Context, h Holder) (int, error) {
 	}
 }
 
-// stamp tells that the ticket's owner still waits.
+// stamp shows that the ticket's owner still waits.
 func (s Store) stamp(ctx context.Context, number int, h Holder) error {
 	data, err := json.Marshal(h)
 	if err != nil {
@@ -147,8 +147,8 @@ func (s Store) stamp(ctx context.Context, number int, h Holder) error {
 	return s.Files.Write(ctx, s.ticket(number), data, 0o644)
 }
 
-// yield lets those go first who came before. Tickets that nobody wrote for a
-// while are dead, and thrown away.
+// yield lets earlier tickets go first. Tickets that were not written for a
+// while are dead, and removed.
 func (s Store) yield(ctx context.Context, tickets []entry, c claim) error {
 	ahead := slices.DeleteFunc(slices.Clone(tickets), func(e entry) bool { return c.ticket > 0 && e.token >= c.ticket })
 	if c.held > 0 || len(ahead) == 0 {

@@ -15,8 +15,8 @@ import (
 // the release that is at work takes a new number.
 func (s Store) Release(ctx context.Context, l Lease) error { return s.free(ctx, l, nil) }
 
-// Park marks the lease as one that nobody works under. Whoever goes on with the
-// release, or is still at work for it, takes the mark away with the next renewal.
+// Park marks the lease as one that no job works under. A job that continues the
+// release, or is still at work for it, removes the mark with the next renewal.
 func (s Store) Park(ctx context.Context, l Lease) error {
 	l.Holder.Parked = true
 	if err := s.write(ctx, l.Token, l.Holder); err != nil {
@@ -26,7 +26,7 @@ func (s Store) Park(ctx context.Context, l Lease) error {
 }
 
 // End frees a lease for good: jobs of its release that are still at work stop.
-// by tells who did it.
+// by is who did it.
 func (s Store) End(ctx context.Context, l Lease, by string) error {
 	data, err := json.Marshal(Holder{
 		Release: l.Holder.Release, Version: l.Holder.Version, By: by, Released: true, Ended: true,

@@ -12,7 +12,7 @@ import (
 	"github.com/kstep/kstep/internal/lease"
 )
 
-// expire makes a lease look as if nobody had renewed it for long.
+// expire makes a lease look as if it had not been renewed for long.
 func expire(t *testing.T, dir string, token int) {
 	t.Helper()
 	old := time.Now().Add(-2 * time.Minute) // The host's clock is what it stamps on files.
@@ -122,7 +122,7 @@ func TestWait_LetsThoseInWhoCameFirst(t *testing.T) {
 				t.Errorf("%s: %v", release, err)
 			}
 			turn <- release
-			<-refused // The newcomer must find somebody there.
+			<-refused // The newcomer must find the lease held.
 			if err := s.Release(t.Context(), got.Lease); err != nil {
 				t.Error(err)
 			}

@@ -89,7 +89,8 @@ func decode(data []byte, path string) (Ledger, error) {
 }
 
 // Own makes the ledger, and with it the folder, that of a service and
-// destination, if it has no owner yet. It tells whether that changed anything.
+// destination, if it has no owner yet. It reports whether that changed
+// anything.
 func (l *Ledger) Own(service, destination string) bool {
 	if l.Service != "" {
 		return false
@@ -160,8 +161,8 @@ func (l Ledger) Served(version, role string) []string {
 	return nil
 }
 
-// Note adds the release, or changes what is known of it. It tells whether that
-// changed anything.
+// Note adds the release, or changes what is known of it. It reports whether
+// that changed anything.
 func (l *Ledger) Note(r Release) bool {
 	i := slices.IndexFunc(l.Releases, func(have Release) bool { return have.ID == r.ID })
 	if i < 0 {

@@ -59,7 +59,7 @@ func (l Ledger) Serving() (Release, bool) {
 }
 
 // Retract forgets that the release serves the roles. The release itself stays:
-// its image is on the host, for prune to find. It tells whether that changed
+// its image is on the host, for prune to find. It reports whether that changed
 // anything.
 func (l *Ledger) Retract(release string, roles []string) bool {
 	at := slices.IndexFunc(l.Releases, func(r Release) bool { return r.ID == release })

@@ -19,7 +19,7 @@ const (
 	TaskSkipped TaskStatus = "skipped" // The release goes back.
 )
 
-// Over tells that the task has nothing to do any more in its release.
+// Over reports whether the task has nothing to do any more in its release.
 func (s TaskStatus) Over() bool { return s == TaskDone || s == TaskSkipped }
 
 // Task is what became of a task of a release.
@@ -45,7 +45,7 @@ func (l *Ledger) StartTask(release, name string, seen, t Task) bool {
 	return l.put(release, name, t)
 }
 
-// NoteTask writes down how far a task is. It tells whether that changed
+// NoteTask writes down how far a task is. It reports whether that changed
 // anything; nothing does in a ledger that does not know the release.
 func (l *Ledger) NoteTask(release, name string, t Task) bool {
 	have := l.Task(release, name)

@@ -23,7 +23,7 @@ const keep = 8
 // generation is a file of its own beside the ledger, made exclusively; the
 // ledger is a copy of the newest one, so that it can be read at once.
 //
-// change tells whether it changed anything. It is called again, with a newer
+// change reports whether it changed anything. It is called again, with a newer
 // ledger, when another process was faster.
 func Update(ctx context.Context, files host.Files, file string, change func(*Ledger) bool) (Ledger, error) {
 	l, err := Read(ctx, files, file)
@@ -71,7 +71,7 @@ func UpdateFrom(ctx context.Context, files host.Files, file string, known Ledger
 	}
 }
 
-// create makes the ledger's generation, and tells whether it was still free.
+// create makes the ledger's generation, and reports whether it was still free.
 func create(ctx context.Context, files host.Files, file string, l Ledger) (won bool, err error) {
 	data, err := encode(l)
 	if err != nil {
@@ -108,8 +108,8 @@ func newest(ctx context.Context, files host.Files, file string) (Ledger, error) 
 	}
 }
 
-// publish makes the ledger a copy of a generation, forgets old ones, and tells
-// the newest there is.
+// publish makes the ledger a copy of a generation, forgets old ones, and
+// returns the newest there is.
 func publish(ctx context.Context, files host.Files, file string, l Ledger) (last int, err error) {
 	data, err := encode(l)
 	if err != nil {

@@ -26,9 +26,9 @@ type Store struct {
 }
 
 // Put copies a stage's file out of the state folder, if what is mirrored means
-// something else: a rerun that changed nothing writes nothing, and asks the
-// host once. The files that it was made from are copied first, as far as the
-// mirror has others, so that the chain of digests holds in the mirror too.
+// something else: a rerun that changed nothing writes nothing, and reads from
+// the host once. The files that it was made from are copied first, as far as
+// the mirror has others, so that the chain of digests holds in the mirror too.
 func (s Store) Put(ctx context.Context, from *state.Dir, f *state.File) error {
 	name := state.FileName(f.Stage, f.Shard)
 	there, err := s.read(ctx, f.Release, name)
@@ -121,8 +121,8 @@ func (s Store) Fetch(ctx context.Context, into *state.Dir, want state.Expect) ([
 	return fetched, nil
 }
 
-// later tells whether the mirrored file replaces the one in the folder. What
-// cannot be compared is for Import to refuse.
+// later reports whether the mirrored file replaces the one in the folder.
+// Import refuses files that cannot be compared.
 func later(into *state.Dir, name string, mirrored []byte) bool {
 	data, err := into.Raw(name)
 	if err != nil {

@@ -67,7 +67,7 @@ func AccessoryLabels(n Names, accessory string) map[string]string {
 	}
 }
 
-// AccessoryEnv is what an accessory's container is told about itself.
+// AccessoryEnv is what kstep adds to an accessory's environment.
 func AccessoryEnv(n Names, a config.Accessory, host string) map[string]string {
 	return map[string]string{
 		"KSTEP_CONTAINER_NAME": n.Accessory(a),
@@ -89,7 +89,7 @@ func accessoryMounts(n Names, a config.Accessory, files string) (uploaded, folde
 	return uploaded, folders
 }
 
-// written sums up each part, so that it can be told later which has changed.
+// written sums up each part, so that Drift can name the ones that changed.
 func written(parts map[string]any) string {
 	var all []string
 	for _, name := range slices.Sorted(maps.Keys(parts)) {
@@ -102,8 +102,8 @@ func written(parts map[string]any) string {
 	return strings.Join(all, " ")
 }
 
-// Drift names the keys in which an accessory's container is not what the spec
-// asks for; none if it is.
+// Drift names the keys in which an accessory's container differs from the spec;
+// none if it does not.
 func Drift(now engine.Container, spec engine.Spec) []string {
 	if now.Labels[engine.LabelSpec] == spec.Labels[engine.LabelSpec] {
 		return nil

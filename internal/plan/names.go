@@ -115,7 +115,7 @@ func (n Names) AccessoryFilesPrefix(accessory string) string {
 	return path.Join(n.AccessoryDir(accessory), "files") + "@"
 }
 
-// AccessoryFolder is a folder of the host that an accessory asks for.
+// AccessoryFolder is a folder of the host that an accessory mounts.
 func (n Names) AccessoryFolder(accessory, local string) string {
 	if path.IsAbs(local) {
 		return path.Clean(local)

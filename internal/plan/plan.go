@@ -17,14 +17,14 @@ import (
 type Target struct {
 	Host string
 	Role config.Role
-	// Accessory tells that it is no role but an accessory, and Role has no more
-	// than its name.
+	// Accessory is set for an accessory, which is no role; Role then has only its
+	// name.
 	Accessory bool
-	// Primary tells that the role opens the barrier.
+	// Primary is set if the role opens the barrier.
 	Primary bool
-	// Proxied tells that the role receives traffic.
+	// Proxied is set if the role receives traffic.
 	Proxied bool
-	// Lease tells that the host has the lease, whatever the primary role is.
+	// Lease is set if the host has the lease, whatever the primary role is.
 	Lease bool
 	// Env is the merged environment: top level, role, then the host's tags in
 	// listed order.
@@ -182,8 +182,8 @@ func Keys(targets []Target) []string {
 }
 
 // LeaseHost is the host that holds the lease and the barrier's verdict: the
-// first primary host of the unfiltered config, so that every shard of a
-// release asks the same one.
+// first primary host of the unfiltered config, so that every shard of a release
+// uses the same one.
 func LeaseHost(all []Target) string {
 	for _, holds := range []func(Target) bool{
 		func(t Target) bool { return t.Lease },

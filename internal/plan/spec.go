@@ -23,9 +23,9 @@ type Wanted struct {
 }
 
 // Container makes the spec of one of a target's containers; replica counts from
-// 1. The digest in its spec label covers all that the user can ask for, but not
-// the release: a new release that wants the same container finds it and leaves
-// it alone.
+// 1. The digest in its spec label covers all that the user can set, but not the
+// release: a new release that wants the same container finds it and leaves it
+// alone.
 func Container(cfg *config.Config, n Names, t Target, replica int, version, release string,
 	push state.PushOutputs, assets state.AssetsTarget, env state.EnvTarget,
 ) Wanted {
@@ -109,7 +109,7 @@ func Container(cfg *config.Config, n Names, t Target, replica int, version, rele
 // defaultRestart is the restart policy of roles that do not configure one.
 const defaultRestart = "unless-stopped"
 
-// RestartPolicy is the restart policy that the config asks for in a role.
+// RestartPolicy is the restart policy that the config sets for a role.
 func RestartPolicy(role config.Role) string {
 	return engine.Spec{Restart: defaultRestart, Options: role.Options}.RestartPolicy()
 }
@@ -153,7 +153,7 @@ func Task(cfg *config.Config, n Names, t Target, task config.Task, version, rele
 // to new ones, and a deploy that changes nothing replaces none (ADR 8).
 func own(spec *engine.Spec, n Names) { spec.Network = n.Network() }
 
-// ownEnv is what every container is told about itself.
+// ownEnv is what kstep adds to every container's environment.
 func ownEnv(n Names, t Target, name, version string) map[string]string {
 	return map[string]string{
 		"KSTEP_CONTAINER_NAME": name,

@@ -92,8 +92,8 @@ type Answer struct {
 // StatusError is an answer that is no success.
 type StatusError struct {
 	Answer
-	// PlainToTLS tells that a server which speaks TLS complained about a
-	// request without it.
+	// PlainToTLS reports that a server which speaks TLS complained about a request
+	// without it.
 	PlainToTLS bool
 }
 
@@ -140,8 +140,8 @@ func Once(ctx context.Context, client *http.Client, r Request) (Answer, error) {
 	return answer, nil
 }
 
-// refusedPause is the pause after an application that does not listen yet:
-// asking it costs one packet there and back.
+// refusedPause is the pause after an application that does not listen yet: a
+// request to it costs one packet there and back.
 const refusedPause = 50 * time.Millisecond
 
 // Limits say how patient Ready is.

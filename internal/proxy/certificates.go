@@ -18,7 +18,7 @@ import (
 
 // Certificate is what the proxy of a host presents for a host name.
 type Certificate struct {
-	// Name is the host name or wildcard that was asked for.
+	// Name is the host name or wildcard that was requested.
 	Name string
 	// Issuer is who signed it; Begins and Ends are its validity.
 	Issuer       string

@@ -87,7 +87,7 @@ func Remove(ctx context.Context, h host.Host) (Booted, error) {
 	return stopped, nil
 }
 
-// Differs tells whether a proxy has other settings than the configuration has.
+// Differs reports whether a proxy has other settings than the config.
 func Differs(ctx context.Context, h host.Host, cfg *config.Config, n plan.Names, c engine.Container) (bool, error) {
 	env, err := readEnvironment(ctx, h, cfg, n)
 	return c.Labels[engine.LabelSpec] != spec(cfg, n, env).Labels[engine.LabelSpec], err

@@ -186,8 +186,8 @@ func options(cmd []string) map[string]string {
 	return all
 }
 
-// Lacks returns what a proxy that was made before lacks for a service with HTTPS, or
-// nil: only another container can open a port or ask another authority.
+// Lacks returns what an existing proxy lacks for a service with HTTPS, or nil: only
+// a new container can open a port or use another authority.
 func Lacks(cfg *config.Config, h host.Host, c engine.Container) error {
 	missing := lacks(cfg.Proxy, c)
 	if missing == "" {

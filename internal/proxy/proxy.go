@@ -158,12 +158,12 @@ func flags(args map[string]string) []string {
 type Booted struct {
 	Container engine.Container
 	Changed   []string
-	// Differs tells that the proxy runs with other settings than the config
-	// asks for.
+	// Differs reports whether the proxy runs with other settings than the config
+	// has.
 	Differs bool
 }
 
-// Still tells in which state the proxy is that nothing was done to.
+// Still says in which state the proxy is when Boot changed nothing.
 func (b Booted) Still() string {
 	switch {
 	case b.Container.ID == "":
@@ -178,7 +178,8 @@ func (b Booted) Still() string {
 type Seen struct {
 	// Container is the proxy, if it is there.
 	Container engine.Container
-	// Missing tells that it is not there, NoImage that its image is not either.
+	// Missing is set if the proxy is not there, NoImage if its image is not
+	// either.
 	Missing, NoImage bool
 }
 
@@ -294,8 +295,8 @@ func start(ctx context.Context, h host.Host, n plan.Names, booted Booted, ports 
 	return booted, serve(ctx, h, now, *want)
 }
 
-// WatchesDocker tells whether the proxy has the engine's socket, without which
-// it cannot follow the containers' health.
+// WatchesDocker reports whether the proxy has the engine's socket, without
+// which it cannot follow the containers' health.
 func WatchesDocker(c engine.Container) bool {
 	return slices.ContainsFunc(c.Mounts, func(m engine.Mount) bool { return m.Target == "/var/run/docker.sock" })
 }

@@ -36,14 +36,14 @@ func Folder(ctx context.Context, h host.Host, c engine.Container, n plan.Names) 
 
 // Moved reports whether the folder that the running proxy watches is at another
 // path now: a mount follows its folder when that is moved within a file system,
-// and the kernel tells the new path (proc_pid_mountinfo(5)).
+// and the kernel shows the new path (proc_pid_mountinfo(5)).
 func Moved(ctx context.Context, h host.Host, c engine.Container, now string) bool {
 	if !c.Running() || c.Pid <= 0 {
 		return false
 	}
 	data, err := h.Files().Read(ctx, fmt.Sprintf("/proc/%d/mountinfo", c.Pid))
 	if err != nil {
-		return false // Not to be told; then it is where it was.
+		return false // Unreadable: assume that it has not moved.
 	}
 	for line := range strings.Lines(string(data)) {
 		fields := strings.Fields(line)

@@ -23,8 +23,8 @@ import (
 	"github.com/kstep/kstep/internal/traffic"
 )
 
-// Word asks Traefik's API, which listens on the container's networks only and
-// is reached through the host's connection.
+// Word queries Traefik's API, which listens on the container's networks only
+// and is reached through the host's connection.
 type Word struct {
 	client *http.Client
 	base   string
@@ -34,7 +34,7 @@ type Word struct {
 
 var _ traffic.Word = (*Word)(nil)
 
-// NewWord asks the proxy in the container.
+// NewWord queries the proxy in the container.
 func NewWord(h host.Host, c engine.Container) *Word {
 	return &Word{
 		client: probe.Client(h, 5*time.Second),
@@ -56,7 +56,7 @@ func URL(p config.Proxy, c engine.Container, name, requestPath string) string {
 func isSecure(p config.Proxy, c engine.Container) bool { return p.TLS.On && lacks(p, c) == "" }
 
 // Client sends requests through the proxy. It does not check the proxy's certificates,
-// which may still have to come: a request asks which route answers.
+// which may not be issued yet: a request checks which route answers.
 func Client(h host.Host, p config.Proxy, c engine.Container, timeout time.Duration) *http.Client {
 	if !isSecure(p, c) {
 		return probe.Client(h, timeout)

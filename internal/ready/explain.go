@@ -36,8 +36,8 @@ func (k Check) explained(err error, c engine.Container) error {
 	return err
 }
 
-// refusesHost tells which answers frameworks give to a Host header that they do
-// not know.
+// refusesHost reports whether frameworks give this answer to a Host header that
+// they do not know.
 func refusesHost(status int) bool {
 	return slices.Contains([]int{http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound, http.StatusMisdirectedRequest}, status)
 }

@@ -1,7 +1,6 @@
-// Package ready tells when one container may get traffic: by kstep's own HTTP
-// probe, by Docker's health check, by the cord's marker, or, for a role
-// without any check, by staying up for a while. An ended container is told by the engine's
-// events, at once.
+// Package ready decides when one container may get traffic: by kstep's own HTTP probe, by
+// Docker's health check, by the cord's marker, or, for a role without any check, by
+// staying up for a while. The engine's events report an ended container at once.
 package ready
 
 import (
@@ -47,7 +46,7 @@ type Check struct {
 	// with `scheme: https`.
 	Certificate string
 	Cord        bool
-	// Proven tells that the container served before, as it is.
+	// Proven is set if the container served before, as it is.
 	Proven bool
 	// Seen, if it is set, is called with the container as it is when the wait begins.
 	Seen func(engine.Container)
@@ -56,7 +55,7 @@ type Check struct {
 	Notice func(text string)
 }
 
-// How tells by what the container is judged, given what is observed of it.
+// How says by what the container is judged, given what is observed of it.
 func (k Check) How(c engine.Container) string {
 	switch {
 	case k.Cord:
@@ -195,8 +194,8 @@ const cordPatience = 5
 
 // cord waits until the check in the container says that only the cord is
 // missing: this check decides over the traffic later. Without a command of the
-// user's it asks the same as kstep does over HTTP, which is asked first because
-// its answers say more.
+// user's, kstep first makes the same check over HTTP, because those answers say
+// more.
 func (k Check) cord(ctx context.Context, c engine.Container) error {
 	if !k.Health.Custom() {
 		if err := k.http(ctx, c); err != nil {
@@ -242,8 +241,8 @@ func unsettled(limit time.Duration, now, started time.Time) time.Duration {
 	return max(0, limit-max(0, now.Sub(started)))
 }
 
-// whileUp runs wait, and ends it as soon as the engine tells that the container
-// ended.
+// whileUp runs wait, and ends it as soon as the engine reports that the
+// container ended.
 func (k Check) whileUp(ctx context.Context, c engine.Container, wait func(context.Context) error) error {
 	up, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -287,7 +286,7 @@ func Ended(c engine.Container, restarts int) error {
 	return errors.New(why)
 }
 
-// unhealthy tells what the last health check said.
+// unhealthy returns what the last health check said.
 func unhealthy(log []string) error {
 	if len(log) == 0 {
 		return errors.New("health check says unhealthy")

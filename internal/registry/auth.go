@@ -56,8 +56,8 @@ func configLogin(r config.Registry, key string, secrets Secrets) (authn.Authenti
 	return &authn.Basic{Username: username, Password: value.Reveal()}, nil
 }
 
-// loginHint says with which login a repository's server was asked, or how to
-// give one.
+// loginHint says which login was used for a repository's server, or how to set
+// one.
 func loginHint(cfg *config.Config, repo name.Repository) string {
 	if r, _ := cfg.RegistryAt(repo.RegistryStr()); r.HasLogin() {
 		return checkLogin(r)

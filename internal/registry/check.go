@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// CheckPush tells whether this machine may push into the repository: it begins an
+// CheckPush checks that this machine may push into the repository: it begins an
 // upload and breaks it off, which leaves nothing there.
 func (c *Client) CheckPush(ctx context.Context) error {
 	err := c.retry(ctx, func() error {

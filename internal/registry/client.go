@@ -45,8 +45,8 @@ type Client struct {
 	within time.Duration // So long may an answer be silent, once it has begun.
 }
 
-// Open prepares a client for a repository; it asks the secrets and sends
-// nothing yet. Retries and progress are told to sink.
+// Open prepares a client for a repository; it reads the secrets and sends
+// nothing yet. Retries and progress go to sink.
 func Open(ctx context.Context, cfg *config.Config, repository string, secrets Secrets, sink report.Sink) (*Client, error) {
 	repo, err := parseRepository(repository, cfg)
 	if err != nil {
@@ -109,8 +109,9 @@ func (c *Client) retry(ctx context.Context, f func() error) error {
 	}
 }
 
-// transient tells errors that may be gone at the next attempt: those of the
-// connection, and answers that a registry gives while it restarts or is busy.
+// transient reports whether an error may be gone at the next attempt: one of
+// the connection, or an answer that a registry gives while it restarts or is
+// busy.
 func transient(err error) bool {
 	if answer, ok := errors.AsType[*transport.Error](err); ok {
 		switch answer.StatusCode {

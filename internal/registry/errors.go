@@ -40,8 +40,8 @@ func (c *Client) explain(what string, err error) error {
 	return exit.With(exit.Registry, told, c.connectionHints(server, err)...)
 }
 
-// plainError says what went wrong without the library's detours: it tells
-// every address that it tried, and the URL of a digest.
+// plainError says what went wrong without the library's details, such as every
+// address that it tried and the URL of a digest.
 type plainError struct {
 	text string
 	err  error
@@ -134,7 +134,7 @@ type localError struct{ err error }
 func (e *localError) Error() string   { return e.err.Error() }
 func (e *localError) Unwrap() []error { return []error{e.err, errLocal} }
 
-// absent tells that a tag is not there. Registries answer 401 or 403 about
+// absent reports whether a tag is not there. Registries answer 401 or 403 about
 // repositories that a push would create, so those count too: a login that is
 // really wrong fails at the first upload.
 func absent(err error) bool {

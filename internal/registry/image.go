@@ -9,8 +9,8 @@ import (
 	"github.com/kstep/kstep/internal/state"
 )
 
-// Image tells what the archive holds by the names that do not depend on how
-// layers are compressed.
+// Image describes what the archive holds, by the names that do not depend on
+// how layers are compressed.
 func (a *Archive) Image() state.Image {
 	var images []state.Variant
 	for _, image := range a.images {

@@ -25,7 +25,7 @@ type Puller struct {
 	logins map[string]func() (*engine.Auth, error) // By repository.
 }
 
-// NewPuller makes a Puller. It asks for no secret before an image is pulled.
+// NewPuller makes a Puller. It reads no secret before an image is pulled.
 func NewPuller(cfg *config.Config, secrets Secrets) *Puller {
 	return &Puller{cfg: cfg, secrets: secrets, logins: map[string]func() (*engine.Auth, error){}}
 }

@@ -81,8 +81,8 @@ func (c *Client) push(ctx context.Context, req Request) (Pushed, error) {
 	return Pushed{Digest: digest.String(), Changed: true}, c.verify(ctx, version.TagStr(), digest)
 }
 
-// Lacking tells what Push would have to do: to bring the image in, or only to
-// set some of its tags. Of an image that is there it returns the digest.
+// Lacking returns what Push would have to do: upload the image, or only set
+// some of its tags. Of an image that is there it returns the digest.
 func (c *Client) Lacking(ctx context.Context, req Request) (digest string, tags []string, err error) {
 	there, err := c.head(ctx, req.Tags[0])
 	if err == nil {
@@ -108,7 +108,7 @@ func (c *Client) Lacking(ctx context.Context, req Request) (digest string, tags 
 	return there.Digest.String(), tags, nil
 }
 
-// verify asks the registry for what it says it took.
+// verify checks that the registry has what it accepted.
 func (c *Client) verify(ctx context.Context, tag string, want v1.Hash) error {
 	got, err := c.head(ctx, tag)
 	if err != nil {

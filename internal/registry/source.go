@@ -54,7 +54,7 @@ func (s *source) close() {
 	}
 }
 
-// isAt tells whether what the version's tag points at is this image.
+// isAt reports whether the version's tag points at this image.
 func (s *source) isAt(ctx context.Context, there *v1.Descriptor) (bool, error) {
 	if there == nil {
 		return false, nil
@@ -63,7 +63,7 @@ func (s *source) isAt(ctx context.Context, there *v1.Descriptor) (bool, error) {
 		return true, nil
 	}
 	if s.req.Format == FormatOCI {
-		// Its bytes are pushed as they are, so the digest tells all.
+		// Its bytes are pushed as they are, so the digest is enough.
 		archive, err := s.open()
 		if err != nil {
 			return false, err
@@ -75,8 +75,8 @@ func (s *source) isAt(ctx context.Context, there *v1.Descriptor) (bool, error) {
 		digest, err := image.Digest()
 		return digest == there.Digest, err
 	}
-	// Whoever pushed it may have compressed it otherwise; the config digest
-	// names the image whatever became of its layers.
+	// Another push may have compressed it otherwise; the config digest names the
+	// image, however its layers are compressed.
 	found, err := s.client.manifest(ctx, there.Digest.String())
 	return err == nil && found != nil && found.Config.Digest.String() == s.req.Image.ConfigDigest, err
 }
@@ -152,10 +152,10 @@ func (c *Client) config(ctx context.Context, digest v1.Hash) (config v1.ConfigFi
 	return config, err
 }
 
-// knownLayers tells which uncompressed layers the repository has as which
-// blob, from images that are there. So the layers that versions share need
-// not be compressed just to learn their digests. A registry that lies gains
-// nothing: engines check what they unpack against the config's diff IDs.
+// knownLayers maps the uncompressed layers of images in the repository to their
+// blobs. So the layers that versions share need not be compressed just to learn
+// their digests. A registry that lies gains nothing: engines check what they
+// unpack against the config's diff IDs.
 func (c *Client) knownLayers(ctx context.Context, identifiers []string) (map[v1.Hash]v1.Descriptor, error) {
 	known := map[v1.Hash]v1.Descriptor{}
 	for _, identifier := range identifiers {

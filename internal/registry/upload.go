@@ -123,7 +123,7 @@ func (w layerWork) pack(ctx context.Context, name string, diffID v1.Hash) (layer
 	return packed, local("compress layer", err)
 }
 
-// uploadLayer asks for the blob first and sends it only if it is missing.
+// uploadLayer checks for the blob first and sends it only if it is missing.
 func (c *Client) uploadLayer(ctx context.Context, l v1.Layer) error {
 	return c.retry(ctx, func() error { return c.pusher.Upload(ctx, c.repo, l) })
 }
@@ -145,7 +145,7 @@ func (c *Client) uploadOCI(ctx context.Context, archive *Archive, image manifest
 	return c.retry(ctx, func() error { return c.pusher.Push(ctx, c.repo.Digest(digest.String()), image) })
 }
 
-// progress tells every half second how much was sent, while something is.
+// progress reports every half second how much was sent, while sending.
 type progress struct {
 	total atomic.Int64
 	stop  func()

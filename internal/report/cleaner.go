@@ -178,7 +178,7 @@ func (c *Cleaner) one(out []byte, r rune) []byte {
 	return utf8.AppendRune(out, r)
 }
 
-// blank tells what a CI system may skip at the start of a line.
+// blank reports whether a CI system may skip r at the start of a line.
 func blank(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' || r == '\u200b' }
 
 // strings cleans the strings in a line of JSON.

@@ -161,8 +161,8 @@ func (g *GitHub) command(name string, props githubactions.CommandProperties, mes
 	g.out.lines([]string{cmd.String()})
 }
 
-// text writes lines that the runner must not take for commands, whoever's
-// output they quote: `::name::` counts at the start of a line, `##[name]`
+// text writes lines that the runner must not take for commands, also when they
+// quote other output: `::name::` counts at the start of a line, `##[name]`
 // anywhere.
 func (g *GitHub) text(lines []string) {
 	for i, line := range lines {
@@ -181,7 +181,7 @@ func trimmed(lines []string) []string {
 	return lines
 }
 
-// Mask tells GitHub's runner to mask values in its log. It must be given the
+// Mask makes GitHub's runner mask values in its log. It must be given the
 // stream beneath every redactor, which would mask the command's own value.
 // Values with less than four characters are left out: they would tear the log
 // and empty the job's outputs.

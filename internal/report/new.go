@@ -2,7 +2,7 @@ package report
 
 import "io"
 
-// Options tell what listens.
+// Options select the sinks.
 type Options struct {
 	// Format is `text` (or empty) or `json`.
 	Format string
@@ -11,7 +11,7 @@ type Options struct {
 	// Stdout takes the JSON events, Stderr everything for people and for CI
 	// systems. Both should redact already.
 	Stdout, Stderr io.Writer
-	// TTY tells that Stderr is a terminal of Width by Height.
+	// TTY is set if Stderr is a terminal of Width by Height.
 	TTY           bool
 	Width, Height int
 	// Env looks up NO_COLOR, TERM, GITHUB_OUTPUT and GITHUB_STEP_SUMMARY.

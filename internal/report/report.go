@@ -1,4 +1,4 @@
-// Package report tells people and CI systems what happens. Stages emit events
+// Package report shows people and CI systems what happens. Stages emit events
 // into a Sink; text, GitHub, GitLab and JSON are implementations of it, and no
 // stage knows which one listens. stdout is for results, stderr for people.
 package report
@@ -21,7 +21,7 @@ const (
 	Progress      Kind = "progress"       // A long act goes on: Message, Done and Total.
 	Output        Kind = "output"         // A line another program printed: Message (hook, builder).
 	Notice        Kind = "notice"         // For people: a hint, a take-over, a summary line.
-	Warning       Kind = "warning"        // Something a person should mend; File and Line if in a file.
+	Warning       Kind = "warning"        // Something the user should correct; File and Line if in a file.
 	Serving       Kind = "serving"        // Before Failure: which version users get now, on which hosts: Message.
 	Failure       Kind = "failure"        // The error that ends the command: Message, Detail, Hints, File, Line, Column.
 	Finished      Kind = "finished"       // The last event of a command: Result.
@@ -70,7 +70,7 @@ type Result struct {
 	Plan *Plan `json:"plan,omitempty"`
 	// Hosts are the hosts that were worked on; of a plan, those with pending changes.
 	Hosts []string `json:"hosts,omitempty"`
-	// Changed tells that something was changed anywhere.
+	// Changed is set if anything was changed anywhere.
 	Changed bool `json:"changed"`
 }
 

@@ -28,9 +28,8 @@ func (s style) status(status string) string {
 	return s.red(status)
 }
 
-// Marked colours text by the mark of what it tells: `+`, `~`, `-`, `!` for a
-// failure, `?` for what is of less weight; without a mark it is a heading. The
-// text is cleaned.
+// Marked colours text by its mark: `+`, `~`, `-`, `!` for a failure, `?` for
+// less important text; without a mark it is a heading. The text is cleaned.
 func Marked(color bool, mark, text string) string {
 	s := style{on: color}
 	text = Plain(text)

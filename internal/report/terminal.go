@@ -13,7 +13,7 @@ import (
 	"golang.org/x/term"
 )
 
-// TerminalSize tells whether f is a terminal, and its width and height.
+// TerminalSize reports whether f is a terminal, and its width and height.
 func TerminalSize(f *os.File) (width, height int, ok bool) {
 	if !IsTerminal(f) {
 		return 0, 0, false
@@ -22,7 +22,7 @@ func TerminalSize(f *os.File) (width, height int, ok bool) {
 	return width, height, err == nil && width > 0
 }
 
-// IsTerminal tells whether f is a terminal.
+// IsTerminal reports whether f is a terminal.
 func IsTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
 // RawTerminal passes each key on as it is pressed, Ctrl-C too, until restore is

@@ -88,7 +88,7 @@ func (l *layout) lines(e Event) []string {
 		return []string{s.bold(oneLine(e.Stage))}
 	case StageFinished:
 		l.inStage = false
-		// What is wrong is told by the Failure that follows.
+		// The Failure that follows says what is wrong.
 		return []string{"  " + s.status(e.Status) + s.dim(" in "+took(e.Duration))}
 	case HookStarted:
 		return []string{l.indent() + s.bold("hook "+oneLine(e.Message))}

@@ -34,8 +34,7 @@ func (o Owner) SameService(other Owner) bool {
 	return o.Service == other.Service && o.Destination == other.Destination
 }
 
-// Claim is what an owner asks for: requests to these host names, below this
-// path.
+// Claim is what an owner claims: requests to these host names, below this path.
 type Claim struct {
 	Owner
 	// Hosts are names, or wildcards such as `*.example.com`; none means every

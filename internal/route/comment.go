@@ -17,7 +17,7 @@ func (c Claim) Comment() []byte {
 
 // Split parts a route file into its claim and the rest. ok is false where there
 // is no claim; an error is one that kstep would not have written. The text may
-// come from anybody who can write to the host.
+// come from any user who can write to the host.
 func Split(data []byte) (c Claim, rest []byte, ok bool, err error) {
 	first, rest, _ := bytes.Cut(data, []byte("\n"))
 	text, ok := strings.CutPrefix(string(first), commentMark)

@@ -56,7 +56,8 @@ type Rule struct {
 	Suffix string
 	// Text is Traefik's rule.
 	Text string
-	// Priority is the router's, where nothing on the host asks for another one.
+	// Priority is the router's, where no other route on the host needs another
+	// one.
 	Priority int
 }
 

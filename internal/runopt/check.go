@@ -12,7 +12,7 @@ import (
 	"github.com/docker/go-units"
 )
 
-// Alone are the options for a container that nobody reaches: those of a
+// Alone are the options for a container that serves no requests: those of a
 // server are left out, and its restart policy.
 func (o Options) Alone() Options {
 	o.Expose, o.Publish, o.PublishAll, o.NetworkAlias, o.Hostname, o.Restart = nil, nil, false, nil, "", ""
@@ -28,7 +28,7 @@ type Problem struct {
 	Message string
 }
 
-// Check tells what the engine would refuse as malformed.
+// Check returns what the engine would refuse as malformed.
 func (o Options) Check() []Problem {
 	var all []Problem
 	each := func(key string, list Texts, form string, parse func(string) error) {
@@ -116,7 +116,7 @@ func (o Options) Single() []string {
 
 var errForm = errors.New("malformed")
 
-// FixedPort tells whether a host port is named among those to publish, which
+// FixedPort reports whether a host port is named among those to publish, which
 // only one container can have.
 func (o Options) FixedPort() (index int, fixed bool) {
 	index = slices.IndexFunc(o.Publish, func(s string) bool {

@@ -1,6 +1,6 @@
 package runopt
 
-// Elsewhere tells of each option of `docker run` that is not among Options why
+// Elsewhere says of each option of `docker run` that is not among Options why
 // it is not, and what to write instead.
 func Elsewhere() map[string]string {
 	const (

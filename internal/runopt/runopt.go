@@ -10,7 +10,7 @@ import (
 
 // Options are the options of `docker run` that a role may set, under their long
 // names. What kstep decides itself, such as the name, or has another key for,
-// such as the volumes, is not among them, and an error tells why.
+// such as the volumes, is not among them, and an error says why.
 type Options struct {
 	// AddHost adds lines to /etc/hosts, as `name:address`; the address may be
 	// host-gateway.
@@ -72,7 +72,7 @@ type Options struct {
 	Domainname string `json:"domainname,omitempty"`
 	// Entrypoint replaces the image's.
 	Entrypoint Texts `json:"entrypoint,omitempty"`
-	// Expose tells ports that it listens on, as `port[/protocol]`.
+	// Expose lists ports that it listens on, as `port[/protocol]`.
 	Expose Texts `json:"expose,omitempty"`
 	// GPUs gives it graphics processors: all, a number, or `device=0,1`.
 	GPUs string `json:"gpus,omitempty"`

@@ -202,8 +202,8 @@ esac`}
 func TestTraefikRebootHooks_TakeEachHostOutAndPutItBack(t *testing.T) {
 	aws := []string{"LB_TARGET_GROUP=arn:tg"}
 	haproxy := []string{"LB_HAPROXY=admin@lb", "LB_BACKEND=shop"}
-	// The load balancer: it notes what it is told, and the second look at its
-	// numbers shows that nobody is left, and that the host is up.
+	// The load balancer: it notes the commands it gets, and the second look at its
+	// numbers shows no connections, and that the host is up.
 	lb := `case "$2" in
 *"set server"*) echo "$2" | cut -d "'" -f 2 >>"$HOME/told" ;;
 *"show stat"*)

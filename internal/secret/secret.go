@@ -18,14 +18,14 @@ const Redacted = "[REDACTED]"
 type Value struct{ s string }
 
 // NewValue wraps a secret. Values that come from a Store are masked in its
-// output as well; one made here is not, until Store.Add is told.
+// output as well; this one is masked only after Store.Add.
 func NewValue(s string) Value { return Value{s: s} }
 
 // Reveal is the secret itself. What it returns goes to the program that needs
 // it and nowhere else: not into argv, logs, errors or state.
 func (v Value) Reveal() string { return v.s }
 
-// IsEmpty tells whether there is nothing to reveal.
+// IsEmpty reports whether there is nothing to reveal.
 func (v Value) IsEmpty() bool { return v.s == "" }
 
 // String is [REDACTED].

@@ -12,7 +12,7 @@ import (
 	"github.com/kstep/kstep/internal/exit"
 )
 
-// Options tell a Store where secrets come from.
+// Options say where a Store finds secrets.
 type Options struct {
 	// Env looks a variable up in the process environment (os.LookupEnv).
 	Env func(name string) (string, bool)
@@ -20,9 +20,9 @@ type Options struct {
 	Dir string
 	// Destination adds .env.<destination>, which goes before .env.
 	Destination string
-	// OnReveal is told every value before anybody gets it, for CI systems that
-	// want to mask it themselves. They know those from the environment: they put
-	// them there.
+	// OnReveal is called with each value before a caller gets it, for CI systems
+	// that mask values themselves. It does not get those of the environment, which
+	// a CI system knows.
 	OnReveal func(Value)
 	// Commands print secrets that are nowhere else, by name, and Run runs one.
 	Commands map[string][]string
@@ -47,7 +47,7 @@ type Store struct {
 	known  map[string]string // Value by name.
 	masked map[string]bool   // The values from Mask.
 	shared func(name string) // From OnShared.
-	told   map[string]bool   // The names that it was told.
+	told   map[string]bool   // The names that it was called with.
 	mask   atomic.Pointer[matcher]
 	scan   atomic.Pointer[matcher]
 }
@@ -57,10 +57,10 @@ type source struct {
 	name   string
 	lookup func(name string) (value string, found bool, err error)
 	shared bool // Other destinations use it too.
-	runs   bool // It runs a program, which costs time, and perhaps somebody's attention.
+	runs   bool // It runs a program, which takes time, and may prompt the user.
 }
 
-// NewStore makes a Store. No file is read before a secret is asked for.
+// NewStore makes a Store. No file is read before a secret is requested.
 func NewStore(opt Options) *Store {
 	s := &Store{onReveal: opt.OnReveal, allowEmpty: opt.AllowEmpty, hint: opt.Hint, known: map[string]string{}, masked: map[string]bool{}, told: map[string]bool{}}
 	if s.hint == nil {
@@ -87,7 +87,7 @@ func NewStore(opt Options) *Store {
 }
 
 // commands is what programs print. Each runs once, and only when its secret is
-// asked for.
+// requested.
 func commands(opt Options) source {
 	outputs := map[string]func() (string, error){}
 	for name, argv := range opt.Commands {
@@ -144,7 +144,7 @@ func (s *Store) Identifier(name string) (string, error) {
 	return value, err
 }
 
-// Look tells where a secret would come from and whether it is fit for use,
+// Look reports where a secret would come from and whether it is fit for use,
 // without its value. With OnHand a command is named, but not run.
 func (s *Store) Look(name string, opts ...Option) (where string, err error) {
 	for _, src := range s.sources {
@@ -220,8 +220,8 @@ func (s *Store) hintOf(name, where string) []string {
 	return s.hint(name)
 }
 
-// OnShared has tell called for each secret that is used and comes from the file
-// that other destinations use too, once.
+// OnShared has tell called once for each used secret that comes from the file
+// that other destinations use too.
 func (s *Store) OnShared(tell func(name string)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

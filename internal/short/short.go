@@ -1,5 +1,5 @@
-// Package short shortens what people tell apart by its first digits. It is the
-// only place that does: a name that somebody chose is never cut.
+// Package short shortens names that their first digits distinguish. No other
+// package does: a name that a user chose is never cut.
 package short
 
 import (

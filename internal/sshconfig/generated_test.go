@@ -96,7 +96,7 @@ func (g *generator) criteria() string {
 		}
 		last := not + "final"
 		if g.old {
-			last = "final" // Negated, it asked for the final pass, too.
+			last = "final" // Negated, it would request the final pass, too.
 		}
 		all = append(all, g.pick(last, not+g.pick(
 			"host "+g.pattern(), "host "+g.pattern()+","+g.pattern(), "originalhost "+g.pattern(),

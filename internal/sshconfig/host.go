@@ -28,7 +28,7 @@ func (e *evaluation) matchHost(s source, l line) bool {
 }
 
 // include evaluates the files that an Include line names. In a block that does
-// not match they can only ask for the second pass.
+// not match they can only request the second pass.
 func (e *evaluation) include(s source, l line, active bool, depth int) error {
 	err := e.includeFiles(s, l, active, depth)
 	if !active && e.ctx.Err() == nil {

@@ -89,7 +89,8 @@ func keywords() map[string]keyword {
 
 // ignored are the keywords that change nothing about how kstep reaches a host:
 // terminals, forwarding, the master connection, what is printed, and methods to
-// log in that ask the user. Among them are those of distributions and vendors.
+// log in that prompt the user. Among them are those of distributions and
+// vendors.
 func ignored() map[string]bool {
 	table := map[string]bool{}
 	for name := range strings.FieldsSeq(`

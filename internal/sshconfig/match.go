@@ -48,8 +48,8 @@ func (e *evaluation) match(s source, l line) (bool, error) {
 	return matched, nil
 }
 
-// noteFinal looks whether a Match line asks for the second pass. It does so also
-// where it cannot match.
+// noteFinal notes whether a Match line requests the second pass, also where the
+// line does not match.
 func (e *evaluation) noteFinal(l line) {
 	criteria, _ := parseCriteria(l.rest) // What is wrong has no effect there.
 	for _, c := range criteria {

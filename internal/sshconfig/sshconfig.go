@@ -21,9 +21,9 @@ type File struct {
 	// System is the machine's own file: relative Include paths are below
 	// /etc/ssh and not below ~/.ssh.
 	System bool
-	// Private files must belong to the user or to root and be writable for
-	// nobody else, or the commands in them are not run. Included files are
-	// always private.
+	// Private files must belong to the user or to root and be writable for no
+	// other user, or the commands in them are not run. Included files are always
+	// private.
 	Private bool
 }
 

@@ -61,7 +61,7 @@ func (e *entry) ours() (probe, error) {
 	return p, nil
 }
 
-// notJSON tells a file that was cut off from one that never was JSON.
+// notJSON says whether a file was cut off or never was JSON.
 func notJSON(data []byte, err error) string {
 	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		if syntax.Offset >= int64(len(data)) && bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {

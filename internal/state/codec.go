@@ -102,7 +102,7 @@ func sealedWith(key, data []byte) bool {
 	return hmac.Equal(end[loc[2]:loc[3]], []byte(seal(bare, key)))
 }
 
-// intact tells whether data still has the sum it was written with.
+// intact reports whether data still has the sum it was written with.
 func intact(data []byte) bool {
 	loc := sumTail.FindSubmatchIndex(tail(data, 128))
 	if loc == nil {
@@ -116,8 +116,8 @@ func intact(data []byte) bool {
 
 func tail(data []byte, n int) []byte { return data[max(0, len(data)-n):] }
 
-// volatile are a stage's output keys that tell how a run went, not what it made: two
-// runs that differ only here mean the same to the stages behind them.
+// volatile are a stage's output keys about the run, not about its result: two runs
+// that differ only here mean the same to the stages behind them.
 func volatile(stage string) []string {
 	keys := []string{
 		"uploaded", "tookMs", "at", "switched", "probe", "before",
@@ -130,7 +130,7 @@ func volatile(stage string) []string {
 	return keys
 }
 
-// sameOutputs tells whether the stages behind a and b may treat them alike.
+// sameOutputs reports whether the stages behind a and b may treat them alike.
 func sameOutputs(a, b *File) bool {
 	if a.Stage != b.Stage || a.Release != b.Release || a.Version != b.Version {
 		return false

@@ -34,7 +34,7 @@ func Decode(name string, data []byte) (*File, error) {
 	return e.file, nil
 }
 
-// Alike tells whether two files of one stage mean the same to the stages
+// Alike reports whether two files of one stage mean the same to the stages
 // behind it.
 func Alike(a, b *File) bool {
 	if a.Status.Done() != b.Status.Done() || !sameOutputs(a, b) {
@@ -46,7 +46,7 @@ func Alike(a, b *File) bool {
 // Is reports whether data is the file that was read, byte by byte.
 func (in Input) Is(data []byte) bool { return digest(data) == in.Digest }
 
-// Satisfies tells whether data is the input that was read, or a later run of
+// Satisfies reports whether data is the input that was read, or a later run of
 // it that meant the same.
 func (in Input) Satisfies(data []byte) bool {
 	return in.Is(data) || supersedes(data, in.Digest)

@@ -35,13 +35,13 @@ type Options struct {
 	Adopt bool
 }
 
-// Expect is what a reader knows about the files it asks for.
+// Expect is what a reader knows about the files it requests.
 type Expect struct {
 	// Service and Destination are those of the config. An empty Service
 	// accepts every file.
 	Service, Destination string
-	// Release is the release this process works for; empty means the newest
-	// one in the files that are asked for.
+	// Release is the release this process works for; empty means the newest one in
+	// the requested files.
 	Release string
 	// Resume accepts files of stages that failed or were interrupted.
 	Resume bool

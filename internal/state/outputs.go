@@ -29,13 +29,13 @@ type Variant struct {
 	Platform     string   `json:"platform"`
 }
 
-// Has tells whether a config digest is that of this image on any platform.
+// Has reports whether a config digest is that of this image on any platform.
 func (i Image) Has(configDigest string) bool {
 	return i.ConfigDigest == configDigest ||
 		slices.ContainsFunc(i.Variants, func(v Variant) bool { return v.ConfigDigest == configDigest })
 }
 
-// HasLayers tells whether the layers are those of this image on any platform.
+// HasLayers reports whether the layers are those of this image on any platform.
 func (i Image) HasLayers(diffIDs []string) bool {
 	return slices.Equal(i.DiffIDs, diffIDs) ||
 		slices.ContainsFunc(i.Variants, func(v Variant) bool { return slices.Equal(v.DiffIDs, diffIDs) })
@@ -69,12 +69,12 @@ type PushOutputs struct {
 	Digest string `json:"digest"`
 	// Tags that point at it: the version, and `latest[-destination]`.
 	Tags []string `json:"tags"`
-	// Insecure tells that the registry speaks plain HTTP.
+	// Insecure reports that the registry speaks plain HTTP.
 	Insecure bool `json:"insecure,omitempty"`
-	// Retained tells of a rollback: the hosts start the containers again that
+	// Retained marks a rollback: the hosts start the containers again that
 	// they retained of the version, as they were, and make nothing new.
 	Retained bool `json:"retained,omitempty"`
-	// GoesBack tells of any rollback: its release runs no tasks.
+	// GoesBack marks any rollback: its release runs no tasks.
 	GoesBack bool `json:"goesBack,omitempty"`
 	// Anew has boot make every container anew, also where an equal one runs.
 	Anew bool `json:"anew,omitempty"`
@@ -85,7 +85,8 @@ type PushOutputs struct {
 // Reference is the image pinned by digest, as hosts pull it.
 func (p PushOutputs) Reference() string { return p.Repository + "@" + p.Digest }
 
-// Known tells whether the image is in the registry; a plan may be made before.
+// Known reports whether the image is in the registry; a plan may be made
+// before.
 func (p PushOutputs) Known() bool { return p.Digest != UnknownDigest }
 
 // AssetsOutputs is what `assets` leaves for `boot`, by Key.
@@ -135,10 +136,10 @@ type BootOutputs struct {
 type BootTarget struct {
 	// Replicas are the containers, in the order of their numbers.
 	Replicas []BootReplica `json:"replicas"`
-	// Waiting tells that the containers are created and are started only at
+	// Waiting reports that the containers are created and are started only at
 	// cutover (`start: after-barrier`).
 	Waiting bool `json:"waiting,omitempty"`
-	// Old tells that an earlier release has served on the host.
+	// Old reports that an earlier release has served on the host.
 	Old bool `json:"old,omitempty"`
 	// Before is the version that an earlier release put into service for the role
 	// on the host; empty if there is none, or if the host does not know it any more.
@@ -151,15 +152,15 @@ type BootTarget struct {
 
 // BootReplica is one new container.
 type BootReplica struct {
-	// Container is the full id, Name its name, Spec the digest of what was
-	// asked for.
+	// Container is the full id, Name its name, Spec the digest of its
+	// specification.
 	Container string `json:"container"`
 	Name      string `json:"name"`
 	Spec      string `json:"spec"`
 	// Replaced is the name that an older container of the same name but
 	// another spec was given, if there was one.
 	Replaced string `json:"replaced,omitempty"`
-	// Retained tells of a rollback that the container served before.
+	// Retained reports, of a rollback, that the container served before.
 	Retained bool `json:"retained,omitempty"`
 }
 
@@ -174,7 +175,7 @@ func (t BootTarget) IDs() []string {
 	return ids
 }
 
-// Whole tells that all containers were made: boot may have failed before.
+// Whole reports whether all containers were made: boot may have failed before.
 func (t BootTarget) Whole() bool { return len(t.Replicas) > 0 && len(t.IDs()) == len(t.Replicas) }
 
 // BarrierWaitOutputs is what `barrier-wait` leaves for `cutover`.
@@ -195,14 +196,14 @@ type Verdict struct {
 	Needed int       `json:"needed"`
 	Reason string    `json:"reason,omitempty"`
 	At     time.Time `json:"at"`
-	// Aborted tells that the release was given up, and not counted out.
+	// Aborted reports that the release was given up, and not counted out.
 	Aborted bool `json:"aborted,omitempty"`
 }
 
 // BarrierTarget is the readiness of one role's new containers on one host.
 type BarrierTarget struct {
 	Containers []string `json:"containers"`
-	// Ready tells that all of them are.
+	// Ready reports that all of them are.
 	Ready bool `json:"ready"`
 	// How is `http`, `health`, `cord` or `running`.
 	How string `json:"how"`
@@ -277,7 +278,7 @@ type Pruned struct {
 
 // AbortOutputs is what `abort` did, by Key.
 type AbortOutputs struct {
-	// Complete tells that the release served everywhere, so that there was
+	// Complete reports that the release served everywhere, so that there was
 	// nothing to abort.
 	Complete bool                   `json:"complete,omitempty"`
 	Targets  map[string]AbortTarget `json:"targets,omitempty"`
@@ -288,11 +289,11 @@ type AbortTarget struct {
 	// Containers serve as before, if there were any; Stopped are the release's.
 	Containers []string `json:"containers,omitempty"`
 	Stopped    []string `json:"stopped,omitempty"`
-	// Restarted tells that an old container had been stopped already.
+	// Restarted reports that an old container had been stopped already.
 	Restarted bool `json:"restarted,omitempty"`
 	// Drain is how the requests of the release's containers ended before they
 	// were stopped; absent if there was nothing to wait for.
 	Drain *Drain `json:"drain,omitempty"`
-	// Done tells that the old version serves alone here, as far as there is one.
+	// Done reports that the old version serves alone here, as far as there is one.
 	Done bool `json:"done"`
 }

@@ -14,7 +14,7 @@ const (
 	MarkAdd    = "+"
 	MarkChange = "~"
 	MarkRemove = "-"
-	// MarkUnknown is for what could not be told.
+	// MarkUnknown is for what could not be determined.
 	MarkUnknown = "?"
 )
 
@@ -35,7 +35,7 @@ type Plan struct {
 	// Release is the id of the release that the plan is for. Who carries the
 	// plan out begins, or goes on with, this release.
 	Release string `json:"release"`
-	// Begun tells that the release was under way when the plan was made.
+	// Begun reports that the release was under way when the plan was made.
 	Begun bool `json:"begun,omitempty"`
 	// Service and Destination are those of the config.
 	Service     string `json:"service"`
@@ -60,9 +60,9 @@ type Plan struct {
 	// Changes is how many changes are pending, without those that depend on a
 	// build.
 	Changes int `json:"changes"`
-	// Lease is who held the lease when the plan was made, if anybody did.
+	// Lease is the lease when the plan was made, if there was one.
 	Lease *PlanLease `json:"lease,omitempty"`
-	// LeaseUnknown tells that the lease could not be looked at.
+	// LeaseUnknown reports that the lease could not be looked at.
 	LeaseUnknown bool `json:"leaseUnknown,omitempty"`
 	// Stages are the pipeline's, in order.
 	Stages []PlannedStage `json:"stages"`
@@ -77,11 +77,11 @@ type Plan struct {
 	read []byte // The file, if the plan was read from one.
 }
 
-// PlanLease is a lease in somebody's hands.
+// PlanLease is a lease that a release or a user holds.
 type PlanLease struct {
-	// Holder tells who.
+	// Holder is who holds it.
 	Holder string `json:"holder"`
-	// Own tells that it is the planned release itself.
+	// Own reports that it is the planned release itself.
 	Own bool `json:"own,omitempty"`
 	// Renewed is the lease host's time of the last sign of life.
 	Renewed time.Time `json:"renewed"`
@@ -101,7 +101,7 @@ type PlannedTarget struct {
 	Role string `json:"role,omitempty"`
 	// Changes are in the order in which they would be made.
 	Changes []PlannedChange `json:"changes,omitempty"`
-	// Notes are what could not be told, and why.
+	// Notes are what could not be determined, and why.
 	Notes []string `json:"notes,omitempty"`
 	// Error is why the stage would fail here, or why nothing can be determined.
 	Error *Error `json:"error,omitempty"`

@@ -274,8 +274,8 @@ func (d *Dir) Forget(release string) error {
 	return nil
 }
 
-// Releases are the ids of all releases with a file here, oldest first. Files
-// that cannot be read are left out: the checks name them when they are asked for.
+// Releases are the ids of all releases with a file here, oldest first. Files that
+// cannot be read are left out: the checks name them when they are requested.
 func (d *Dir) Releases() []string {
 	var ids []string
 	for _, e := range d.Inspect() {

@@ -183,7 +183,7 @@ func unite(entries []*entry, resume bool) (Set, error) {
 }
 
 // merge unites shards, sorted by the time they finished: of each target the
-// later one wins. The winner tells from which shard a target was taken.
+// later one wins. The map contains the shard from which a target was taken.
 func merge(shards []*entry) (*File, map[string]*entry, error) {
 	winner := map[string]*entry{}
 	targets := map[string]Target{}

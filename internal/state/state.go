@@ -27,7 +27,7 @@ const (
 	Interrupted Status = "interrupted" // Stopped by a signal; rerun to go on.
 )
 
-// Done tells whether a stage with this status may be built upon.
+// Done reports whether a stage with this status may be built upon.
 func (s Status) Done() bool { return s == OK || s == Unchanged }
 
 // File is a state file: the envelope around one stage's outputs.
@@ -78,8 +78,8 @@ type File struct {
 	// Seal is an HMAC-SHA256 of this file, without the seal and with an empty sum,
 	// under `state.key`, if there is one. Write fills it.
 	Seal string `json:"seal,omitempty" jsonschema:"pattern=^hmac-sha256:[0-9a-f]{64}$"`
-	// Sum is the digest of this file with an empty sum: it tells an edited or
-	// damaged file from a good one. Write fills it.
+	// Sum is the digest of this file with an empty sum: it shows whether the
+	// file was edited or damaged. Write fills it.
 	Sum string `json:"sum"`
 }
 
@@ -105,7 +105,7 @@ type Actor struct {
 type Source struct {
 	// Commit is the full git commit, or empty outside git.
 	Commit string `json:"commit,omitempty"`
-	// Dirty tells that uncommitted changes were built.
+	// Dirty reports that uncommitted changes were built.
 	Dirty bool `json:"dirty,omitempty"`
 	// Subject is the first line of the commit's message, without secrets. Older
 	// versions of kstep did not record it.

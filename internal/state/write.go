@@ -11,8 +11,8 @@ import (
 	"github.com/kstep/kstep/internal/exit"
 )
 
-// maxSupersedes bounds the list of superseded digests: nobody reruns a stage
-// of one release more often and still holds a file made from the first run.
+// maxSupersedes bounds the list of superseded digests: no run reruns a stage of
+// one release more often and still holds a file made from the first run.
 const maxSupersedes = 64
 
 // Write writes a stage's file and returns its digest: complete or not at all,

@@ -11,7 +11,7 @@ import (
 	"github.com/kstep/kstep/internal/ledger"
 )
 
-// look is the pause between two looks where nothing tells of a change: a file
+// look is the pause between two looks where no event reports a change: a file
 // on a host, and an engine that has just broken a stream.
 const look = 500 * time.Millisecond
 
@@ -23,7 +23,7 @@ func (t Task) follow(ctx context.Context, id string, since time.Time) (c engine.
 		return c, false, err
 	}
 	out := &output{task: t, id: id, since: since}
-	// Counted from its start, whoever started it.
+	// Counted from the container's start.
 	left := t.Timeout
 	if ran := time.Since(c.Started); !c.Started.IsZero() && ran > 0 && !over(c) {
 		left = max(0, left-ran)
@@ -38,7 +38,7 @@ func (t Task) follow(ctx context.Context, id string, since time.Time) (c engine.
 		})
 		switch {
 		case err == nil:
-			out.follow(ctx) // What came while nobody listened.
+			out.follow(ctx) // What came while the stream was closed.
 			return c, false, nil
 		case ctx.Err() != nil, failures == reconnects:
 			return c, false, err
@@ -48,14 +48,14 @@ func (t Task) follow(ctx context.Context, id string, since time.Time) (c engine.
 		case errors.Is(err, engine.ErrNotFound):
 			return c, false, t.unclear("its container was removed while it ran")
 		}
-		_ = pause(timed) // The next attempt tells what ended it.
+		_ = pause(timed) // The next attempt returns what ended it.
 	}
 }
 
 // reconnects is how often a task is followed again whose engine does not answer.
 const reconnects = 5
 
-// output is what a task writes, each line told once.
+// output is what a task writes, each line passed on once.
 type output struct {
 	task  Task
 	id    string
@@ -64,8 +64,8 @@ type output struct {
 	mute  bool
 }
 
-// follow tells the lines that were not told yet. An output that cannot be read
-// (some log drivers keep it to themselves) is no failure of the task.
+// follow passes on the lines that were not passed on yet. An output that cannot
+// be read (some log drivers do not return it) is no failure of the task.
 func (o *output) follow(ctx context.Context) {
 	if o.mute {
 		return
@@ -153,5 +153,5 @@ func pause(ctx context.Context) error {
 	}
 }
 
-// over tells whether a container has run and ended.
+// over reports whether a container has run and ended.
 func over(c engine.Container) bool { return c.State == "exited" || c.State == "dead" }

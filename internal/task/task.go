@@ -1,5 +1,5 @@
 // Package task runs what a release does once, such as a database migration, in
-// a container of its own. That container and the host's ledger together tell
+// a container of its own. That container and the host's ledger together show
 // what became of it, also when the process that started it was killed: a task
 // that succeeded, or may have, never runs again in its release; one that runs
 // is followed; one that failed may be tried again.
@@ -35,7 +35,7 @@ type Task struct {
 	// what was prepared.
 	Spec func(context.Context) (engine.Spec, error)
 	// Did notes what was done, Say passes on a line of the task's output, Tell
-	// what people should know.
+	// shows a notice to the user.
 	Did, Tell func(format string, args ...any)
 	Say       func(line string)
 }
@@ -55,7 +55,7 @@ func (t Task) Prepare(ctx context.Context) error {
 	}
 }
 
-// Skip makes sure that nobody runs the task in this release.
+// Skip makes sure that no process runs the task in this release.
 func (t Task) Skip(ctx context.Context) error {
 	book, err := ledger.Read(ctx, t.Host.Files(), t.Ledger)
 	if err != nil || book.Task(t.Release, t.Name).Status != "" {
@@ -92,8 +92,8 @@ func (t Task) Run(ctx context.Context) error {
 	return t.judge(ctx, c, stopped, time.Since(began))
 }
 
-// Pending tells what Prepare and Run would do now: make a container, and run it
-// or follow it to its end.
+// Pending returns what Prepare and Run would do now: make a container, and run
+// it or follow it to its end.
 func (t Task) Pending(ctx context.Context) (create, run bool, err error) {
 	book, err := ledger.Read(ctx, t.Host.Files(), t.Ledger)
 	if err != nil {
@@ -170,13 +170,13 @@ func (t Task) start(ctx context.Context, c engine.Container, seen ledger.Task) e
 	}
 }
 
-// claim says in the ledger that the container is started, unless somebody else
-// did since the task was seen. It returns what the ledger says now.
+// claim notes in the ledger that the container is started, unless another
+// process did since the task was seen. It returns the ledger's current entry.
 func (t Task) claim(ctx context.Context, c engine.Container, seen ledger.Task) (mine bool, now ledger.Task, err error) {
 	record := ledger.Task{Status: ledger.TaskStarted, Container: c.ID, At: time.Now().UTC()}
 	book, err := ledger.Update(ctx, t.Host.Files(), t.Ledger, func(l *ledger.Ledger) bool {
 		if mine && l.Task(t.Release, t.Name).At.Equal(record.At) {
-			return false // Asked again, with what was written.
+			return false // Called again, with what was written.
 		}
 		mine = l.StartTask(t.Release, t.Name, seen, record)
 		return mine
@@ -218,7 +218,7 @@ func (t Task) judge(ctx context.Context, c engine.Container, stopped bool, took 
 
 // container is the task's own: the one that is there, or a new one. With settle
 // it waits for those of other releases that still run, and a failure that was
-// told before makes room for another try.
+// reported before makes room for another try.
 func (t Task) container(ctx context.Context, noted ledger.Task, settle bool) (engine.Container, error) {
 	all, err := t.Host.Engine().Containers(ctx, engine.Filter{Labels: t.Labels, All: true})
 	if err != nil {

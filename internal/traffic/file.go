@@ -148,8 +148,8 @@ func setsHeader(name, value string) middleware {
 	return middleware{Headers: &headers{map[string]string{name: value}}}
 }
 
-// parsedRoute is a route file that is on a host. Its text may come from anybody
-// who can write there.
+// parsedRoute is a route file that is on a host. Its text may come from any
+// user who can write there.
 type parsedRoute struct {
 	routeFile
 	claim route.Claim

@@ -22,8 +22,8 @@ import (
 type Switch interface {
 	// Live are the ids, among the given containers, that get traffic now.
 	Live(ctx context.Context, containers []engine.Container) ([]string, error)
-	// Current reports whether the role's route on the host is the one that the
-	// configuration asks for, if these are all the containers that have traffic.
+	// Current reports whether the role's route on the host is the configured one,
+	// if these are all the containers that have traffic.
 	Current(ctx context.Context, replicas []engine.Container) (bool, error)
 	// Mark is the value of the response header route.Header once the containers
 	// have the traffic.
@@ -51,14 +51,14 @@ type Role struct {
 	// Certificate is the name that the application's certificate must have,
 	// with `scheme: https`.
 	Certificate string
-	// Word asks the proxy which servers it sends traffic to. Nil where no
-	// proxy can be asked: then Settle is waited instead.
+	// Word queries the proxy for the servers that it sends traffic to. Nil where
+	// it cannot be queried: then kstep waits for settle.
 	Word Word
 	// Table is what the host's routes were a moment ago; nil has Admit read it.
 	Table *Table
 }
 
-// Word asks the proxy. Servers returns the URLs that the named service sends
+// Word queries the proxy. Servers returns the URLs that the named service sends
 // traffic to, and false when the proxy does not know the service.
 type Word interface {
 	Servers(ctx context.Context, service string) (urls []string, known bool, err error)
@@ -73,7 +73,7 @@ func (r Role) upstream(address string) string {
 	return fmt.Sprintf("%s://%s:%d", cmp.Or(r.Health.Scheme, "http"), address, r.Health.Port)
 }
 
-// For returns the switch that the config asks for.
+// For returns the switch that the config selects.
 func For(r Role) Switch {
 	if r.Config.Proxy.Switch == "cord" {
 		return &cordSwitch{Role: r}
@@ -81,16 +81,16 @@ func For(r Role) Switch {
 	return &routes{Role: r}
 }
 
-// askPause is the pause between two questions to the proxy's API, which has no
-// way to tell by itself. A question is one round trip on the host.
+// askPause is the pause between two requests to the proxy's API, which does not
+// report changes by itself. A request is one round trip on the host.
 const askPause = 20 * time.Millisecond
 
-// settle is waited where the proxy cannot be asked: the default
+// settle is the wait where the proxy cannot be queried: the default
 // providersThrottleDuration of Traefik is 2 s, and it applies twice.
 const settle = 5 * time.Second
 
-// confirm asks until the service's servers satisfy done; known is false while
-// the proxy has no such service.
+// confirm queries until the service's servers satisfy done; known is false
+// while the proxy has no such service.
 func (r Role) confirm(ctx context.Context, service string, done func(urls []string, known bool) bool) error {
 	return r.ask(ctx, func() (bool, error) {
 		urls, known, err := r.Word.Servers(ctx, service)
@@ -98,7 +98,7 @@ func (r Role) confirm(ctx context.Context, service string, done func(urls []stri
 	})
 }
 
-// confirmRouter asks until the router leads to the service.
+// confirmRouter queries until the router leads to the service.
 func (r Role) confirmRouter(ctx context.Context, router, service string) error {
 	return r.ask(ctx, func() (bool, error) {
 		now, err := r.Word.Router(ctx, router)
@@ -106,8 +106,8 @@ func (r Role) confirmRouter(ctx context.Context, router, service string) error {
 	})
 }
 
-// ask repeats a question until the answer is yes. A proxy that does not answer
-// is asked again until ctx ends; then the last reason is told.
+// ask repeats a query until its result is true. A proxy that does not answer is
+// queried again until ctx ends; then the last error is returned.
 func (r Role) ask(ctx context.Context, question func() (bool, error)) error {
 	if r.Word == nil {
 		return wait(ctx, settle)

@@ -44,7 +44,7 @@ type spiffe struct {
 }
 
 // transport is the one of the role: it checks the certificate of an application
-// that speaks TLS for the name that the health check asks for, or not at all.
+// that speaks TLS for the name that the health check uses, or not at all.
 func (r Role) transport() transport {
 	t := transportOf(r.Config.Proxy)
 	if r.Health.Scheme == "https" {

@@ -1,6 +1,6 @@
 // Package version decides what a release is called: the --version flag, else
-// KSTEP_VERSION, else the git commit. It is asked once, by the first stage;
-// later stages read the answer from the state.
+// KSTEP_VERSION, else the git commit. Only the first stage calls it; later
+// stages read the version from the state.
 package version
 
 import (
@@ -21,8 +21,8 @@ type Options struct {
 	Env  string
 	// Dir is the project's folder.
 	Dir string
-	// BuildsTree tells that the working tree is built as it is, and not a
-	// clean copy of the commit.
+	// BuildsTree is set if the working tree is built as it is, and not a clean
+	// copy of the commit.
 	BuildsTree bool
 	// Exclude are folders that never make a checkout dirty, such as the state
 	// folder.
@@ -97,7 +97,7 @@ func (o Options) warning(src git.Source, gitErr error) string {
 	return ""
 }
 
-// Validate tells whether a version can be an image tag and a part of a
+// Validate checks that a version can be an image tag and a part of a
 // container's name.
 func Validate(version string) error {
 	if !regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`).MatchString(version) {

@@ -8,7 +8,7 @@ import (
 	"github.com/invopop/jsonschema"
 )
 
-// docsHead is what the keys alone do not tell.
+// docsHead is what the keys alone do not say.
 const docsHead = `# kstep.yml
 
 <!-- Made by schema/gen from the comments in internal/config; run make generate. -->
@@ -118,7 +118,7 @@ func (d *docs) section(path, title string, s *jsonschema.Schema) {
 	d.WriteString("| key | form | default | |\n|---|---|---|---|\n")
 	var example bytes.Buffer
 	for p := s.Properties.Oldest(); p != nil; p = p.Next() {
-		if p.Value.Not != nil { // Only there to tell where it belongs.
+		if p.Value.Not != nil { // Only there to say where it belongs.
 			continue
 		}
 		d.row(s, p.Key, p.Value)

@@ -118,7 +118,7 @@ func refine(s *jsonschema.Schema) {
 var hostNamePattern = strings.Replace(route.HostPattern, `(\*\.)?`, "", 1) //nolint:gochecknoglobals // A constant.
 
 // misplaced gives keys that people look for among a role's options a message
-// that tells where they belong.
+// that says where they belong.
 func misplaced(options *jsonschema.Schema) {
 	reasons := runopt.Elsewhere()
 	for key := range fields(reflect.TypeFor[config.Role]()) {

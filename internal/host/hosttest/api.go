@@ -169,7 +169,7 @@ func (e *Engine) remove(w http.ResponseWriter, r *http.Request, c *container) {
 	w.WriteHeader(204)
 }
 
-// signal acts as an application would: the usual ones ask it to end.
+// signal acts as an application would: the usual signals end it.
 func (c *container) signal(name string) {
 	e := c.engine
 	e.mu.Lock()

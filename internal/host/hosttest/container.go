@@ -35,18 +35,18 @@ type Behaviour struct {
 	Port int
 	// H2C serves HTTP/2 without TLS and nothing else, as gRPC servers do.
 	H2C bool
-	// TLS serves HTTPS with a certificate that nobody signed.
+	// TLS serves HTTPS with a self-signed certificate.
 	TLS bool
-	// StopStatus is what it ends with when it is asked to end. A JVM ends with 143.
+	// StopStatus is the exit status after a stop signal. A JVM ends with 143.
 	StopStatus int
 	// IgnoreStop goes on until it is killed.
 	IgnoreStop bool
-	// Abrupt ends at once when it is asked to stop, with status 143, whatever
-	// requests it has.
+	// Abrupt ends at once at a stop signal, with status 143, whatever requests it
+	// has.
 	Abrupt bool
 }
 
-// Process is what a running container knows of itself.
+// Process is what a running container can read about itself.
 type Process struct {
 	ID, Name string
 	Env      map[string]string
@@ -241,7 +241,7 @@ func (c *container) publishedPorts() []int {
 }
 
 // dialFromHost reaches a container's address, or a published port. It returns
-// nothing where the host would ask somebody else.
+// nothing where the address is not one of the engine's.
 func (e *Engine) dialFromHost(name string, port int) (net.Conn, error) {
 	e.mu.Lock()
 	var found *container

@@ -19,8 +19,8 @@ func (f *Fake) Dial(port int) (net.Conn, error) {
 	return c, err
 }
 
-// Look is a client of the host's engine for tests that look at what became of
-// it. It does not go through SSH, and nobody counts its requests.
+// Look is a client of the host's engine for tests that check its state. It does
+// not go through SSH, and its requests are not counted.
 func (f *Fake) Look() *engine.Client {
 	return engine.New(engine.Options{
 		Host: f.Name, Dial: func(context.Context) (net.Conn, error) { return f.Engine.dial() },

@@ -79,7 +79,7 @@ func (e *Engine) serveEvents(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// sinceOf is the instant that is asked for, or the beginning of time.
+// sinceOf is the requested instant, or the beginning of time.
 func sinceOf(r *http.Request) time.Time {
 	seconds, nanos, _ := strings.Cut(r.URL.Query().Get("since"), ".")
 	s, _ := strconv.ParseInt(seconds, 10, 64)

@@ -28,7 +28,7 @@ func (c *container) writeLogs(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// frame is a line as it was asked for.
+// frame is a line in the requested format.
 func (l logLine) frame(r *http.Request) []byte {
 	text := l.text + "\n"
 	if r.URL.Query().Has("timestamps") {
@@ -37,7 +37,7 @@ func (l logLine) frame(r *http.Request) []byte {
 	return frame(l.stderr, text)
 }
 
-// wantedLines are those that were asked for by number and time.
+// wantedLines are those that the request selects by number and time.
 func wantedLines(r *http.Request, lines []logLine) []logLine {
 	from := sinceOf(r)
 	lines = slices.DeleteFunc(slices.Clone(lines), func(l logLine) bool { return l.at.Before(from) })

@@ -35,7 +35,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// client asks addresses as seen from the host.
+// client connects to addresses from the host.
 func client(h host.Host) *http.Client {
 	return &http.Client{Transport: &http.Transport{
 		DialContext:       func(ctx context.Context, network, addr string) (net.Conn, error) { return h.Dial(ctx, network, addr) },
@@ -135,7 +135,7 @@ func TestFake_ContainersBehaveAsTheirImageIsTold(t *testing.T) {
 	three := 3
 	behaviours := map[string]hosttest.Behaviour{
 		"exits":   {Exit: &three, Log: []string{"cannot read config"}},
-		"slow":    {Slow: 2 * time.Second}, // On a busy machine, too, it is asked before.
+		"slow":    {Slow: 2 * time.Second}, // On a busy machine, too, the request comes before.
 		"deaf":    {IgnoreStop: true},
 		"handled": {Handler: func(hosttest.Process) http.Handler { return http.NotFoundHandler() }},
 	}

@@ -58,7 +58,7 @@ type Mood struct {
 	NoForwarding   bool          // sshd forbids forwarded sockets.
 	NoTCP          bool          // sshd forbids forwarded addresses.
 	SocketDenied   bool          // The user may not open the engine's socket.
-	SudoDenied     bool          // sudo asks for a password.
+	SudoDenied     bool          // sudo requires a password.
 	NoDockerClient bool          // There is no docker program.
 	NoSFTP         bool          // sshd has no SFTP.
 	DiskFull       bool          // Writes fail for want of space.
@@ -119,7 +119,7 @@ func (f *Fake) Set(m Mood) {
 	f.mood = m
 }
 
-// Mood tells how the host behaves.
+// Mood returns how the host behaves.
 func (f *Fake) Mood() Mood {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -12,10 +12,10 @@ import (
 	"github.com/pkg/sftp"
 )
 
-// bootFile is where a kernel tells its boot ID.
+// bootFile is where a kernel shows its boot ID.
 const bootFile = "/proc/sys/kernel/random/boot_id"
 
-// machine is what tells the fake from all others.
+// machine is what distinguishes the fake from all others.
 type machine struct {
 	engine, name string
 	boot         string // A file outside of the fake's root.
@@ -91,7 +91,7 @@ func (f *Fake) home() string {
 	return f.Home
 }
 
-// mountInfo is where a kernel tells the mounts of a process.
+// mountInfo is where a kernel lists the mounts of a process.
 var mountInfo = regexp.MustCompile(`^/proc/[0-9]+/mountinfo$`)
 
 // mountInfo are the mounts of all running containers: a file outside of the

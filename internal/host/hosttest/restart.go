@@ -42,7 +42,7 @@ func (c *container) restartable() bool {
 }
 
 // Restart restarts the engine, as a restart of its service does: it stops all
-// containers, and then starts those that their restart policies tell it to.
+// containers, and then starts those whose restart policies require it.
 // Connections to it break.
 func (e *Engine) Restart() {
 	e.SetDown(true)

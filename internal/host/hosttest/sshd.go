@@ -398,7 +398,7 @@ func isProgram(path string) bool {
 	return strings.HasPrefix(path, "/bin/") || strings.HasPrefix(path, "/usr/bin/") || path == "/dev/null"
 }
 
-// inside tells whether a path belongs to the fake.
+// inside reports whether a path belongs to the fake.
 func (f *Fake) inside(path string) bool {
 	path = filepath.Clean(path)
 	return path == f.Root || strings.HasPrefix(path, f.Root+"/")

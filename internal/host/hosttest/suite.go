@@ -17,11 +17,11 @@ import (
 	"github.com/kstep/kstep/internal/lines"
 )
 
-// Suite is what every host must do, fake or real. open returns the host under
-// test; the suite closes nothing. img is an image on it, with `sh`, `nslookup`, a folder
-// `/www` that holds `index.html`, and a command that serves HTTP on port 3000
-// until it is asked to end. restart restarts the host's engine; it is nil where
-// the engine is not the test's own.
+// Suite is what every host must do, fake or real. open returns the host under test; the
+// suite closes nothing. img is an image on it, with `sh`, `nslookup`, a folder `/www`
+// that holds `index.html`, and a command that serves HTTP on port 3000 until a stop
+// signal. restart restarts the host's engine; it is nil where the engine is not the
+// test's own.
 func Suite(t *testing.T, open func(*testing.T) host.Host, img string, restart func(context.Context) error) {
 	t.Helper()
 	h := open(t)

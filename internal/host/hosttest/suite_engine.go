@@ -246,7 +246,7 @@ func (s suite) dials() {
 	}
 }
 
-// get asks until the container listens; any answer will do.
+// get retries until the container listens; any answer will do.
 func (s suite) get(address string) {
 	s.Helper()
 	client := &http.Client{Transport: &http.Transport{
@@ -266,7 +266,8 @@ func (s suite) get(address string) {
 	}
 }
 
-// identity is read from the engine and the kernel, and is nobody else's.
+// identity is read from the engine and the kernel, and is the same at each
+// call.
 func (s suite) identity() {
 	first, err := host.Identify(s.Context(), s.h)
 	must(s.T, err)
@@ -280,7 +281,7 @@ func (s suite) identity() {
 	}
 }
 
-// moves: the kernel tells where a mounted folder is now.
+// moves: the kernel reports where a mounted folder is now.
 func (s suite) moves() {
 	dir := suiteDir(s.T, s.h)
 	must(s.T, s.h.Files().Mkdir(s.Context(), path.Join(dir, "old"), 0o755))

@@ -169,8 +169,8 @@ func (s suite) lacks() {
 	}
 }
 
-// clear empties a folder from within a container: what the engine put there
-// belongs to root, and the SSH user may be somebody else.
+// clear empties a folder from within a container: the engine's files there
+// belong to root, and the SSH user may be another one.
 func (s suite) clear(dir string) {
 	ctx := context.WithoutCancel(s.Context())
 	spec := s.spec()

@@ -10,8 +10,8 @@ import (
 	"github.com/kstep/kstep/internal/engine"
 )
 
-// exits143 is a program that ends with status 143 when it is asked to end, as a
-// JVM does.
+// exits143 is a program that ends with status 143 at a stop signal, as a JVM
+// does.
 func exits143() []string {
 	return []string{"sh", "-c", "trap 'exit 143' TERM; while :; do sleep 0.1; done"}
 }

@@ -216,7 +216,7 @@ func execForever(ctx context.Context, e *engine.Client, id string) error {
 	return err
 }
 
-// notify tells what is written, as it comes.
+// notify passes on what is written, at once.
 type notify struct{ wrote chan string }
 
 func (n *notify) Write(p []byte) (int, error) {

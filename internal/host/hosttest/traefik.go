@@ -20,7 +20,7 @@ import (
 
 // traefik is a container whose image is called so: a proxy that reads its
 // dynamic configuration, from files and from labels, at every request, and
-// tells what it has in its API.
+// shows it in its API.
 type traefik struct {
 	c *container
 	// The ports of its entry points; secure is 0 where there is none for HTTPS.

@@ -220,7 +220,7 @@ type dynamicFile struct {
 	TLS tTLS `yaml:"tls"`
 }
 
-// parsed is the content of a file. Every request asks, and files rarely change.
+// parsed is the content of a file. It is cached, because files rarely change.
 func (t *traefik) parsed(name string, data []byte) *dynamicFile {
 	if known, ok := t.files.Load(name); ok && known.(*dynamicFile).text == string(data) {
 		return known.(*dynamicFile)

@@ -41,7 +41,7 @@ func NewAuthority() *Authority {
 	return &Authority{key: key, root: root, serial: 1, refused: map[string]bool{}, issued: map[string]*tls.Certificate{}}
 }
 
-// Authority issues the certificates that the host's proxy asks for.
+// Authority issues the certificates that the host's proxy requests.
 func (f *Fake) Authority() *Authority {
 	f.authorityMade.Do(func() { f.authority = NewAuthority() })
 	return f.authority

@@ -1,5 +1,5 @@
-// Package registrytest is a registry in the test's own process that writes
-// down what it is asked, and archives to push to it. It is only for tests.
+// Package registrytest is a registry in the test's own process that writes down
+// its requests, and archives to push to it. It is only for tests.
 package registrytest
 
 import (
@@ -77,7 +77,7 @@ func (s *Server) Intercept(f func(w http.ResponseWriter, r *http.Request) bool) 
 	s.intercept = f
 }
 
-// Protect lets nobody in but a user with a password, from now on.
+// Protect makes the registry require the user and password, from now on.
 func (s *Server) Protect(user, password string) {
 	s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 		gotUser, gotPassword, given := r.BasicAuth()
