@@ -61,7 +61,7 @@ type globals struct {
 // action is a command's body: what happens once its flags are read.
 type action func(ctx context.Context) error
 
-// run reads the command line, runs the command, and tells the exit code.
+// run reads the command line, runs the command, and returns the exit code.
 func (p *program) run(ctx context.Context, args []string) exit.Code {
 	p.out, p.errOut = p.cleanOutput(p.stdout, p.isJSON), p.cleanOutput(p.stderr, nil)
 	code := p.runAction(ctx, args)
@@ -203,12 +203,12 @@ func list(values []string) []string {
 	return all
 }
 
-// told marks an error that has been shown already, by the report of its stage.
+// told marks an error that the report of its stage has shown already.
 type told struct{ error }
 
 func (t told) Unwrap() error { return t.error }
 
-// conclude shows the error that ends the command, and tells its exit code.
+// conclude shows the error that ends the command, and returns its exit code.
 func (p *program) conclude(err error) exit.Code {
 	if err == nil {
 		return exit.OK

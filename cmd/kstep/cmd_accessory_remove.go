@@ -58,7 +58,7 @@ func removable(ctx context.Context, s *stages.Session, name string) ([]plan.Targ
 	return targets, nil
 }
 
-// unconfirmed tells what would go.
+// unconfirmed shows what would be removed.
 func unconfirmed(s *stages.Session, targets []plan.Target, data bool) error {
 	targets, err := plan.Filter(targets, s.Roles, s.HostGlobs)
 	if err != nil {

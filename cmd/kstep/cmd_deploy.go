@@ -103,7 +103,7 @@ func runChain(ctx context.Context, s *stages.Session, before []func(context.Cont
 		if !stage.Info().Enough || file == nil || file.Status != state.Partial || !slices.ContainsFunc(file.Targets, undone) { // A hook may have refused.
 			return exit.With(exit.CodeOf(failed), err)
 		}
-		s.Resume = true // What is ready goes on; the end tells of the rest.
+		s.Resume = true // What is ready goes on; the end reports the rest.
 	}
 	if err != nil {
 		return err

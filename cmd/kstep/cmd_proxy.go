@@ -115,7 +115,7 @@ func rebootGroup(ctx context.Context, s *stages.Session, group []plan.Target) er
 	return s.Hooks.Run(ctx, "post-traefik-reboot", details)
 }
 
-// eachProxy works on the hosts and tells what was done.
+// eachProxy works on the hosts and reports what was done.
 func eachProxy(ctx context.Context, s *stages.Session, targets []plan.Target, do func(context.Context, *stages.Work) (proxy.Booted, error)) error {
 	records, _, err := stages.EachHost(ctx, s.Input(targets, targets), targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
 		booted, err := do(ctx, w)

@@ -71,7 +71,7 @@ type proxyStatus struct {
 	Image     string    `json:"image,omitempty"`
 	State     string    `json:"state,omitempty"` // Empty where there is none.
 	Since     time.Time `json:"since,omitzero"`
-	// Differs tells that its settings are not today's.
+	// Differs is true if its settings are not today's.
 	Differs bool `json:"differs,omitempty"`
 	// Certificates are names whose certificate clients refuse, or soon will.
 	Certificates []string `json:"certificates,omitempty"`

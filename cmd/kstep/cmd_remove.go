@@ -134,7 +134,7 @@ func otherMachines(ctx context.Context, in stages.Input, left []string) error {
 	return nil
 }
 
-// wantsYes refuses to remove what nobody has confirmed, and tells what that is.
+// wantsYes refuses a removal without confirmation, and says what it would remove.
 func wantsYes(format string, args ...any) error {
 	return exit.With(exit.Usage, fmt.Errorf("nothing was removed: this would remove "+format, args...), "add --yes to do it")
 }

@@ -147,7 +147,7 @@ func cannotGoBack(past []stages.Past, why string, passed ...stages.Past) error {
 	return exit.With(exit.Failed, fmt.Errorf("cannot go back: %s", why), ways(past)...)
 }
 
-// ways tells what can be done instead.
+// ways returns what can be done instead.
 func ways(past []stages.Past) []string {
 	hints := []string{"kstep rollback --fresh VERSION makes new containers, while the registry has the image"}
 	if to, _, ok := stages.Previous(past); ok {

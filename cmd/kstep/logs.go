@@ -67,8 +67,7 @@ func single(c engine.Container, err error) ([]engine.Container, error) {
 }
 
 // showLogs prints lines of the containers that are found at the targets, in the
-// order in which they were written, and then, if that is asked for, those that
-// come.
+// order in which they were written. With --follow, it then prints new ones.
 func (p *program) showLogs(ctx context.Context, s *stages.Session, in stages.Input, flags *logFlags, from logSource) error {
 	which, match, err := flags.query()
 	if err != nil {
@@ -320,7 +319,7 @@ type logLine struct {
 	Line string    `json:"line"`
 }
 
-// labels tell lines of several targets apart, by no more than it takes.
+// labels distinguish lines of several targets with as little text as possible.
 func labels(targets []plan.Target) func(plan.Target) string {
 	several := slices.ContainsFunc(targets, func(t plan.Target) bool { return t.Role.Name != targets[0].Role.Name })
 	return func(t plan.Target) string {

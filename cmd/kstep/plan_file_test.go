@@ -272,7 +272,7 @@ func TestPlan_ReadsHostsAndWritesNothingThere(t *testing.T) {
 					read := op.Kind == "connect" || op.Kind == "dial" ||
 						(op.Kind == "engine" && (strings.HasPrefix(op.Name, "GET ") || strings.HasPrefix(op.Name, "HEAD "))) ||
 						(op.Kind == "sftp" && slices.Contains([]string{"read", "list", "stat", "home", "owners"}, op.Name)) ||
-						(op.Kind == "run" && op.Name == "find") // What it is told to do there: TestPlan_TellsWhatADeployThenDoes.
+						(op.Kind == "run" && op.Name == "find") // TestPlan_TellsWhatADeployThenDoes covers what it does.
 					if !read {
 						t.Errorf("plan asks %s for %s %s %s", op.Host, op.Kind, op.Name, op.Path)
 					}
