@@ -11,9 +11,9 @@ import (
 	"github.com/kstep/kstep/stages"
 )
 
-// isRetry tells whether this run of the stage came after the one that the barrier
-// closed for, and not beside it: its job is run again. Then the containers get
-// another chance. A release that was aborted gets none.
+// isRetry reports whether this run of the stage came after the one that the
+// barrier closed for, and not beside it: its job is run again. Then the
+// containers get another chance. A release that was aborted gets none.
 func (g *gate) isRetry() bool {
 	if !g.attempt.Closed() || g.attempt.Verdict.Aborted {
 		return false

@@ -29,7 +29,7 @@ type source struct {
 	git     git.Source
 	commit  string
 	// inputs is the digest of all that the image is made from, or empty if
-	// that cannot be told.
+	// that is not known.
 	inputs string
 }
 
@@ -187,7 +187,7 @@ func footprint(ctx context.Context, dir, stateDir string) (string, error) {
 	return hex.EncodeToString(hash.Sum(nil)), err
 }
 
-// warnOfStateDir keeps people from building each image into the next one.
+// warnOfStateDir warns of building each image into the next one.
 func warnOfStateDir(in stages.Input, dir string) {
 	abs, err := filepath.Abs(in.StateDir)
 	if err != nil {
