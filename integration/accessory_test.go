@@ -35,8 +35,8 @@ func (w *world) bootAccessory(env, value string) rig.Container {
 	return w.onlyAccessory()
 }
 
-// hasAccessory asks in the accessory itself. Of its secret it tells the digest:
-// kstep shows no secret.
+// hasAccessory checks from inside the accessory. It compares the digest of the
+// secret: kstep shows no secret.
 func (w *world) hasAccessory(value, config string) {
 	w.t.Helper()
 	r := w.must("accessory", "exec", "db", "--", "sh", "-c", `printf %s "$CERT" | sha256sum | cut -c 1-64; cat /etc/db.conf; stat -c '%a %u' /etc/db.conf`)

@@ -15,7 +15,7 @@ import (
 // provocation is one thing that is wrong, and what kstep has to say about it.
 type provocation struct {
 	yaml  string       // In place of the good kstep.yml.
-	spoil func(*world) // Breaks something, and tells mended how to mend it.
+	spoil func(*world) // Breaks something, and passes its repair to later.
 	env   []string
 	args  []string
 	exit  int
@@ -153,7 +153,7 @@ func wrongRegistries(s settings) map[string]provocation {
 	}
 }
 
-// wrongImages lack what the config asks for.
+// wrongImages lack what the config requires.
 func wrongImages(s settings) map[string]provocation {
 	return map[string]provocation{
 		"an image without the asset folder": {

@@ -43,7 +43,7 @@ func (w *world) byHand() {
 	}
 }
 
-// console has a terminal of 97 by 31 characters, and somebody who types hello.
+// console has a terminal of 97 by 31 characters, and a user who types hello.
 func (w *world) console() {
 	w.t.Helper()
 	in := `until test "$(busybox stty size)" = "31 97"; do busybox sleep 0.1; done; read line; echo "got $line on $KSTEP_HOST"; exit 3`

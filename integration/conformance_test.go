@@ -213,7 +213,7 @@ func connect(t *testing.T, opts host.Options, name string) host.Host {
 	return h
 }
 
-// pushSuiteImage makes the image that the suite asks for, from busybox alone.
+// pushSuiteImage makes the image that the suite requires, from busybox alone.
 func pushSuiteImage(t *testing.T, r *rig.Rig) {
 	t.Helper()
 	busybox, err := os.ReadFile("/bin/busybox")

@@ -62,7 +62,7 @@ func TestDestinations_SideBySideOnTheSameHostsShareNothing(t *testing.T) {
 	w.must("-d", "staging", "--state-dir", "staging-state", "deploy", "--new-release")
 	w.must("lock", "release")
 
-	// One goes, the other serves on.
+	// One goes, the other keeps serving.
 	w.must("remove", "--yes")
 	w.runs("vm1", "shop-web-staging-"+staging)
 	if status := w.ask("vm1", "shop.example.com"); status != 502 { // As before its first deploy.
@@ -90,7 +90,7 @@ func TestDestinations_SideBySideOnTheSameHostsShareNothing(t *testing.T) {
 	}
 }
 
-// ask asks a host as if it had that name.
+// ask sends a request for that name to a host.
 func (w *world) ask(vm, name string) int {
 	w.t.Helper()
 	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, w.rig.Host(vm).URL()+"/", nil)

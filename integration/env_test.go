@@ -34,7 +34,7 @@ func odd() map[string]string {
 	}
 }
 
-// random is n values drawn from characters that mean something to somebody.
+// random is n values drawn from characters that have a meaning in some syntax.
 func random(r *rand.Rand, prefix string, n int) map[string]string {
 	alphabet := []rune("ab \t\n\r\"'`\\$#=:{}[]()%*&|;<>!~-_.,/ü漢🎉")
 	values := map[string]string{}
@@ -142,7 +142,7 @@ func (w *world) deployWithSecrets(e environment) (said string) {
 	return said
 }
 
-// sees asks the application on a host for its variables.
+// sees compares the variables of the application on a host.
 func (w *world) sees(host string, want map[string]string) {
 	w.t.Helper()
 	for _, name := range slices.Sorted(maps.Keys(want)) {
@@ -229,7 +229,7 @@ func (w *world) private() {
 }
 
 // watchProcesses collects the arguments of all processes on a host and in the
-// deployer, until the result is asked for.
+// deployer, until the result is requested.
 func (w *world) watchProcesses() func() string {
 	w.t.Helper()
 	// No process is started in the loop: it runs for a minute, on cores that the test needs.

@@ -11,7 +11,7 @@ import (
 	"github.com/kstep/kstep/integration/rig"
 )
 
-// look tells what a release left on the hosts, in words that are the same for
+// look returns what a release left on the hosts, in a form that is the same for
 // every release: containers, images, files, routes, and whether the lease is
 // free.
 func (b *broken) look() rig.Snapshot {

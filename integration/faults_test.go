@@ -79,7 +79,7 @@ func (b *broken) everywhere(kind string) {
 	}
 }
 
-// writeRows tells what was measured, if anybody wants to know.
+// writeRows writes what was measured, if a file is given.
 func writeRows(t *testing.T, rows []*faultRow) {
 	t.Helper()
 	if *faultsOut == "" {

@@ -11,7 +11,7 @@ import (
 	"github.com/kstep/kstep/integration/rig"
 )
 
-// noting is a hook that writes a line of what it was told.
+// noting is a hook that writes its variables as one line.
 const noting = `#!/bin/sh
 echo "$(basename "$0") of $KSTEP_COMMAND $KSTEP_SUBCOMMAND: $KSTEP_SERVICE_VERSION on $KSTEP_HOSTS by $KSTEP_PERFORMER, ${KSTEP_RUNTIME:-no} s" >>hooks.log
 `

@@ -197,7 +197,8 @@ func TestHTTPS_CertificatesOfAnAuthorityAndNoRequestLostUnderHTTPS(t *testing.T)
 		t.Errorf("%d of %d requests failed: %.300v", len(failed), requests, failed)
 	}
 
-	// Certificates outlive the proxy's container, without asking the authority again.
+	// Certificates outlive the proxy's container, without new requests for
+	// them.
 	if err := a.Stop(); err != nil {
 		t.Fatal(err)
 	}

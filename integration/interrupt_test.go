@@ -123,7 +123,7 @@ func (w *world) start(args ...string) *rig.Process {
 	return p
 }
 
-// reaches waits until a process tells that it begins a stage.
+// reaches waits until a process reports the start of a stage.
 func (w *world) reaches(p *rig.Process, stage string) {
 	w.t.Helper()
 	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {

@@ -45,7 +45,7 @@ func TestPlan_IsCarriedOutUnlessSomebodyElseDeployed(t *testing.T) {
 	w.serves("v3")
 	before := w.snapshot()
 	r := w.exits(21, "deploy", "--plan", file)
-	if !strings.Contains(r.Stderr, "vm1 has moved since the plan was made: release ") {
+	if !strings.Contains(r.Stderr, "vm1 has changed since the plan was created: release ") {
 		t.Errorf("the refusal does not tell what has moved:\n%s", r.Stderr)
 	}
 	if diff := before.Diff(w.snapshot()); diff != "" {

@@ -83,7 +83,7 @@ func (s settings) proxied(version, proxy string) rig.AppVersion {
 	return v
 }
 
-// answersAt asks both web hosts under a name.
+// answersAt checks both web hosts under a name.
 func (w *world) answersAt(name, version string) {
 	w.t.Helper()
 	for _, host := range []string{"vm1", "vm2"} {

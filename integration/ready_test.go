@@ -39,7 +39,7 @@ func (w *world) askAs(vm, name string, h2c bool) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-// upstreams are applications that want to be asked in their own way, and what
+// upstreams are applications that need requests of their own kind, and what
 // kstep.yml says about them.
 func upstreams() map[string]struct {
 	flags, extra, name string

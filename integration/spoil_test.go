@@ -107,7 +107,7 @@ func (s settings) auth(address string) string {
 		fmt.Sprintf("{server: %q, username: %s, password: [RIG_PASSWORD]", address, rig.RegistryUser), 1)
 }
 
-// answers tells whether every web host answers with the version.
+// answers returns an error unless every web host answers with the version.
 func (w *world) answers(version string) error {
 	for _, url := range []string{w.rig.Host("vm1").URL(), w.rig.Host("vm2").URL()} {
 		if status, body := w.get(url + "/"); status != 200 || !strings.HasPrefix(body, "version "+version+" ") {

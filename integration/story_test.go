@@ -1,6 +1,6 @@
 //go:build integration
 
-// Package integration tells what kstep promises, on real hosts: separate
+// Package integration tests what kstep promises, on real hosts: separate
 // processes, real engines, real sshd, a real registry and a real proxy. Tests
 // judge from outside, by HTTP answers and by what runs on the hosts.
 package integration
@@ -199,7 +199,7 @@ func (w *world) state(stage string) map[string]any {
 	return file
 }
 
-// get asks once, and returns status and body.
+// get sends one request, and returns status and body.
 func (w *world) get(url string) (int, string) {
 	w.t.Helper()
 	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, url, nil)

@@ -51,7 +51,7 @@ func TestWorkers_ThatStartAfterTheBarrierNeverOverlap(t *testing.T) {
 	if now := w.live("vm3"); old.State.Running || now.State.StartedAt.Before(old.State.FinishedAt) {
 		t.Errorf("the old worker ended at %s, the new one started at %s", old.State.FinishedAt, now.State.StartedAt)
 	}
-	// A web that is broken: the old worker has not even been asked to stop.
+	// A web that is broken: the old worker has received no stop signal.
 	before := w.live("vm3")
 	broken := s.version("v3", "unhealthy")
 	broken.Files["kstep.yml"] = v.Files["kstep.yml"]
@@ -91,7 +91,7 @@ func TestBarrier_QuorumDecidesWhatOneSickHostMeans(t *testing.T) {
 		w.live("vm1")
 		w.live("vm2")
 	}
-	// The cause mended, a deploy brings everything to one version.
+	// With the cause repaired, a deploy brings everything to one version.
 	w.commit(s.version("v4", ""))
 	w.must("deploy")
 	w.serves("v4")

@@ -32,7 +32,7 @@ const (
 	Write   Verb = "write"
 )
 
-// Act is a change that a stage has decided upon: plan tells it beforehand, and
+// Act is a change that a stage has decided upon: plan shows it beforehand, and
 // the stage once it is done, in the same words.
 type Act struct {
 	Verb Verb
@@ -40,7 +40,7 @@ type Act struct {
 	// Detail is more about it, a line each that begins with a mark: the names of
 	// the variables that an env file gains or loses.
 	Detail []string
-	// Unsure tells of a plan's that it depends on a build which is still to come.
+	// Unsure is true in a plan if it depends on a build which is still to come.
 	Unsure bool
 }
 
@@ -96,5 +96,5 @@ func (a Act) mark() string {
 	return state.MarkAdd
 }
 
-// Made notes and tells an act that is done.
+// Made notes and reports an act that is done.
 func (w *Work) Made(a Act) { w.Did("%s", a.Done()) }

@@ -12,10 +12,10 @@ import (
 	"github.com/kstep/kstep/internal/plan"
 )
 
-// What a stage reads first on each host is known before it begins, so all of it is
-// asked for at once, beside the look at the fence, and not one after another. It
-// is asked for under the lease, as what the stage reads by itself is. Each answer
-// is taken once, while it is fresh, and not where this process has written since.
+// A stage's first reads on each host are known before it begins. They all start
+// at once, beside the look at the fence, and under the lease, as the stage's
+// own reads. Each answer is used once, while it is fresh, and not where this
+// process has written since.
 
 // aheadFresh is how old an answer may be: as old as a look at a fence.
 const aheadFresh = 2 * time.Second
@@ -28,7 +28,7 @@ type aheads struct {
 	hosts map[string]*aheadHost
 }
 
-// of is the host with what was asked for ahead, begun by the first target.
+// of is the host with its early reads, which the first target starts.
 func (a *aheads) of(ctx context.Context, h host.Host, names plan.Names, t plan.Target) host.Host {
 	if a == nil {
 		return h
@@ -75,7 +75,7 @@ type aheadHost struct {
 
 func (h *aheadHost) Files() host.Files { return h.files }
 
-// aheadFiles are a host's files, some of which were asked for ahead.
+// aheadFiles are a host's files, some of which are read early.
 type aheadFiles struct {
 	host.Files
 
@@ -87,7 +87,7 @@ type aheadFiles struct {
 
 var _ host.Files = (*aheadFiles)(nil)
 
-// early is an answer that was asked for ahead.
+// early is the answer of an early read.
 type early[T any] struct {
 	asked time.Time
 	done  chan struct{}
@@ -121,8 +121,8 @@ func ask[T any](call func() (T, error)) *early[T] {
 	return e
 }
 
-// take is the answer, if there is one that counts. Another failure than that
-// there is no such file is for whoever reads to find out.
+// take is the answer, if there is one that counts. It drops any failure but a
+// missing file: the caller reads again and finds it.
 func take[T any](ctx context.Context, f *aheadFiles, from map[string]*early[T], name string) (value T, err error, ok bool) { //nolint:revive // The error is a part of the answer.
 	f.mu.Lock()
 	e := from[name]
@@ -156,7 +156,7 @@ func (f *aheadFiles) List(ctx context.Context, folder string) ([]host.Entry, err
 	return f.Files.List(ctx, folder)
 }
 
-// changes forgets what was asked for ahead: it is not known to be so any more.
+// changes drops the early answers for the file: they may be out of date.
 func (f *aheadFiles) changes(file string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -199,7 +199,7 @@ func (f *aheadFiles) Remove(ctx context.Context, file host.Below) error {
 	return f.Files.Remove(ctx, file)
 }
 
-// RemoveTree may remove any of what was asked for ahead.
+// RemoveTree may remove any of what was read early.
 func (f *aheadFiles) RemoveTree(ctx context.Context, folder host.Below) error {
 	f.mu.Lock()
 	clear(f.reads)

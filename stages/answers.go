@@ -60,7 +60,7 @@ func (s Sample) Request(in Input, w *Work, front engine.Container) probe.Request
 // askedOf bounds the requests for the names of one role.
 const askedOf = 8
 
-// NoTraffic asks once through the proxy for names of the target's role, and tells
+// NoTraffic requests names of the target's role through the proxy, and returns
 // why its containers do not get a request. Empty means that they get them all.
 func NoTraffic(ctx context.Context, in Input, w *Work) (reason string, err error) {
 	front, runs, err := Proxy(ctx, w)

@@ -14,8 +14,8 @@ import (
 )
 
 // Audit writes what a command did into the log of each host it did it on. What
-// changed nothing and went well leaves no line. It is a record only: where it
-// cannot be written, people are told, and the command has done what it did.
+// changed nothing and went well leaves no line. It is a record only: if it
+// cannot be written, Audit warns, and the command has done what it did.
 func (s *Session) Audit(ctx context.Context, command string, records []state.Target) {
 	ctx, cancel := afterwards(ctx, false)
 	defer cancel()
@@ -34,7 +34,7 @@ func (s *Session) Audit(ctx context.Context, command string, records []state.Tar
 }
 
 // entries are the log's lines by host. A host that could not be reached is not
-// asked again, and one where the configuration was refused is left alone: its
+// tried again, and one where the configuration was refused is left alone: its
 // folder may be another service's.
 func (s *Session) entries(command string, records []state.Target) map[string]audit.Entry {
 	leftAlone := []string{exit.Unreachable.Class(), exit.Config.Class()}

@@ -82,7 +82,7 @@ func (s *Session) isOver(release string) bool {
 // recorded it: its process was killed, or it failed on the way.
 func (s *Session) Unfinished(ctx context.Context) (version string, out state.PushOutputs, found bool) {
 	if err := s.lookAhead(ctx); err != nil {
-		return "", out, false // It is told when the lease is asked for.
+		return "", out, false // Taking the lease reports it.
 	}
 	s.takeUp(ctx)
 	newest := s.Dir.Newest(s.expected())
@@ -113,7 +113,7 @@ func (s *Session) takeUp(ctx context.Context) {
 	}
 }
 
-// beganElsewhere tells whether a pipeline that begins now for a version is the
+// beganElsewhere reports whether a pipeline that begins now for a version is the
 // rest of the one that has the lease, of which the folder knows nothing: it was
 // killed before it left any state on the hosts.
 func (s *Session) beganElsewhere(version string) bool {
@@ -124,15 +124,15 @@ func (s *Session) beganElsewhere(version string) bool {
 	return !known
 }
 
-// oursUnderway tells whether the release that has the lease is this CI run's, or
+// oursUnderway reports whether the release that has the lease is this CI run's, or
 // this person's, and may go on.
 func (s *Session) oursUnderway() bool {
 	h := s.underway
 	return h.Release != "" && h.Release >= s.hostsNewest && s.Owns(h) && !s.Options.NewRelease
 }
 
-// Owns tells a pipeline's lease of the same CI run or, outside of CI, of the same
-// person.
+// Owns reports whether a pipeline's lease is of the same CI run or, outside of
+// CI, of the same person.
 func (s *Session) Owns(h lease.Holder) bool {
 	switch {
 	case h.Released || h.Ended || h.Message != "":
@@ -161,7 +161,7 @@ func (s *Session) lookAhead(ctx context.Context) error {
 	var holder lease.Lease
 	var inUse bool
 	var wg sync.WaitGroup
-	wg.Go(func() { // Who cannot be read is told of when the lease is asked for.
+	wg.Go(func() { // Taking the lease reports a holder that cannot be read.
 		began := time.Now()
 		var err error
 		holder, inUse, err = lease.Store{Host: h.Name(), Files: h.Files(), Dir: names.Lease()}.Peek(ctx)
@@ -178,8 +178,8 @@ func (s *Session) lookAhead(ctx context.Context) error {
 	return err
 }
 
-// justNow is how long a look at the lease counts for those who do not hold it yet.
-// Whoever takes it looks again.
+// justNow is how long a look at the lease counts for a release that does not
+// hold it yet. A release that takes it looks again.
 const justNow = 2 * time.Second
 
 // unheld refuses to begin where another release holds the lease: a build that

@@ -54,9 +54,9 @@ func (s *Session) Settle(ctx context.Context) {
 }
 
 // remember leaves on the hosts what they keep of the stage: a copy of its file,
-// and lines in their logs. A stage that was refused or fenced off leaves nothing
-// there. Where other stages follow in this process, they need not wait for it:
-// they know the file.
+// and lines in their logs. A stage that was refused or lost its lease leaves
+// nothing there. Where other stages follow in this process, they need not wait
+// for it: they know the file.
 func (r *run) remember(ctx context.Context, file *state.File) {
 	if refusedAt(file) {
 		return

@@ -8,7 +8,7 @@ import (
 	"github.com/kstep/kstep/internal/state"
 )
 
-// doubt is where a plan cannot tell what a stage would do, because the image is
+// doubt is where a plan does not know what a stage would do, because the image is
 // not built yet: a target that has a container of the version keeps it if the
 // build makes the same image, and gets another one if not. By target.
 type doubt map[string]bool
@@ -28,7 +28,7 @@ func (p *planning) doubts() doubt {
 	return d
 }
 
-// of tells whether what a stage would do there depends on the build. An
+// of reports whether what a stage would do there depends on the build. An
 // environment that changes replaces the container anyway.
 func (d doubt) of(stage string, one Pending, targets []plan.Target) bool {
 	own := func(t plan.Target) bool { return one.Host == "" || t.Host == one.Host }

@@ -47,8 +47,7 @@ func Drain(ctx context.Context, in Input, w *Work, front engine.Container, old [
 	return out, nil
 }
 
-// notice tells people something about the target that they should know at the
-// end, too.
+// notice reports something about the target that the end repeats.
 func (w *Work) notice(format string, args ...any) {
 	w.in.Report.Emit(report.Event{
 		Time: time.Now().UTC(), Kind: report.Notice, Host: w.Target.Host, Role: w.Target.Role.Name,
@@ -59,8 +58,7 @@ func (w *Work) notice(format string, args ...any) {
 // keepsIdle finds the containers whose connections from the proxy stay open
 // without a request: Traefik closes idle ones of HTTP/1 and of HTTP/2 with TLS,
 // and has no such time for HTTP/2 without TLS. The label says how a container
-// was made; a configuration that says otherwise now may have had it asked in
-// another way.
+// was made; the configuration may have changed since.
 func (w *Work) keepsIdle(in Input) func(engine.Container) bool {
 	if in.Config.EffectiveHealthcheck(w.Target.Role).Scheme != "h2c" {
 		return nil

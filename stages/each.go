@@ -38,7 +38,7 @@ type Work struct {
 
 	mu      sync.Mutex // Of changed.
 	changed []string
-	acts    []Act // What Plan would do, and cannot tell.
+	acts    []Act // What Run would do, and what is not known.
 	notes   []string
 	detail  []string // Of the failure that follows.
 	whole   *Work    // The work on the host as a whole, of which this is a part.
@@ -60,14 +60,14 @@ func (w *Work) Evidence(lines ...string) {
 	w.detail = append(w.detail, lines...)
 }
 
-// Did notes and tells a change that was made. It may be called from several
+// Did notes and reports a change that was made. It may be called from several
 // goroutines at once.
 func (w *Work) Did(format string, args ...any) {
 	w.Noted(format, args...)
 	w.Say(format, args...)
 }
 
-// Noted is Did for what people see anyway.
+// Noted is Did without the report.
 func (w *Work) Noted(format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -77,7 +77,7 @@ func (w *Work) Noted(format string, args ...any) {
 // Changes are the notes of what was made so far.
 func (w *Work) Changes() []string { return slices.Clone(w.changed) }
 
-// Say tells people what is observed.
+// Say reports what is observed.
 func (w *Work) Say(format string, args ...any) {
 	w.in.Report.Emit(report.Event{
 		Kind: report.TargetChanged, Host: w.Target.Host, Role: w.Target.Role.Name,
@@ -293,7 +293,7 @@ func (w *Work) owned(ctx context.Context) (ledger.Ledger, error) {
 }
 
 // Note changes the host's ledger, beside whatever other shards change there at
-// the same time. change tells whether it changed anything. It begins with the
+// the same time. change reports whether it changed anything. It begins with the
 // ledger that Guarded has read, because the next generation is made exclusively:
 // where another job was faster, it begins anew. Where that ledger needs no change,
 // it is read again.

@@ -87,7 +87,7 @@ func (r *run) execute(ctx context.Context) (*state.File, error) {
 	return file, err
 }
 
-// refusedAt tells of a stage that was refused or fenced off.
+// refusedAt reports whether the stage was refused or lost its lease.
 func refusedAt(file *state.File) bool {
 	switch exit.Code(file.ExitCode) {
 	case exit.LeaseHeld, exit.BadState, exit.Usage:
@@ -104,8 +104,8 @@ func (r *run) leaveBehind(ctx context.Context, file *state.File) {
 	wg.Wait()
 }
 
-// work runs the stage in its lease and between its hooks. began tells that it
-// got as far as to run.
+// work runs the stage in its lease and between its hooks. began reports whether
+// it ran.
 func (r *run) work(ctx context.Context) (result Result, began bool, err error) {
 	if err := r.connect(ctx); err != nil {
 		return result, false, err

@@ -19,15 +19,14 @@ const (
 	trafficFact = "traffic"
 	envFact     = "env file"
 	ledgerFact  = "newest release"
-	// ownFact is whether the planned release has made a container. It is no sign
-	// of somebody else, but of how far the release has come.
+	// ownFact is whether the planned release has made a container. It shows no
+	// other release, but how far this one has come.
 	ownFact = "this release"
 	present = "has a container"
 )
 
 // observed are the facts that a plan rests upon. What the release itself made
-// is none: the pipeline's own progress must not look as if somebody else had
-// been there.
+// is none: the pipeline's own progress must not look like another release's.
 func observed(ctx context.Context, in Input, w *Work) (map[string]string, error) {
 	seen, err := Observe(ctx, in, w)
 	if err != nil {

@@ -13,10 +13,10 @@ import (
 	"github.com/kstep/kstep/internal/proxy"
 )
 
-// Fit tells whether the host can take a deploy, as far as that is known before
-// there is an image: its engine answers and runs one of the platforms (any, if none
-// is given), nobody else has the routes, and nothing else has the proxy's port. It
-// returns the engine's version, and changes nothing.
+// Fit checks whether the host can take a deploy, as far as that is known before
+// there is an image: its engine answers and runs one of the platforms (any, if
+// none is given), no other service has the routes, and nothing else has the
+// proxy's port. It returns the engine's version, and changes nothing.
 func (w *Work) Fit(ctx context.Context, in Input, platforms []string) (engine string, err error) {
 	info, err := w.Host.Engine().Info(ctx)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 
 // Follow makes the session carry out a plan: its release, of its version. The
 // first stage that touches hosts compares them with what the plan saw, and
-// refuses to go on when somebody else has been there.
+// refuses to go on when another release has been there.
 func (s *Session) Follow(p *state.Plan, version string) error {
 	err := p.Belongs(state.Plan{
 		Service: s.Config.Service, Destination: s.Config.Destination, Config: s.Config.Digest(),
@@ -40,9 +40,9 @@ func (r *run) isPlanned(push *state.File) error {
 	return r.pinned.IsOf(out.Digest)
 }
 
-// Unmoved compares the hosts with the plan that the session carries out, if it
-// does. A chain asks before its first stage, which may take long and touch no
-// host; the first stage that does asks again, in the lease.
+// Unmoved compares the hosts with the plan that the session carries out, if
+// there is one. A chain calls it before its first stage, which may take long
+// and touch no host. The first stage that does compares again, in the lease.
 func (s *Session) Unmoved(ctx context.Context) error {
 	if s.planned == nil {
 		return nil
@@ -75,7 +75,7 @@ func (r *run) unmoved(ctx context.Context) error {
 			return struct{}{}, err
 		}
 		if moves := moved(saw, now); len(moves) > 0 {
-			return struct{}{}, exit.With(exit.BadState, fmt.Errorf("%s has moved since the plan was made: %s", w.Target.Host, told(moves)),
+			return struct{}{}, exit.With(exit.BadState, fmt.Errorf("%s has changed since the plan was created: %s", w.Target.Host, told(moves)),
 				"nothing was changed; look at it with kstep status, and plan again: kstep plan --out FILE")
 		}
 		return struct{}{}, nil
@@ -83,8 +83,8 @@ func (r *run) unmoved(ctx context.Context) error {
 	return err
 }
 
-// moved tells what is neither as the plan saw it nor what it becomes, and what
-// has become so before its time: then it was somebody else.
+// moved returns the facts that are neither as the plan saw them nor as it makes
+// them, or that became so too early: another release made them.
 func moved(saw map[string]state.Fact, now map[string]string) []string {
 	facts := maps.Clone(now)
 	for fact := range saw {
@@ -108,7 +108,7 @@ func moved(saw map[string]state.Fact, now map[string]string) []string {
 	return moves
 }
 
-// weightier sorts what tells most first.
+// weightier sorts what explains most first.
 func weightier(a, b string) int {
 	rank := func(fact string) int { // From behind, so that others come last.
 		return -slices.Index([]string{envFact, trafficFact, ledgerFact}, fact)
@@ -146,9 +146,9 @@ func reachedStep(saw map[string]state.Fact, now map[string]string) int {
 	return limit
 }
 
-// ordered tells facts that show how far a release has come at a target. The
-// ledger is the whole host's. What was not in use may be taken away at any
-// time, and what could not be foreseen shows nothing.
+// ordered reports whether the fact shows how far a release has come at a
+// target. The ledger is the whole host's. What was not in use may be taken away
+// at any time, and what could not be foreseen shows nothing.
 func ordered(fact string, f state.Fact) bool {
 	if fact == ledgerFact || len(f.Becomes) == 0 {
 		return false
@@ -157,7 +157,7 @@ func ordered(fact string, f state.Fact) bool {
 	return first != "" && first != state.Anything
 }
 
-// told joins the first few; more would not help anybody.
+// told joins the first few; more would not help.
 func told(moves []string) string {
 	const enough = 2
 	if more := len(moves) - enough; more > 0 {

@@ -24,8 +24,8 @@ func (r *run) connect(ctx context.Context) error {
 	return r.hooks(ctx, hook.Details{}, "pre-connect")
 }
 
-// Connect runs the hook that comes before the first connection, once, for what is
-// no stage but asks hosts.
+// Connect runs the hook that comes before the first connection, once, for
+// commands that are no stage but connect to hosts.
 func (s *Session) Connect(ctx context.Context) error {
 	targets, err := plan.Filter(plan.Targets(s.Config), s.Roles, s.HostGlobs)
 	if err != nil {
@@ -107,7 +107,7 @@ func (r *run) hasServed() bool {
 	})
 }
 
-// unfinished tells that the stage was not done by an earlier run.
+// unfinished reports whether no earlier run has done the stage.
 func (r *run) unfinished() bool { return r.in.Own == nil || !r.in.Own.Status.Done() }
 
 // everywhere is where the release has been, whatever part of it this job is.

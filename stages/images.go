@@ -9,7 +9,7 @@ import (
 	"github.com/kstep/kstep/internal/ledger"
 )
 
-// Uses tells whether the container, of whatever service, needs that name of the
+// Uses reports whether the container, of whatever service, needs that name of the
 // release's image. Containers have their image by digest; its tag belongs to
 // their version.
 func Uses(c engine.Container, r ledger.Release, ref string) bool {

@@ -81,7 +81,7 @@ func (s *Session) Warm(ctx context.Context) {
 		}
 	}
 	targets, err := plan.Filter(plan.Targets(s.Config), s.Roles, s.HostGlobs)
-	if err == nil { // Else the stage tells.
+	if err == nil { // Else the stage reports it.
 		s.Hosts.Warm(ctx, plan.HostNames(targets))
 	}
 }
@@ -135,7 +135,7 @@ func (r *run) acquire(ctx context.Context) error {
 	return nil
 }
 
-// took tells of a lease that was taken over.
+// took says which lease was taken over.
 func took(from lease.Lease) string {
 	if from.Holder.Parked {
 		return "took over the lease of a release that failed: " + from.Holder.String()
@@ -227,11 +227,11 @@ func (r *run) park(ctx context.Context, changed bool) error {
 	return r.lease.Park(ctx)
 }
 
-// last tells whether the last stage is over with this shard: every other one of
-// the release has been here. Each leaves a mark for each of its targets before
-// it looks, so that of several that end at once one finds them all. It is asked
-// once: who finds them all at a second look would remove the marks from under the
-// one who is about to run the hooks of the end.
+// last reports whether the last stage is over with this shard: every other one
+// of the release has been here. Each leaves a mark for each of its targets
+// before it looks, so that of several that end at once one finds them all. Call
+// it once: a job that finds them all at a second look would remove the marks
+// from under the one that is about to run the hooks of the end.
 func (r *run) last(ctx context.Context) (bool, error) {
 	if r.whole() {
 		r.over = true
@@ -266,7 +266,7 @@ func (r *run) last(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// whole tells that nobody else works for this release.
+// whole reports whether no other job works for this release.
 func (r *run) whole() bool { return r.shard() == "" || r.KeepLease }
 
 // forgetDone removes the marks of last.

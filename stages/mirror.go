@@ -24,7 +24,7 @@ const (
 )
 
 // afterwards is a context for what is left to write when a command is over. hurry
-// tells that a host may be why it failed.
+// is true if a host may be why it failed.
 func afterwards(ctx context.Context, hurry bool) (context.Context, context.CancelFunc) {
 	limit := mirrorTime
 	if hurry || ctx.Err() != nil {
@@ -42,8 +42,8 @@ func (s *Session) Mirror(ctx context.Context) (mirror.Store, error) {
 	return mirror.Store{Files: host.Files(), Dir: names.StateDir()}, nil
 }
 
-// mirror copies the stage's file to the lease host. It is a copy only: where it
-// cannot be made, people are told, and the stage has done what it did. What push
+// mirror copies the stage's file to the lease host. It is a copy only: if it
+// cannot be made, mirror warns, and the stage has done what it did. What push
 // left gets there with the first stage that touches hosts, or at once where the
 // next job will look for it there.
 func (r *run) mirror(ctx context.Context, file *state.File) {
@@ -84,7 +84,7 @@ func (r *run) fetch(ctx context.Context, expect state.Expect) error {
 }
 
 // takeState copies the files of the expected release, or of the newest, from
-// the hosts into the folder. found tells whether there is such a release, here
+// the hosts into the folder. found reports whether there is such a release, here
 // or there.
 func (s *Session) takeState(ctx context.Context, stage string, expect state.Expect) (found bool, err error) {
 	from, err := s.Mirror(ctx)

@@ -12,7 +12,7 @@ import (
 	"github.com/kstep/kstep/internal/traffic"
 )
 
-// Seen is what a host tells of one target. It comes from observation alone.
+// Seen is what a host shows of one target. It comes from observation alone.
 type Seen struct {
 	// Book is the host's ledger.
 	Book ledger.Ledger
@@ -42,7 +42,7 @@ func Observe(ctx context.Context, in Input, w *Work) (Seen, error) {
 	if !w.Target.Proxied || len(seen.Containers) == 0 {
 		return seen, nil
 	}
-	// Both switches are asked: a release may have been the one that changed it.
+	// Both switches are checked: a release may have been the one that changed it.
 	kinds := []string{"routes", "cord"}
 	live, errs := make([][]string, len(kinds)), make([]error, len(kinds))
 	var asking sync.WaitGroup
@@ -83,13 +83,13 @@ func (s Seen) Live(role string, proxied bool) []engine.Container {
 	return slices.DeleteFunc(slices.Clone(s.Containers), func(c engine.Container) bool { return !slices.Contains(ids, c.ID) })
 }
 
-// RoutedTo tells whether these containers, and no others, get traffic.
+// RoutedTo reports whether these containers, and no others, get traffic.
 func (s Seen) RoutedTo(all []engine.Container) bool {
 	return len(all) == len(s.Routed) &&
 		!slices.ContainsFunc(all, func(c engine.Container) bool { return !slices.Contains(s.Routed, c.ID) })
 }
 
-// SwitchOf is Switch of a kind that the config need not ask for: a container
+// SwitchOf is Switch of a kind that the config need not have: a container
 // gets traffic in the way it was made for.
 func SwitchOf(kind string, in Input, w *Work, word traffic.Word) traffic.Switch {
 	cfg := *in.Config

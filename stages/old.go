@@ -26,7 +26,7 @@ func ServedBefore(release string, hosts ...ledger.Ledger) bool {
 // first deploy there is no old version.
 func OldVersion(hosts ...ledger.Ledger) string { return OldServes(HasOldVersion(hosts...)) }
 
-// OldServes is OldVersion for who knows whether there is one.
+// OldServes is OldVersion for callers that know whether there is one.
 func OldServes(there bool) string {
 	if there {
 		return "the old version keeps serving"

@@ -21,7 +21,7 @@ const hookLook = 500 * time.Millisecond
 // runs a hook that is run once for each release.
 type marks struct {
 	files   host.Files
-	running host.Below // Made exclusively, by who runs it: its shard is in it.
+	running host.Below // Made exclusively, by the job that runs it: its shard is in it.
 	done    string
 }
 
@@ -69,7 +69,7 @@ func (r *run) marks(ctx context.Context, name string) (marks, error) {
 	return marks{files: store.Files, running: host.Inside(store.Dir, file+".running"), done: file + ".done"}, nil
 }
 
-// claim tells whether this job is to run the hook. If another one does, it waits
+// claim reports whether this job is to run the hook. If another one does, it waits
 // for that: until the hook has run, has failed, or must have been stopped long
 // ago. What this job's own shard left behind when it was killed is its own.
 func (r *run) claim(ctx context.Context, m marks, name string) (mine bool, err error) {
@@ -112,7 +112,7 @@ func (r *run) claim(ctx context.Context, m marks, name string) (mine bool, err e
 	}
 }
 
-// still tells whether the hook is still to be run: between the two looks of
+// still reports whether the hook is still to be run: between the two looks of
 // claim another job may have come to its end.
 func (r *run) still(ctx context.Context, m marks) (bool, error) {
 	_, err := m.files.Stat(ctx, m.done)

@@ -67,14 +67,14 @@ func (o *Outlook) Containers(host string, labels map[string]string) []engine.Con
 	return engine.With(o.containers[host], labels)
 }
 
-// Started tells whether any container will have been started or created.
+// Started reports whether any container will have been started or created.
 func (o *Outlook) Started() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return len(o.started) > 0
 }
 
-// Starts tells whether this container will have been started or created.
+// Starts reports whether this container will have been started or created.
 func (o *Outlook) Starts(host, id string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

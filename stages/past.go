@@ -44,7 +44,7 @@ type Past struct {
 	host  string // One that has it.
 }
 
-// Everywhere tells whether every target can go back to it.
+// Everywhere reports whether every target can go back to it.
 func (p Past) Everywhere() bool { return len(p.Ready) > 0 && len(p.Missing) == 0 }
 
 // trace is what one target knows of one version.
@@ -76,7 +76,7 @@ func (s Sight) Retained() []string {
 // Look observes all targets, by one rule for what they can go back to. It returns
 // what Each does.
 func Look(ctx context.Context, in Input) ([]state.Target, map[string]Sight, error) {
-	// A host that fails here fails again below, and tells it there.
+	// A host that fails here fails again below, which reports it.
 	var images map[string][]engine.Image
 	var listing sync.WaitGroup
 	listing.Go(func() {
@@ -212,7 +212,7 @@ func (p Past) Stale() string {
 	return fmt.Sprintf("made with another %s than now: kstep rollback --fresh %s takes those of now", strings.Join(p.Rotated, ", "), short.Of(p.Version))
 }
 
-// Why tells in a few words where it is not ready.
+// Why says in a few words where it is not ready.
 func (p Past) Why() string {
 	var parts []string
 	for _, key := range slices.Sorted(maps.Keys(p.Missing)) {

@@ -14,7 +14,7 @@ import (
 
 // usable is why the SSH user cannot work in a run directory that several users
 // share: folders that it may not write to, or files that it may not read. It is
-// nil where nothing is there yet, and where the host cannot tell.
+// nil where nothing is there yet, and where the host cannot check it.
 func usable(ctx context.Context, h host.Host, names plan.Names) (reason, err error) {
 	argv := []string{"find", names.Run, "-maxdepth", "3", "-path", names.Run + "/*"}
 	for _, own := range []string{names.Folder(), names.ProxyDir()} {

@@ -89,7 +89,7 @@ func userOf(folder string) string {
 	return ""
 }
 
-// ownerOf is userOf for people.
+// ownerOf is userOf for messages.
 func ownerOf(folder string) string {
 	if user := userOf(folder); user != "" {
 		return " (of the SSH user " + user + ")"

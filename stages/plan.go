@@ -15,10 +15,10 @@ import (
 	"github.com/kstep/kstep/internal/state"
 )
 
-// Plan tells what the stages of the chain would do if they ran now, one after
-// the other, and what the hosts are like. It changes nothing anywhere. What
-// could be told is told also when it returns an error. given tells that the
-// user named a version or an image.
+// Plan returns what the stages of the chain would do if they ran now, one after
+// the other, and what the hosts are like. It changes nothing anywhere. With an
+// error it returns what is known. given is true if the user named a version or
+// an image.
 func (s *Session) Plan(ctx context.Context, chain []Stage, given bool) (state.Plan, error) {
 	targets, err := plan.Filter(plan.Targets(s.Config), s.Roles, s.HostGlobs)
 	if err != nil {
@@ -81,7 +81,7 @@ func (s *Session) aim(ctx context.Context, given bool) (begun bool, err error) {
 	return false, nil
 }
 
-// underWay tells whether the newest stage of a release in the folder left it to
+// underWay reports whether the newest stage of a release in the folder left it to
 // a next one. One that failed may be given up: the next deploy decides.
 func (s *Session) underWay(here *state.File) bool {
 	if pushed, known := s.pushed(here.Release); known && pushed.GoesBack {
@@ -125,7 +125,7 @@ func (p *planning) walk(ctx context.Context, chain []Stage) error {
 	return errors.Join(p.errs...)
 }
 
-// lease tells who holds it, unless its host is one that did not answer.
+// lease finds who holds it, unless its host is one that did not answer.
 func (p *planning) lease(ctx context.Context) error {
 	if p.plan.LeaseUnknown = slices.Contains(p.lost, plan.LeaseHost(p.in.All)); p.plan.LeaseUnknown {
 		return nil
@@ -162,7 +162,7 @@ func (p *planning) stage(ctx context.Context, planner Planner) error {
 		}
 		p.doubt = p.doubts()
 	}
-	if p.blind || info.Hosts && len(p.in.Targets) == 0 { // What came before has told why.
+	if p.blind || info.Hosts && len(p.in.Targets) == 0 { // What came before has shown why.
 		p.note(info.Name, append(failures, Pending{Notes: []string{"not known"}}))
 		return nil
 	}
@@ -217,7 +217,7 @@ func (p *planning) own(stage string) (*state.File, error) {
 	return p.Dir.Own(stage, shard, expect)
 }
 
-// needless tells a build that is over and done with: its image is in the
+// needless reports whether the build has no more use: its image is in the
 // registry, and the archive did not come along.
 func (p *planning) needless(built *state.File) bool {
 	pushed, err := p.own("push")
@@ -232,7 +232,7 @@ func (p *planning) needless(built *state.File) bool {
 	return err != nil
 }
 
-// note puts what is worth telling of a stage into the plan.
+// note puts what a stage would do into the plan.
 func (p *planning) note(stage string, all []Pending) {
 	planned := state.PlannedStage{Stage: stage, Targets: []state.PlannedTarget{}}
 	for _, one := range all {

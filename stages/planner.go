@@ -8,11 +8,11 @@ import (
 	"github.com/kstep/kstep/internal/plan"
 )
 
-// Planner is a stage that can tell what its Run would do. Both look and compare
+// Planner is a stage that can forecast its Run. Both look and compare
 // with the same code; Plan does not act.
 type Planner interface {
 	Stage
-	// Plan tells what Run would do now, if the stages before it had done what
+	// Plan returns what Run would do now, if the stages before it had done what
 	// the outlook expects of them, and makes the outlook expect its own changes
 	// too. It changes nothing anywhere. Input.Upstream holds outputs that the
 	// stages before it left, or are expected to leave.
@@ -22,7 +22,7 @@ type Planner interface {
 // Forecast is what a stage would get done.
 type Forecast struct {
 	Pending []Pending
-	// Outputs is the stage's type from package state, as far as it can be told.
+	// Outputs is the stage's type from package state, as far as it is known.
 	Outputs any
 }
 
@@ -31,7 +31,7 @@ type Forecast struct {
 type Pending struct {
 	Host, Role string
 	Acts       []Act
-	// Notes are what cannot be told, and why.
+	// Notes are what is not known, and why.
 	Notes []string
 	Err   error
 }
@@ -39,10 +39,10 @@ type Pending struct {
 // Intend notes acts that the stage would do at the target.
 func (w *Work) Intend(acts ...Act) { w.acts = append(w.acts, acts...) }
 
-// Intends tells whether the stage would do anything at the target.
+// Intends reports whether the stage would do anything at the target.
 func (w *Work) Intends() bool { return len(w.acts) > 0 }
 
-// Wonder notes what cannot be told.
+// Wonder notes what is not known.
 func (w *Work) Wonder(note string) { w.notes = append(w.notes, note) }
 
 // Foresee is Each for a stage's Plan.

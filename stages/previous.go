@@ -33,7 +33,7 @@ func PreviousFresh(past []Past) (to Past, ok bool) {
 	return Past{}, false
 }
 
-// earlierThanLive are the versions that a rollback may go to without being told.
+// earlierThanLive are the versions that a rollback may go to on its own.
 // A version that serves on some targets only can come back on the others.
 func earlierThanLive(past []Past) []Past {
 	live := slices.IndexFunc(past, func(p Past) bool { return len(p.Live) > 0 })

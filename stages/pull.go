@@ -26,8 +26,8 @@ func (s *Session) PullOn(w *Work) func(ctx context.Context, image string) error 
 	return s.Input(nil, nil).PullOn(w)
 }
 
-// puller is the one of all stages and commands of this process: a secret, or a
-// helper of docker's keychain, is asked once.
+// puller is the one of all stages and commands of this process: it queries a
+// secret, or a helper of docker's keychain, once.
 func (s *Session) puller() *registry.Puller {
 	s.imagesOnce.Do(func() { s.images = registry.NewPuller(s.Config, s.Secrets) })
 	return s.images

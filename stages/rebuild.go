@@ -15,9 +15,9 @@ import (
 )
 
 // rebuild makes the state files that a stage needs when neither the folder nor
-// the mirror has any: the ledgers tell the newest release and its image, and of
-// a stage that would find nothing to do on the hosts it is known what it left.
-// It stops at the first one that would change anything: that one has to run.
+// the mirror has any. The ledgers show the newest release and its image. What a
+// stage left is known if it would find nothing to do on the hosts. rebuild
+// stops at the first one that would change anything: that one has to run.
 func (r *run) rebuild(ctx context.Context) error {
 	in := Input{
 		Config: r.Config, All: plan.Targets(r.Config), Targets: plan.Targets(r.Config), Hosts: r.Hosts,

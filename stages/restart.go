@@ -16,9 +16,9 @@ import (
 // A container that was stopped and kept must stay stopped, but an engine that
 // restarts starts containers by their restart policy: `always` also those that
 // were stopped, `on-failure` those that ended with another status than 0 (a JVM
-// ends with 143 when it is asked to). So whatever kstep stops and keeps has the
-// policy `no` until kstep starts it again. The functions in this file are the
-// only ones that stop and start the application's containers; a test in
+// ends with 143 on SIGTERM). So whatever kstep stops and keeps has the policy
+// `no` until kstep starts it again. The functions in this file are the only
+// ones that stop and start the application's containers; a test in
 // internal/arch checks that.
 //
 // The policy is changed while the container does not run: StopAndKeep stops and
@@ -168,7 +168,7 @@ func SettingRestart(c engine.Container, policy string) Act {
 // restarts does not start it.
 func neverStarted(c engine.Container) bool { return c.State == "created" }
 
-// inspectUnknown fills in what lists do not tell, and leaves out containers that
+// inspectUnknown fills in what lists do not show, and leaves out containers that
 // are gone.
 func inspectUnknown(ctx context.Context, w *Work, all []engine.Container) ([]engine.Container, error) {
 	var mu sync.Mutex

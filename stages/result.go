@@ -46,13 +46,13 @@ func (s *Session) Result(err error) report.Result {
 	return sum
 }
 
-// image is the release's image by digest, once push has told it.
+// image is the release's image by digest, once push has recorded it.
 func (s *Session) image() string {
 	set, err := s.Dir.ReadSet([]string{"push"}, state.Expect{
 		Service: s.Config.Service, Destination: s.Config.Destination, Release: s.Release,
 	})
 	if err != nil {
-		return "" // Not pushed yet, or its own failure told already.
+		return "" // Not pushed yet, or its own failure already reported.
 	}
 	push, err := state.Outputs[state.PushOutputs](set, "push")
 	if err != nil {

@@ -29,7 +29,7 @@ func RoleLabels(cfg *config.Config, role string) map[string]string {
 }
 
 // Switch is the traffic switch of the work's role on its host. With a nil word
-// it can tell what is live, and moves with a fixed delay.
+// it can find what is live, and moves with a fixed delay.
 func Switch(in Input, w *Work, word traffic.Word) traffic.Switch {
 	return SwitchAmong(nil, in, w, word)
 }
@@ -51,7 +51,7 @@ func Ready(in Input, w *Work, id string) ready.Check {
 	}
 }
 
-// Serving tells whether the container is one in service: it gets traffic
+// Serving reports whether the container is one in service: it gets traffic
 // or, for a role without proxy, the ledger names it. A stage that cleans up
 // never stops it.
 func Serving(ctx context.Context, in Input, w *Work, c engine.Container) (bool, error) {
@@ -81,7 +81,7 @@ func Proxy(ctx context.Context, w *Work) (engine.Container, bool, error) {
 	return c, c.Running(), nil
 }
 
-// Word asks the host's proxy, or is nil where there is none to ask.
+// Word queries the host's proxy. It is nil if the proxy does not run.
 func Word(w *Work, c engine.Container, runs bool) traffic.Word {
 	if !runs {
 		return nil

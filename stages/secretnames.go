@@ -10,8 +10,8 @@ import (
 )
 
 // secretNames refuses secrets that are the names of what is deployed. Names stand
-// in every log, in labels and state files: masked they would tell the value, and a
-// state file that holds one is not written.
+// in every log, in labels and state files: masked they would reveal the value,
+// and a state file that holds one is not written.
 func (s *Session) secretNames() error {
 	if s.Secrets == nil {
 		return nil

@@ -37,8 +37,8 @@ func Secure(ctx context.Context, in Input, w *Work, front engine.Container) erro
 	return err
 }
 
-// EnsureCertificates is Secure for those who ask for nothing else: a missing certificate
-// is a failure.
+// EnsureCertificates is Secure for commands with no other task: a missing
+// certificate is a failure.
 func EnsureCertificates(ctx context.Context, in Input, w *Work, front engine.Container) error {
 	missing, err := secure(ctx, in, w, front)
 	if err == nil && missing != "" {
@@ -131,7 +131,7 @@ func redirects(ctx context.Context, in Input, w *Work, front engine.Container) e
 	name := config.SampleName(in.Config.Proxy.Hosts[0])
 	request := probe.Request{URL: proxy.URL(config.Proxy{}, front, name, in.Config.Proxy.PathPrefix), Host: name}
 	for {
-		answer, _ := probe.Once(ctx, client, request) // One that fails is asked again.
+		answer, _ := probe.Once(ctx, client, request) // One that fails is sent again.
 		if strings.HasPrefix(answer.Header.Get("Location"), "https://"+name) {
 			return nil
 		}

@@ -54,7 +54,7 @@ type Session struct {
 	Release string
 	Version string
 	Source  state.Source
-	// Resolve tells the version when no state does.
+	// Resolve returns the version when no state has it.
 	Resolve func(context.Context) (version string, source state.Source, err error)
 	// KeepLease holds the lease from the first stage that needs it to the end
 	// of the process, which frees it.
@@ -67,10 +67,10 @@ type Session struct {
 	// Done are the files of the stages that ran, in order.
 	Done []*state.File
 
-	asked       bool         // The lease's host was asked for
+	asked       bool         // The lease's host was queried for
 	hostsNewest string       // the newest release in its ledger, and
-	underway    lease.Holder // who has the lease; empty if nobody has.
-	unused      time.Time    // When the lease was seen to be nobody's; zero if it was not.
+	underway    lease.Holder // who has the lease; empty if it is free.
+	unused      time.Time    // When the lease was seen to be free; zero if it was not.
 	taken       bool         // The state of that release was looked for on the hosts.
 
 	lease      *lease.Hold // Once a stage that touches hosts has run.

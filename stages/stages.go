@@ -38,15 +38,15 @@ type Info struct {
 	Reads []string
 	// Optional are stages whose state files help if they are there and good.
 	Optional []string
-	// Ends tells that it ends its release: jobs of the release that are still
+	// Ends is true if it ends its release: jobs of the release that are still
 	// at work lose the lease when it begins, and it is free when it is done.
 	Ends bool
-	// Hosts tells that it touches hosts, and so needs the lease.
+	// Hosts is true if it touches hosts, and so needs the lease.
 	Hosts bool
-	// Enough tells that a partial success lets the next stage go on: the
+	// Enough is true if a partial success lets the next stage go on: the
 	// barrier's quorum has decided so.
 	Enough bool
-	// Moves tells that users see which targets are done: a failure on some is
+	// Moves is true if users see which targets are done: a failure on some is
 	// then a partial success of its own (exit 12).
 	Moves bool
 }
@@ -89,14 +89,14 @@ type Input struct {
 	// Hosts are the connections.
 	Hosts *host.Pool
 	// Secrets resolves names to values. Only build, push, env-push and
-	// whatever pulls may ask it.
+	// pulls may use it.
 	Secrets *secret.Store
-	// Report tells people what happens.
+	// Report shows what happens.
 	Report report.Sink
 	// Options are the stage's own flags.
 	Options Options
 
-	// Anywhere tells that the work is on the machine itself, wherever the
+	// Anywhere is true if the work is on the machine itself, wherever the
 	// service is kept there.
 	Anywhere bool
 
@@ -115,7 +115,7 @@ type Options struct {
 	// Image starts the pipeline at push with a ready image.
 	Image string
 	// Retained is an image that the hosts have, to go back to: push records it
-	// and asks no registry.
+	// and queries no registry.
 	Retained *state.PushOutputs
 	// NewRelease makes a new release also for a version that has one.
 	NewRelease bool
@@ -128,12 +128,12 @@ type Options struct {
 	// Anew has boot make every container anew, also where an equal one runs: push
 	// records it.
 	Anew bool
-	// GoesBack tells that the version had been in service before: push records
+	// GoesBack is true if the version was in service before: push records
 	// it.
 	GoesBack bool
 }
 
-// Warn tells people of something to mend.
+// Warn reports something to correct.
 func (in Input) Warn(format string, args ...any) {
 	in.Report.Emit(report.Event{Kind: report.Warning, Message: fmt.Sprintf(format, args...)})
 }
@@ -149,7 +149,7 @@ type Result struct {
 	// Moved is set by a stage that moves traffic (Info.Moves): some of what it
 	// works for has the traffic now, whether all else succeeded or not.
 	Moved bool
-	// Over tells of a stage that ends a release (Info.Ends) that it does so
+	// Over is set by a stage that ends a release (Info.Ends) if it does so
 	// although it failed: it was refused, and the lease is freed.
 	Over bool
 }

@@ -95,7 +95,7 @@ func AssetFolders(in Input, w *Work, push state.PushOutputs) (asset.Bridge, bool
 }
 
 // StatedAssets compares the folders to mount with those that kstep.yml and the
-// release ask for.
+// release require.
 func StatedAssets(in Input, w *Work, push state.PushOutputs, stated state.AssetsTarget) error {
 	var want []state.AssetVolume
 	if folders, ok := AssetFolders(in, w, push); ok {
@@ -126,7 +126,7 @@ func StatedEnv(w *Work, stated state.EnvTarget) error {
 }
 
 // statedImage compares the repository that push recorded with that of kstep.yml.
-// Another one has to be named by who runs the command.
+// Another one has to be named by the user.
 func (r *run) statedImage(push *state.File) error {
 	out, err := state.OwnOutputs[state.PushOutputs](push)
 	switch {

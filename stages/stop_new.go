@@ -40,7 +40,7 @@ func StopNew(ctx context.Context, in Input, w *Work, ids []string) error {
 }
 
 // StopBooted is StopNew for all that the release has made for a target, where no
-// state file tells what that is.
+// state file shows what that is.
 func StopBooted(ctx context.Context, in Input, w *Work) error {
 	labels := RoleLabels(in.Config, w.Target.Role.Name)
 	labels[engine.LabelRelease] = in.Release

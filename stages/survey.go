@@ -47,7 +47,7 @@ func (s *survey) of(name string) *surveyed {
 // arrive looks at a host that was just connected, once in a session: which
 // machine it is, and where the service is kept there. It refuses a machine that
 // has another name in the configuration, and one that keeps the service in
-// another folder. An engine that does not answer is left to whoever needs it.
+// another folder. It ignores an engine that does not answer.
 func (in Input) arrive(ctx context.Context, h host.Host) (place, error) {
 	names, err := Names(ctx, in, h)
 	if err != nil || in.survey == nil || in.Anywhere {
@@ -132,14 +132,14 @@ func (s *Session) Elsewhere(name string) (run string, elsewhere bool) {
 }
 
 // Survey connects to the hosts, all at once, and looks at each of them: nothing
-// is changed anywhere if one has two names, or keeps the service elsewhere. A
-// host that cannot be reached is left to whoever works on it.
+// is changed anywhere if one has two names, or keeps the service elsewhere. It
+// ignores hosts that cannot be reached: the work on them fails.
 func (s *Session) Survey(ctx context.Context, names []string) error {
 	return s.surveyFor(ctx, names, nil, false)
 }
 
 // surveyFor is Survey for work that writes routes on some of the hosts. changes
-// tells that it changes them.
+// is true if it changes them.
 func (s *Session) surveyFor(ctx context.Context, names, routed []string, changes bool) error {
 	s.Hosts.Warm(ctx, names)
 	if s.surveyed {
@@ -175,8 +175,8 @@ func (s *Session) surveyFor(ctx context.Context, names, routed []string, changes
 }
 
 // surveyEarly begins the survey that the first stage on the hosts makes, so that
-// the other hosts are looked at beside the lease's. What is wrong is told by that
-// stage, which finds it out from the same looks.
+// the other hosts are looked at beside the lease's. That stage reports what is
+// wrong, from the same looks.
 func (s *Session) surveyEarly(ctx context.Context) {
 	targets, err := plan.Filter(plan.Targets(s.Config), s.Roles, s.HostGlobs)
 	if err != nil || s.surveyed {

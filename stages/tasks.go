@@ -200,7 +200,7 @@ func await(ctx context.Context, in Input, t config.Task, place plan.Target) erro
 	return err
 }
 
-// serves tells whether the release is in service at every target of the config,
+// serves reports whether the release is in service at every target of the config,
 // as the hosts' ledgers have it.
 func serves(ctx context.Context, in Input) (bool, error) {
 	_, books, err := EachHost(ctx, in, in.All, func(ctx context.Context, w *Work) (ledger.Ledger, error) {

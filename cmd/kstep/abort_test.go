@@ -67,7 +67,7 @@ func (w *world) standing(pool *host.Pool) map[string]string {
 }
 
 // killed runs a command whose process dies before its operation k: nothing
-// after that reaches a host, and nothing is written. It tells whether there
+// after that reaches a host, and nothing is written. It reports whether there
 // were that many.
 func (w *world) killed(k int, args ...string) bool {
 	w.t.Helper()
@@ -115,7 +115,7 @@ func (w *world) killedAt(at func(host.Op) bool, args ...string) bool {
 	return true
 }
 
-// hammer asks both web hosts all the time, until it is stopped; then it tells
+// hammer sends requests to both web hosts until it is stopped. Then it returns
 // what failed.
 func (w *world) hammer(pool *host.Pool) (stop func() (sent int, failed []string)) {
 	ctx, cancel := context.WithCancel(w.t.Context())
@@ -260,7 +260,7 @@ func TestAbort_GoesBackFromEveryPointOfACutover(t *testing.T) {
 	}
 }
 
-// aborted aborts a version, and tells whether it was complete. Where it has the
+// aborted aborts a version, and reports whether it was complete. Where it has the
 // traffic on every host, the first attempt must be refused.
 func (w *world) aborted(version string, command ...string) (complete bool) {
 	w.t.Helper()

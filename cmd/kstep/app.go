@@ -61,7 +61,7 @@ type globals struct {
 // action is a command's body: what happens once its flags are read.
 type action func(ctx context.Context) error
 
-// run reads the command line, runs the command, and tells the exit code.
+// run reads the command line, runs the command, and returns the exit code.
 func (p *program) run(ctx context.Context, args []string) exit.Code {
 	p.out, p.errOut = p.cleanOutput(p.stdout, p.isJSON), p.cleanOutput(p.stderr, nil)
 	code := p.runAction(ctx, args)
@@ -152,12 +152,12 @@ func (g *globals) declare(app *kingpin.Application) {
 	app.Flag("destination", "Merge kstep.<destination>.yml over the configuration.").Short('d').Envar("KSTEP_DESTINATION").StringVar(&g.destination)
 	app.Flag("state-dir", "The folder of the state files. Default: kstep-state, of a destination kstep-state/<destination>.").Envar("KSTEP_STATE_DIR").StringVar(&g.stateDir)
 	app.Flag("state-from", "Where state comes from that the folder does not have: dir (nowhere), or hosts (their copy of it).").Envar("KSTEP_STATE_FROM").Default("dir").EnumVar(&g.stateFrom, "dir", stages.FromHosts)
-	app.Flag("release", "The release to go on with, by its id (output release). Default: the one in the state folder, or the newest on the hosts.").Envar("KSTEP_RELEASE").StringVar(&g.release)
+	app.Flag("release", "The ID of the release to continue (output release). Default: the release in the state folder, or the newest on the hosts.").Envar("KSTEP_RELEASE").StringVar(&g.release)
 	app.Flag("output", "Output format: text, or json (one event per line on stdout).").Envar("KSTEP_OUTPUT").Default("text").EnumVar(&g.output, "text", "json")
 	app.Flag("roles", "Only these roles (globs, by comma or repeated).").Envar("KSTEP_ROLES").StringsVar(&g.roles)
 	app.Flag("hosts", "Only these hosts (globs, by comma or repeated).").Envar("KSTEP_HOSTS").StringsVar(&g.hosts)
 	app.Flag("adopt", "Take, and replace, state files of another service, destination or release.").BoolVar(&g.adopt)
-	app.Flag("resume", "Build upon stages that failed or were interrupted.").BoolVar(&g.resume)
+	app.Flag("resume", "Continue from stages that failed or were interrupted.").BoolVar(&g.resume)
 	app.Flag("wait", "Queue this long for the lease when another release holds it; an hour, if no time is given. Default: lease.wait of the configuration.").Envar("KSTEP_WAIT").PlaceHolder("[DURATION]").DurationVar(&g.wait)
 	app.Flag("dotenv-file", "Also write the results as a dotenv file (GitLab: artifacts:reports:dotenv).").Envar("KSTEP_DOTENV_FILE").StringVar(&g.dotenv)
 	app.Flag("junit-file", "Also write a JUnit report, one case for each target.").Envar("KSTEP_JUNIT_FILE").StringVar(&g.junit)
@@ -203,12 +203,12 @@ func list(values []string) []string {
 	return all
 }
 
-// told marks an error that has been shown already, by the report of its stage.
+// told marks an error that the report of its stage has shown already.
 type told struct{ error }
 
 func (t told) Unwrap() error { return t.error }
 
-// conclude shows the error that ends the command, and tells its exit code.
+// conclude shows the error that ends the command, and returns its exit code.
 func (p *program) conclude(err error) exit.Code {
 	if err == nil {
 		return exit.OK

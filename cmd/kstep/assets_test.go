@@ -124,8 +124,8 @@ func TestAssets_AreReadOnlyForContainers(t *testing.T) {
 	}
 }
 
-// TestAssets_AreLentAcrossANewNameOfTheRole: a page of the old version asks the
-// new one for its files, whatever the role was called.
+// TestAssets_AreLentAcrossANewNameOfTheRole: a page of the old version requests
+// its files from the new one, whatever the role was called.
 func TestAssets_AreLentAcrossANewNameOfTheRole(t *testing.T) {
 	t.Parallel()
 	for kind, extra := range switches() {

@@ -55,7 +55,7 @@ func TestConfigErrors_AreAnnotatedAndTellTheExitCodeOnGitHub(t *testing.T) {
 	}
 }
 
-// The one who reads the log of a job can set a variable there, and no file of the runner.
+// The user who reads a job's log can set a variable there, but no file of the runner.
 func TestMissingSecret_HasTheHintOfTheCISystem(t *testing.T) {
 	t.Parallel()
 	const byHand = "set the variable TOKEN in the environment of this job"

@@ -387,7 +387,7 @@ func githubJobs(t *testing.T) map[string]githubJob {
 	return jobs
 }
 
-// before tells whether a job has to wait for another, perhaps through others.
+// before reports whether a job has to wait for another, perhaps through others.
 func before(jobs map[string]githubJob, job, other string) bool {
 	return slices.ContainsFunc(jobs[job].Needs, func(need string) bool {
 		return need == other || before(jobs, need, other)

@@ -61,18 +61,18 @@ func (p *program) abort(ctx context.Context, s *stages.Session, id string, yes b
 		}
 	}
 	if s.Version == "" {
-		s.Version = "unknown" // Nobody is left to tell.
+		s.Version = "unknown"
 	}
 	_, err = stages.Execute(ctx, abort.Stage{Yes: yes}, s)
 	return err
 }
 
-// others tells that a release other than this one holds the lease.
+// others reports whether another release holds the lease.
 func others(l lease.Lease, release string) bool {
 	return !l.Free() && l.Holder.Release != release
 }
 
-// nothing tells people, and scripts, that there was nothing to do.
+// nothing reports that there was nothing to do.
 func (p *program) nothing(s *stages.Session, message string) {
 	s.Report.Emit(report.Event{Time: time.Now().UTC(), Kind: report.Notice, Stage: "abort", Message: message})
 }

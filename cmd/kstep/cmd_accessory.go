@@ -27,7 +27,7 @@ func configureAccessory(p *program, app *kingpin.Application, actions map[string
 		name, help string
 		act        func(context.Context, stages.Input) ([]state.Target, error)
 	}{
-		{"boot", "Start accessories where they do not run. One that runs with other settings than today's is left as it is and reported.", bootAccessories},
+		{"boot", "Start accessories that do not run. One that runs with outdated settings is reported and not changed.", bootAccessories},
 		{"reboot", "Replace accessories by ones with today's settings and image. Their data stays; they are gone for a moment.", rebootAccessories},
 		{"start", "Start accessories that were stopped, as they were made.", onPlaces(func(ctx context.Context, at accessory.Place) error {
 			return at.Resume(ctx)

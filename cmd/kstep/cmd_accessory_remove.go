@@ -18,7 +18,7 @@ import (
 func configureAccessoryRemove(p *program, cmd *kingpin.CmdClause, actions map[string]action) {
 	remove := cmd.Command("remove", "Remove accessories: their containers, env files and uploaded files. Their data stays, unless --data is given.")
 	name := accessoryArg(remove).Required().String()
-	yes := remove.Flag("yes", "Do it; without it nothing is removed.").Short('y').Bool()
+	yes := remove.Flag("yes", "Confirm the removal; without it nothing is removed.").Short('y').Bool()
 	data := remove.Flag("data", "Also remove their directories below the run directory, and volumes without a name of their own. This cannot be undone.").Bool()
 	actions["accessory remove"] = p.inSession("accessory remove", func(ctx context.Context, s *stages.Session) error {
 		targets, err := removable(ctx, s, *name)
@@ -58,7 +58,7 @@ func removable(ctx context.Context, s *stages.Session, name string) ([]plan.Targ
 	return targets, nil
 }
 
-// unconfirmed tells what would go.
+// unconfirmed shows what would be removed.
 func unconfirmed(s *stages.Session, targets []plan.Target, data bool) error {
 	targets, err := plan.Filter(targets, s.Roles, s.HostGlobs)
 	if err != nil {

@@ -66,7 +66,7 @@ type accessoryStatus struct {
 	Since     time.Time `json:"since,omitzero"`
 	// Differs are the keys whose settings are not today's.
 	Differs []string `json:"differs,omitempty"`
-	// Unknown is why that cannot be told.
+	// Unknown is why that is not known.
 	Unknown string `json:"unknown,omitempty"`
 	Error   string `json:"error,omitempty"`
 }
@@ -111,7 +111,7 @@ func observeAccessory(ctx context.Context, at accessory.Place) (accessoryStatus,
 	}
 	one := accessoryStatus{Name: c.Name, Container: c.ID, Image: c.Image, State: c.State, Health: c.Health, Since: c.Started}
 	if at.Uploads, err = accessory.Local(at.Config, at.Accessory); err != nil {
-		one.Unknown = err.Error() // Whoever looks need not have the files.
+		one.Unknown = err.Error() // The files are optional here.
 		return one, nil
 	}
 	spec, _, err := at.Wanted(ctx)

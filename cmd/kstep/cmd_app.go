@@ -19,7 +19,7 @@ import (
 
 // configureApp declares `kstep app …`: the application's containers by hand.
 func configureApp(p *program, app *kingpin.Application, actions map[string]action) {
-	cmd := app.Command("app", "The application's containers, by hand. What is in service is observed on the hosts.")
+	cmd := app.Command("app", "Manage the application's containers. kstep reads from the hosts which ones are in service.")
 	for _, one := range []struct {
 		name, help string
 		act        appAct

@@ -51,7 +51,7 @@ type appContainer struct {
 	Release   string `json:"release,omitempty"`
 	State     string `json:"state"`
 	Health    string `json:"health,omitempty"`
-	// InService tells that it serves, or would if it ran.
+	// InService is true if it serves, or would if it ran.
 	InService bool      `json:"inService"`
 	Created   time.Time `json:"created,omitzero"`
 }
@@ -92,8 +92,8 @@ func (p *program) appContainers(ctx context.Context, s *stages.Session) error {
 	return errors.Join(err, p.printContainers(all))
 }
 
-// appStale shows what runs and serves nobody, because its release did not come to
-// its end. What the release under way has booted is not stale.
+// appStale shows containers that run without serving, because their release did
+// not complete. Those of the release under way are not stale.
 func (p *program) appStale(ctx context.Context, s *stages.Session) error {
 	all, err := observeApp(ctx, s)
 	if err != nil {

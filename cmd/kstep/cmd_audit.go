@@ -20,7 +20,7 @@ import (
 func configureAudit(p *program, app *kingpin.Application, actions map[string]action) {
 	cmd := app.Command("audit", "Show what was done on the hosts, by whom, and how it ended, the newest last.")
 	lines := cmd.Flag("lines", "Show the last ones, so many of all hosts together; 0 shows all.").Short('n').Default("50").Int()
-	since := cmd.Flag("since", "Only those of so long ago, such as 48h.").Short('s').Duration()
+	since := cmd.Flag("since", "Only entries since this long ago, such as 48h.").Short('s').Duration()
 	actions["audit"] = p.look("audit", func(ctx context.Context, s *stages.Session) error {
 		all, err := readAudit(ctx, s)
 		if *since > 0 {

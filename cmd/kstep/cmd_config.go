@@ -14,7 +14,7 @@ import (
 func configureConfig(p *program, app *kingpin.Application, actions map[string]action) {
 	cmd := app.Command("config", "The configuration.")
 	cmd.Command("validate", "Check the configuration, report every problem at once, and list the variables that are filled in outside of env.")
-	cmd.Command("show", "Show the configuration as it counts: merged, interpolated, with defaults; secrets by name.")
+	cmd.Command("show", "Show the effective configuration: merged, interpolated, with defaults; secrets by name.")
 	actions["config validate"] = func(context.Context) error {
 		cfg, err := p.loadConfig()
 		if err != nil {

@@ -39,10 +39,10 @@ func configureDeploy(p *program, app *kingpin.Application, actions map[string]ac
 // configureRedeploy declares `kstep redeploy`: deploy as a new release, also of
 // the version that is live. It skips no stage, prune least of all.
 func configureRedeploy(p *program, app *kingpin.Application, actions map[string]action) {
-	cmd := app.Command("redeploy", "Deploy the same version again, as a new release, with the configuration of now.")
+	cmd := app.Command("redeploy", "Deploy the same version again, as a new release, with the current configuration.")
 	flags := &stageFlags{}
 	cmd.Flag("version", "Name the version; default: KSTEP_VERSION, else the git commit.").StringVar(&flags.version)
-	cmd.Flag("force", "Make every container anew, also those in which nothing has changed.").BoolVar(&flags.anew)
+	cmd.Flag("force", "Recreate every container, even if nothing has changed.").BoolVar(&flags.anew)
 	flags.ready(cmd)
 	flags.without(cmd)
 	actions["redeploy"] = func(ctx context.Context) error {
@@ -103,7 +103,7 @@ func runChain(ctx context.Context, s *stages.Session, before []func(context.Cont
 		if !stage.Info().Enough || file == nil || file.Status != state.Partial || !slices.ContainsFunc(file.Targets, undone) { // A hook may have refused.
 			return exit.With(exit.CodeOf(failed), err)
 		}
-		s.Resume = true // What is ready goes on; the end tells of the rest.
+		s.Resume = true // What is ready goes on; the end reports the rest.
 	}
 	if err != nil {
 		return err

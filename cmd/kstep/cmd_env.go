@@ -15,7 +15,7 @@ import (
 // configureEnv declares `kstep env …`: the environments on the hosts, outside
 // of a release.
 func configureEnv(p *program, app *kingpin.Application, actions map[string]action) {
-	cmd := app.Command("env", "The environments on the hosts, by hand.")
+	cmd := app.Command("env", "Manage environment files on the hosts.")
 	cmd.Command("push", "Write the environment of every role and accessory to its hosts; the next deploy or `accessory reboot` uses it. Needs no state, and waits for no release.")
 	actions["env push"] = p.inSession("env push", envPush)
 	cmd.Command("delete", "Remove this service's environments from the hosts. Containers keep what they were made with.")

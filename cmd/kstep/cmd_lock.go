@@ -16,13 +16,13 @@ import (
 
 // configureLock declares `kstep lock …`: the lease, by hand.
 func configureLock(p *program, app *kingpin.Application, actions map[string]action) {
-	cmd := app.Command("lock", "The lease that lets one release at a time touch the hosts.")
+	cmd := app.Command("lock", "Manage the lease. Only its holder can change the hosts.")
 	cmd.Command("status", "Show who holds the lease.")
 	actions["lock status"] = p.answering(p.withLease("lock status", p.lockStatus))
 
-	acquire := cmd.Command("acquire", "Hold the lease by hand, to keep every release out.")
-	message := acquire.Flag("message", "Why, for those who meet it.").Short('m').Required().String()
-	hold := acquire.Flag("for", "How long; it expires by itself.").Default("1h").Duration()
+	acquire := cmd.Command("acquire", "Acquire the lease, so that no release can deploy.")
+	message := acquire.Flag("message", "The reason, shown to other users.").Short('m').Required().String()
+	hold := acquire.Flag("for", "Time until the lease expires.").Default("1h").Duration()
 	actions["lock acquire"] = p.withLease("lock acquire", func(ctx context.Context, s *stages.Session, store lease.Store) error {
 		if *hold < lease.MinTTL {
 			return exit.Errorf(exit.Usage, "--for %s: must be at least %s", *hold, lease.MinTTL)
@@ -41,7 +41,7 @@ func configureLock(p *program, app *kingpin.Application, actions map[string]acti
 	})
 
 	release := cmd.Command("release", "Free the lease.")
-	force := release.Flag("force", "Also a lease that another user or release holds.").Bool()
+	force := release.Flag("force", "Also release a lease that another user or release holds.").Bool()
 	actions["lock release"] = p.withLease("lock release", func(ctx context.Context, s *stages.Session, store lease.Store) error {
 		return p.lockRelease(ctx, s, store, *force)
 	})
@@ -113,7 +113,7 @@ func (p *program) lockRelease(ctx context.Context, s *stages.Session, store leas
 		return nil
 	case !mine && !now.Free() && !force:
 		return exit.With(exit.LeaseHeld, fmt.Errorf("the lease is held by %s; it expires in %s", now.Holder, now.Left.Round(time.Second)),
-			"if its holder is gone for good: kstep lock release --force")
+			"if its holder no longer runs: kstep lock release --force")
 	}
 	// Whatever still works for that release stops at its next change.
 	if err := store.End(ctx, now, s.By); err != nil {

@@ -43,7 +43,7 @@ type shard struct {
 	Name  string `json:"name"`
 	Roles string `json:"roles"`
 	Hosts string `json:"hosts"`
-	// Primary tells that the job has containers that open the barrier.
+	// Primary is true if the job has containers that open the barrier.
 	Primary bool `json:"primary"`
 }
 

@@ -131,7 +131,7 @@ func (p *program) following(flags *stageFlags) (func(context.Context, *stages.Se
 	}, nil
 }
 
-// colors tells whether stdout is a terminal that wants them.
+// colors reports whether stdout is a terminal that wants them.
 func (p *program) colors() bool {
 	f, ok := p.stdout.(*os.File)
 	if !ok || p.getenv("NO_COLOR") != "" || p.getenv("TERM") == "dumb" {

@@ -95,7 +95,7 @@ func (p *program) printPreflight(sum preflightReport) error {
 }
 
 // secretsAtHand looks for the secrets that a deploy needs. Commands that print some
-// are not run; those of accessories are asked by the commands for accessories.
+// are not run. The commands for accessories check those of accessories.
 func secretsAtHand(s *stages.Session) checkState {
 	without := []string{"accessories", "registries"} // A host that has the image needs no login.
 	if s.Options.Image != "" {
@@ -128,7 +128,7 @@ func mayPush(ctx context.Context, s *stages.Session) checkState {
 		client.Close()
 	}
 	one := checked("registry", "may push to "+repository, err)
-	if errors.Is(err, secret.ErrMissing) || errors.Is(err, secret.ErrEmpty) { // The check of secrets tells it.
+	if errors.Is(err, secret.ErrMissing) || errors.Is(err, secret.ErrEmpty) { // The check of secrets reports it.
 		one.err, one.Error = nil, "not checked: its login is missing"
 	}
 	return one

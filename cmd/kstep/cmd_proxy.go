@@ -38,7 +38,7 @@ func configureProxy(p *program, app *kingpin.Application, actions map[string]act
 		})
 	})
 
-	reboot := cmd.Command("reboot", "Replace the proxy by one with today's settings. Requests that come meanwhile fail on that host.")
+	reboot := cmd.Command("reboot", "Replace the proxy, with the current settings. Requests to that host fail during the restart.")
 	rolling := reboot.Flag("rolling", "One host after the other, with the hooks around each.").Bool()
 	actions["proxy reboot"] = p.onProxies("proxy reboot", func(ctx context.Context, s *stages.Session, targets []plan.Target) error {
 		groups := [][]plan.Target{targets}
@@ -115,7 +115,7 @@ func rebootGroup(ctx context.Context, s *stages.Session, group []plan.Target) er
 	return s.Hooks.Run(ctx, "post-traefik-reboot", details)
 }
 
-// eachProxy works on the hosts and tells what was done.
+// eachProxy works on the hosts and reports what was done.
 func eachProxy(ctx context.Context, s *stages.Session, targets []plan.Target, do func(context.Context, *stages.Work) (proxy.Booted, error)) error {
 	records, _, err := stages.EachHost(ctx, s.Input(targets, targets), targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
 		booted, err := do(ctx, w)

@@ -34,7 +34,7 @@ func configureProxyHands(p *program, cmd *kingpin.CmdClause, actions map[string]
 		actions["proxy "+one.name] = p.onProxies("proxy "+one.name, oneHost(one.act))
 	}
 	remove := cmd.Command("remove", "Remove the proxies. The routes stay, and the next proxy boot serves as before; until then no service of these hosts is reached.")
-	yes := remove.Flag("yes", "Do it; without it nothing is removed.").Short('y').Bool()
+	yes := remove.Flag("yes", "Confirm the removal; without it nothing is removed.").Short('y').Bool()
 	actions["proxy remove"] = p.onProxies("proxy remove", func(ctx context.Context, s *stages.Session, targets []plan.Target) error {
 		if !*yes {
 			return wantsYes("%s of %s, for all services there", plan.ProxyContainer, strings.Join(plan.HostNames(targets), ", "))
@@ -71,7 +71,7 @@ type proxyStatus struct {
 	Image     string    `json:"image,omitempty"`
 	State     string    `json:"state,omitempty"` // Empty where there is none.
 	Since     time.Time `json:"since,omitzero"`
-	// Differs tells that its settings are not today's.
+	// Differs is true if its settings are not today's.
 	Differs bool `json:"differs,omitempty"`
 	// Certificates are names whose certificate clients refuse, or soon will.
 	Certificates []string `json:"certificates,omitempty"`

@@ -104,7 +104,7 @@ func readiness(p stages.Past, next string) string {
 	return text
 }
 
-// wayBack tells after a deploy what a rollback would do.
+// wayBack says after a deploy what a rollback would do.
 func wayBack(ctx context.Context, s *stages.Session) string {
 	_, view, err := history(ctx, s)
 	if err != nil {

@@ -19,8 +19,8 @@ import (
 // configureRemove declares `kstep remove`: the end of a service, or of a host.
 func configureRemove(p *program, app *kingpin.Application, actions map[string]action) {
 	cmd := app.Command("remove", "Take the service off its hosts: containers, routes, images, environments, assets and what kstep remembers of releases. Accessories, the proxy and the audit log stay. With --hosts also off a host that has left kstep.yml.")
-	yes := cmd.Flag("yes", "Do it; without it nothing is removed.").Short('y').Bool()
-	forget := cmd.Flag("forget", "Connect to no host that has left kstep.yml: only stop warning about it. For machines that are gone.").Bool()
+	yes := cmd.Flag("yes", "Confirm the removal; without it nothing is removed.").Short('y').Bool()
+	forget := cmd.Flag("forget", "Stop warning about hosts that are no longer in kstep.yml, without connecting to them. For machines that no longer exist.").Bool()
 	actions["remove"] = p.inSession("remove", func(ctx context.Context, s *stages.Session) error {
 		if len(s.Roles) > 0 {
 			return exit.With(exit.Usage, fmt.Errorf("--roles: a service is removed from a host as a whole"), "choose hosts with --hosts")
@@ -73,7 +73,7 @@ func removeFrom(ctx context.Context, in stages.Input, left []string) ([]state.Ta
 	}
 	chosen := slices.DeleteFunc(plan.HostNames(in.Targets), func(h string) bool { return !slices.Contains(left, h) })
 	if exit.CodeOf(err) == exit.Unreachable && len(chosen) > 0 {
-		err = exit.Hint(err, "if the machine is gone for good: "+stages.Command(in.Config, "remove --hosts "+strings.Join(chosen, ",")+" --forget"))
+		err = exit.Hint(err, "if the machine no longer exists: "+stages.Command(in.Config, "remove --hosts "+strings.Join(chosen, ",")+" --forget"))
 	}
 	if err != nil {
 		return records, err
@@ -134,7 +134,7 @@ func otherMachines(ctx context.Context, in stages.Input, left []string) error {
 	return nil
 }
 
-// wantsYes refuses to remove what nobody has confirmed, and tells what that is.
+// wantsYes refuses a removal without confirmation, and says what it would remove.
 func wantsYes(format string, args ...any) error {
 	return exit.With(exit.Usage, fmt.Errorf("nothing was removed: this would remove "+format, args...), "add --yes to do it")
 }

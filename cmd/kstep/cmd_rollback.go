@@ -22,7 +22,7 @@ func configureRollback(p *program, app *kingpin.Application, actions map[string]
 	cmd := app.Command("rollback", "Go back to a version that served before: its own containers start again, as they were.")
 	flags := &stageFlags{again: true, goesBack: true}
 	cmd.Arg("version", "The version to go back to, or the beginning of its name; default: the latest before this one that was not rolled back and that all hosts are ready for (kstep releases).").StringVar(&flags.version)
-	fresh := cmd.Flag("fresh", "Make new containers of the version's image, with the configuration of now.").Bool()
+	fresh := cmd.Flag("fresh", "Make new containers of the version's image, with the current configuration.").Bool()
 	actions["rollback"] = func(ctx context.Context) error {
 		return p.deploy(ctx, "rollback", flags, func(ctx context.Context, s *stages.Session) error {
 			return choose(ctx, s, flags.version, *fresh)
@@ -147,7 +147,7 @@ func cannotGoBack(past []stages.Past, why string, passed ...stages.Past) error {
 	return exit.With(exit.Failed, fmt.Errorf("cannot go back: %s", why), ways(past)...)
 }
 
-// ways tells what can be done instead.
+// ways returns what can be done instead.
 func ways(past []stages.Past) []string {
 	hints := []string{"kstep rollback --fresh VERSION makes new containers, while the registry has the image"}
 	if to, _, ok := stages.Previous(past); ok {

@@ -54,7 +54,7 @@ func (p *program) secretsList(ctx context.Context, check bool) error {
 	return errors.Join(errs...)
 }
 
-// lookAt tells how it stands with one secret; without run, no command runs.
+// lookAt returns the status of one secret. It runs commands only with run.
 func lookAt(cfg *config.Config, secrets *secret.Store, use config.SecretUse, run bool) secretStatus {
 	one := secretStatus{Name: use.Name, UsedBy: use.Where, State: "there"}
 	var opts []secret.Option
@@ -64,7 +64,7 @@ func lookAt(cfg *config.Config, secrets *secret.Store, use config.SecretUse, run
 	one.Source, one.err = secrets.Look(use.Name, opts...)
 	argv := cfg.Secrets.Commands[use.Name]
 	switch missing := errors.Is(one.err, secret.ErrMissing); {
-	case missing && len(argv) > 0: // Only what was not asked is missing in spite of a command.
+	case missing && len(argv) > 0: // It has a command, which was not run.
 		one.Source, one.State, one.err = "command "+argv[0], "not asked", nil
 	case missing:
 		one.State = "missing"

@@ -47,7 +47,7 @@ func (f *stageFlags) without(cmd *kingpin.CmdClause) {
 
 // follow declares the flag that carries out a plan.
 func (f *stageFlags) follow(cmd *kingpin.CmdClause) {
-	cmd.Flag("plan", "Carry out this plan file, and refuse (21) if a host has moved since it was made.").PlaceHolder("FILE").Envar("KSTEP_PLAN").StringVar(&f.plan)
+	cmd.Flag("plan", "Apply this plan file. Refuse (21) if a host has changed since the plan was created.").PlaceHolder("FILE").Envar("KSTEP_PLAN").StringVar(&f.plan)
 	cmd.Flag("plan-digest", "Refuse (21) any plan but the one with this digest, as kstep plan --out printed it.").PlaceHolder("DIGEST").Envar("KSTEP_PLAN_DIGEST").StringVar(&f.planDigest)
 }
 

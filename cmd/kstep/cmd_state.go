@@ -33,8 +33,8 @@ func configureState(p *program, app *kingpin.Application, actions map[string]act
 	}
 }
 
-// expected is the service whose state it should be; anybody's where there is no
-// configuration to tell.
+// expected is the service whose state it should be, or any service without a
+// configuration.
 func (p *program) expected() state.Expect {
 	cfg, err := p.loadConfig()
 	if err != nil {

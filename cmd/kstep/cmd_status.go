@@ -18,7 +18,7 @@ import (
 	"github.com/kstep/kstep/stages"
 )
 
-// configureStatus declares `kstep status`: what the hosts tell, and no state
+// configureStatus declares `kstep status`: it reads the hosts and no state
 // file.
 func configureStatus(p *program, app *kingpin.Application, actions map[string]action) {
 	app.Command("status", "Show what runs on every host: version, health, traffic, and what can be rolled back to. Also: kstep details.").Alias("details")
@@ -65,8 +65,8 @@ type targetStatus struct {
 	Release string `json:"release,omitempty"`
 	// Containers are in service: one, or as many as there are replicas.
 	Containers []containerStatus `json:"containers"`
-	// Routed tells that they get traffic: a request through the proxy was
-	// answered by them. Absent for a role without proxy.
+	// Routed is true if they get traffic: they answered a request through the
+	// proxy. Absent for a role without proxy.
 	Routed *bool `json:"routed,omitempty"`
 	// NoTraffic is why they get none.
 	NoTraffic string    `json:"noTraffic,omitempty"`
@@ -76,7 +76,7 @@ type targetStatus struct {
 	// Retained are the versions that can be rolled back to without a pull.
 	Retained []string `json:"retained"`
 	// Elsewhere is the run directory that has the service's state on the host,
-	// where it is not the configuration's; "unknown" if it cannot be told.
+	// where it is not the configuration's; "unknown" if that is not known.
 	Elsewhere string `json:"elsewhere,omitempty"`
 	Error     string `json:"error,omitempty"`
 }

@@ -30,7 +30,7 @@ func buildInfo() state.Tool {
 
 // configureVersion declares `kstep version`.
 func configureVersion(p *program, app *kingpin.Application, actions map[string]action) {
-	app.Command("version", "Print the version of kstep.")
+	app.Command("version", "Print the version.")
 	actions["version"] = func(context.Context) error {
 		tool := buildInfo()
 		if p.global.output != "json" {

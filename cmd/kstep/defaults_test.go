@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// As kingpin has it, --version is the last thing a program is asked.
+// kingpin sets no defaults on a command line with --version.
 func TestFlags_HaveTheirDefaultsAlsoBesideVersion(t *testing.T) {
 	t.Setenv("KSTEP_DESTINATION", "staging")
 	t.Setenv("KSTEP_ROLES", "web\njob")

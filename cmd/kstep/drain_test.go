@@ -44,7 +44,7 @@ func (w *world) visitorOf(hostName string, keep bool) *visitor {
 }
 
 // serve is an application that answers /slow?d=… late, never ends /stream, and
-// ends at once when it is asked to stop.
+// ends at once on a stop signal.
 func (v *visitor) serve(version string) {
 	v.w.behave(version, hosttest.Behaviour{Abrupt: true, Handler: func(hosttest.Process) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -199,7 +199,7 @@ func (v *visitor) upgrade() net.Conn {
 	if err != nil {
 		v.w.t.Fatal(err)
 	}
-	fmt.Fprint(conn, "GET /stream HTTP/1.1\r\nHost: vm1\r\n\r\n") // The answer tells.
+	fmt.Fprint(conn, "GET /stream HTTP/1.1\r\nHost: vm1\r\n\r\n") // A failure shows in the answer.
 	if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.Contains(line, "200") {
 		v.w.t.Fatalf("got %q, %v", line, err)
 	}

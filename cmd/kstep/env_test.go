@@ -53,7 +53,7 @@ func TestEnvPush_ChangesASecretWithoutABuildAndTheNextDeployUsesIt(t *testing.T)
 	if _, err := os.Stat(filepath.Join(w.dir, "kstep-state")); err == nil {
 		t.Error("it left a state folder, which belongs to releases")
 	}
-	w.serves("v1") // Nobody was restarted.
+	w.serves("v1") // No container was restarted.
 	if _, stderr := w.exits(exit.OK, "env", "push"); !strings.Contains(stderr, "unchanged") {
 		t.Errorf("a second push does not say unchanged:\n%s", stderr)
 	}
@@ -178,7 +178,7 @@ func TestEnvDelete_RefusesAFolderWithSomethingElseInIt(t *testing.T) {
 	if w.envOf("vm1", "shop", "web") == nil || w.envOf("vm2", "shop", "web") != nil {
 		t.Error("want the files of vm1 kept and those of vm2 removed")
 	}
-	w.exits(exit.OK, "env", "push") // It is in nobody's way there.
+	w.exits(exit.OK, "env", "push") // The file does not disturb a push.
 }
 
 func TestEnvPush_TellsHooksWhatItIs(t *testing.T) {

@@ -134,8 +134,8 @@ func (p *program) plain() (to engine.Streams, end func() error) {
 }
 
 // console is what the user types at and looks at. end gives it back. A terminal
-// is not searched for secrets: what it shows is seen by the one who asked, and
-// must not be held back.
+// is not searched for secrets: only the user sees it, and its output must not
+// be held back.
 func (p *program) console() (to engine.Streams, end func() error, err error) {
 	keys, isFile := p.stdin.(*os.File)
 	screen, isFileToo := p.stdout.(*os.File)
@@ -161,7 +161,7 @@ func (p *program) console() (to engine.Streams, end func() error, err error) {
 	}, nil
 }
 
-// follow tells the screen's size whenever it changed.
+// follow sends the screen's size whenever it changes.
 func follow(screen *os.File, changed <-chan os.Signal, sizes chan<- engine.Size, over <-chan struct{}) {
 	for {
 		select {

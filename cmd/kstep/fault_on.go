@@ -13,8 +13,8 @@ import (
 	"github.com/kstep/kstep/internal/host"
 )
 
-// faults makes the fault happen that KSTEP_FAULT asks for, such as `kill:17`.
-// Only a program that was built for it can do that.
+// faults makes the fault of KSTEP_FAULT happen, such as `kill:17`. Only a
+// program that was built for it can do that.
 func faults(end context.CancelCauseFunc) host.Intercept {
 	text := os.Getenv("KSTEP_FAULT")
 	if text == "" {

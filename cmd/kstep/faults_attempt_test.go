@@ -163,11 +163,11 @@ func lastingly(stage, observed string) string {
 	return strings.ReplaceAll(observed, "file shop/state/RELEASE/abort.json\n", "")
 }
 
-// copies tells looks at the copies of state files on a host. They come when the
-// stage is over, and its own file says how it ended, before another release began.
+// copies reports whether op touches the copy of a state file. Copies come after
+// the stage and its own file, and before another release begins.
 func copies(op host.Op) bool { return strings.Contains(op.Path, "/.kstep/shop/state/") }
 
-// alters tells stages that change what serves.
+// alters reports whether the stage changes what serves.
 func alters(stage string) bool { return stage == "cutover" || stateOf(stage) == "" }
 
 // truthful holds the exit code against the state file.

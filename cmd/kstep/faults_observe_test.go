@@ -19,7 +19,7 @@ import (
 	"github.com/kstep/kstep/internal/route"
 )
 
-// observe tells all that a release leaves on the hosts, in words that are the
+// observe returns all that a release leaves on the hosts, in a form that is the
 // same for every release: what is live, what is kept, files, routes, cords,
 // ledger, lease.
 func (g *ground) observe() string {
@@ -110,7 +110,7 @@ func generic(text string) string {
 	return shortDigest.ReplaceAllString(text, "-#")
 }
 
-// files tells the files in the host's run directory, with the content of those
+// files returns the files in the host's run directory, with the content of those
 // that mean something.
 func files(fake *hosttest.Fake) []string {
 	run := filepath.Join(fake.Home, ".kstep")
@@ -139,11 +139,11 @@ func files(fake *hosttest.Fake) []string {
 func fileLines(name string, data []byte) []string {
 	switch dir, base := path.Split(name); {
 	case strings.HasPrefix(name, "shop/lease/"), dir == "shop/ledger/", base == "fingerprint.key", strings.HasPrefix(base, "audit"):
-		return nil // Told in another way, or different every time.
+		return nil // Shown in another way, or different every time.
 	case base == "ledger.json":
 		return ledgerLines(data)
 	case strings.HasPrefix(base, ".") && strings.HasSuffix(base, ".tmp"):
-		return nil // Half written when the run was killed; nobody reads it, and a later prune sweeps it away.
+		return nil // Half written when the run was killed; kstep does not read it, and a later prune removes it.
 	case strings.HasPrefix(name, "shop/state/"), strings.HasPrefix(name, "shop/barrier/"), strings.HasSuffix(base, "complete.json"), base == "api.key":
 		return []string{"file " + name}
 	default:
@@ -163,7 +163,7 @@ func ledgerLines(data []byte) []string {
 	return lines
 }
 
-// leaseLine tells whether the lease is free. The file with the highest number
+// leaseLine shows whether the lease is free. The file with the highest number
 // is the lease.
 func leaseLine(dir string) string {
 	found, err := filepath.Glob(filepath.Join(dir, "*.json"))

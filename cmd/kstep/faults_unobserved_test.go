@@ -127,7 +127,7 @@ func (g *ground) whatServes(a attempt, m meddling, code exit.Code) string {
 	return ""
 }
 
-// diedByHand tells whether a container of the new version is missing or does
+// diedByHand reports whether a container of the new version is missing or does
 // not run: the change came after the stage's last look at it.
 func (g *ground) diedByHand(hostName string) bool {
 	n := 0

@@ -139,7 +139,7 @@ func TestState_ThatIsForgedCommandsNoHost(t *testing.T) {
 	}
 }
 
-// A ready image of another repository is named again by who runs the stages.
+// A ready image of another repository must be named again by the user.
 func TestState_OfAnImageOfAnotherRepositoryWantsItNamed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -260,7 +260,7 @@ func TestState_ThatDiffersFromItsCopyIsRefusedAlsoWithStateFromHosts(t *testing.
 	}
 }
 
-// With state.key, only who has the secret can write what a stage believes.
+// With state.key, only a process with the secret can write what a stage believes.
 func TestState_WithAKeyIsBelievedOnlyIfItIsSealed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -60,7 +60,7 @@ func exitStatus() string {
 	return b.String()
 }
 
-// usage tells what is wrong with the command line, and what was meant.
+// usage reports what is wrong with the command line, and what was meant.
 func (p *program) usage(app *kingpin.Application, err error, args []string) exit.Code {
 	hint := "kstep --help lists the commands and flags"
 	if instead := insteadOf(app, args); instead != "" {

@@ -13,7 +13,7 @@ import (
 )
 
 // hostileLines are what a program may print to rule the terminal or the CI
-// system of who looks at it, or to get a secret past the redaction.
+// system of the user who reads it, or to get a secret past the redaction.
 var hostileLines = []string{
 	"\x1b]0;owned\x07title", "\x1bcreset", "\x1b[2J\x1b[1;1Hcleared", "\x1b[1A\x1b[2Kover the last line", "\x9b31mbytes",
 	"\u009b31mcontrol in one character", "\x1bP+q544e\x1b\\device", "\x1b_app\x1b\\command", "back\b\b\b\bspace", "bell\x07",

@@ -58,8 +58,8 @@ func (w *world) deployArgs(version string, more ...string) []string {
 	return append([]string{"deploy", "--image", w.image(version), "--version", version}, more...)
 }
 
-// changing tells operations that change what a deploy is about; leases, fences
-// and copies of state are not.
+// changing reports whether the operation changes what a deploy is about.
+// Leases, fences and copies of state are not.
 func changing(op host.Op) bool {
 	switch op.Kind {
 	case host.KindEngine:
@@ -168,8 +168,8 @@ func TestLease_AnOlderPipelineThatWasFrozenChangesNothingAfterANewerOne(t *testi
 	}
 }
 
-// overtake freezes a pipeline, lets a newer one deploy, and tells what is wrong
-// after the older one went on. waited is set if the newer one told that it waits.
+// overtake freezes a pipeline, lets a newer one deploy, and returns what is wrong
+// after the older one went on. waited is set if the newer one reported that it waits.
 func (w *world) overtake(at func(host.Op) bool, waited *atomic.Bool) (problems []string) {
 	wrong := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 	older, newer := w.job(), w.job()

@@ -251,7 +251,7 @@ func (l *life) took(args []string, code exit.Code, back string) {
 	}
 }
 
-// leased expects the lease to be free, but for people and a release that was killed.
+// leased expects a free lease, except for manual holds and a killed release.
 func (l *life) leased(args []string, code exit.Code) {
 	l.t.Helper()
 	if args[0] == "lock" && args[1] != "status" && code == exit.OK {
@@ -283,7 +283,7 @@ func (l *life) truth() {
 	}
 }
 
-// end goes the way that hints tell, to a deploy that succeeds.
+// end follows the hints to a deploy that succeeds.
 func (l *life) end() {
 	l.t.Helper()
 	if l.locked {

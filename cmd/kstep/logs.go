@@ -30,7 +30,7 @@ type logFlags struct {
 
 func (f *logFlags) declare(cmd *kingpin.CmdClause) {
 	cmd.Flag("lines", "Show the last ones, so many of each container. Default: 100, or with --since all.").Short('n').IntVar(&f.lines)
-	cmd.Flag("since", "Only those of so long ago, such as 10m.").Short('s').DurationVar(&f.since)
+	cmd.Flag("since", "Only entries since this long ago, such as 10m.").Short('s').DurationVar(&f.since)
 	cmd.Flag("follow", "Go on with what is written, also after a restart and in containers that start later, until Ctrl-C.").Short('f').BoolVar(&f.follow)
 	cmd.Flag("timestamps", "Show when each line was written (UTC).").Short('t').BoolVar(&f.timestamps)
 	cmd.Flag("grep", "Only lines that match the regular expression.").Short('g').StringVar(&f.grep)
@@ -67,8 +67,7 @@ func single(c engine.Container, err error) ([]engine.Container, error) {
 }
 
 // showLogs prints lines of the containers that are found at the targets, in the
-// order in which they were written, and then, if that is asked for, those that
-// come.
+// order in which they were written. With --follow, it then prints new ones.
 func (p *program) showLogs(ctx context.Context, s *stages.Session, in stages.Input, flags *logFlags, from logSource) error {
 	which, match, err := flags.query()
 	if err != nil {
@@ -320,7 +319,7 @@ type logLine struct {
 	Line string    `json:"line"`
 }
 
-// labels tell lines of several targets apart, by no more than it takes.
+// labels distinguish lines of several targets with as little text as possible.
 func labels(targets []plan.Target) func(plan.Target) string {
 	several := slices.ContainsFunc(targets, func(t plan.Target) bool { return t.Role.Name != targets[0].Role.Name })
 	return func(t plan.Target) string {

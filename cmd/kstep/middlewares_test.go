@@ -10,7 +10,7 @@ import (
 	"github.com/kstep/kstep/internal/host/hosttest"
 )
 
-// paths makes a version answer with the path that it was asked for.
+// paths makes a version answer with the path of the request.
 func (w *world) paths(version string) {
 	w.t.Helper()
 	w.behave(version, hosttest.Behaviour{Handler: func(hosttest.Process) http.Handler {

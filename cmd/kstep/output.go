@@ -30,10 +30,10 @@ func (p *program) use(secrets *secret.Store) {
 	}
 }
 
-// isJSON tells whether the command's answer is JSON.
+// isJSON reports whether the command's answer is JSON.
 func (p *program) isJSON() bool { return p.global.output == "json" }
 
-// isFile tells whether stdout goes to a file, in which a program's output must
+// isFile reports whether stdout goes to a file, in which a program's output must
 // be what it printed, such as a dump.
 func (p *program) isFile() bool {
 	f, ok := p.stdout.(*os.File)

@@ -188,7 +188,7 @@ func TestPlanFile_IsRefusedWhenAHostHasMoved(t *testing.T) {
 					w.exits(exit.OK, "push", "--plan", plan) // It touches no hosts.
 				}
 				stderr := w.untouched(exit.BadState, args...)
-				if !strings.Contains(stderr, "vm1 has moved since the plan was made") || !strings.Contains(stderr, c.told) {
+				if !strings.Contains(stderr, "vm1 has changed since the plan was created") || !strings.Contains(stderr, c.told) {
 					t.Errorf("kstep %s does not tell that vm1 has moved, by %q:\n%s", args[0], c.told, stderr)
 				}
 			}
@@ -272,7 +272,7 @@ func TestPlan_ReadsHostsAndWritesNothingThere(t *testing.T) {
 					read := op.Kind == "connect" || op.Kind == "dial" ||
 						(op.Kind == "engine" && (strings.HasPrefix(op.Name, "GET ") || strings.HasPrefix(op.Name, "HEAD "))) ||
 						(op.Kind == "sftp" && slices.Contains([]string{"read", "list", "stat", "home", "owners"}, op.Name)) ||
-						(op.Kind == "run" && op.Name == "find") // What it is told to do there: TestPlan_TellsWhatADeployThenDoes.
+						(op.Kind == "run" && op.Name == "find") // TestPlan_TellsWhatADeployThenDoes covers what it does.
 					if !read {
 						t.Errorf("plan asks %s for %s %s %s", op.Host, op.Kind, op.Name, op.Path)
 					}

@@ -60,7 +60,7 @@ func TestPlan_ShowsWhatATaskRunsAndReaches(t *testing.T) {
 	}
 }
 
-// What was approved is an image, not a name that somebody can give to another one.
+// What was approved is an image, not a name that can move to another one.
 func TestPlanFile_IsRefusedForAnotherImageOfTheSameTag(t *testing.T) {
 	t.Parallel()
 	for title, refused := range map[string]func(w *world, plan string) string{

@@ -76,7 +76,7 @@ func TestPlan_OnGitHubSaysThatThereIsNothingToDo(t *testing.T) {
 	if outputs["result"] != "unchanged" || outputs["changes"] != "0" || outputs["hosts"] != "[]" {
 		t.Errorf("got the outputs %v", outputs)
 	}
-	// A pending plan that is asked for the exit code is an answer, not a failure.
+	// With --detailed-exitcode, a pending plan is an answer, not a failure.
 	summary, outputs = w.plansOnGitHub(exit.ChangesPending, "--image", w.image("v2"), "--version", "v2", "--detailed-exitcode")
 	if outputs["result"] != "pending" || outputs["exit-code"] != "2" || strings.Contains(summary, "error:") {
 		t.Errorf("got the outputs %v and the summary\n%s", outputs, summary)

@@ -19,7 +19,7 @@ import (
 	"github.com/kstep/kstep/internal/state"
 )
 
-// planned is what `kstep plan` tells. It expects exit code 2 or 0, as something
+// planned is what `kstep plan` shows. It expects exit code 2 or 0, as something
 // is pending or not, and that neither hosts nor state folder change.
 func (w *world) planned(args ...string) state.Plan {
 	w.t.Helper()
@@ -200,7 +200,7 @@ func TestPlan_TellsWhatADeployThenDoes(t *testing.T) {
 		"a file that was left half written": again(func(w *world) {
 			w.halfWritten("vm2", ".kstep/shop/env/.web.json.kstep-abcdefghij.tmp", time.Hour)
 			w.halfWritten("vm1", ".kstep/proxy/.shop-web.yml.kstep-abcdefghij.tmp", time.Hour)
-			w.halfWritten("vm3", ".kstep/shop/.young.kstep-abcdefghij.tmp", 0) // Somebody may be writing it.
+			w.halfWritten("vm3", ".kstep/shop/.young.kstep-abcdefghij.tmp", 0) // Another process may be writing it.
 		}),
 		"somebody stopped what serves": again(func(w *world) {
 			if err := w.hosts["vm1"].Look().Stop(w.t.Context(), "shop-web-v1", engine.Stop{}); err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/kstep/kstep/internal/state"
 )
 
-// planText shows a plan to people: a line for each change, in three columns of
-// stage, place and change. What is the same on several hosts is told once.
+// planText shows a plan as text: a line for each change, in three columns of
+// stage, place and change. What is the same on several hosts is shown once.
 func planText(p state.Plan, colors bool) string {
 	t := &planTable{paint: func(mark, text string) string { return report.Marked(colors, mark, text) }}
 	t.head(p)
@@ -43,7 +43,7 @@ type planTable struct {
 	strings.Builder
 	paint func(mark, text string) string
 	width int  // Of the places.
-	told  bool // Some stage has something to tell.
+	told  bool // Some stage has something to show.
 }
 
 func (t *planTable) head(p state.Plan) {
@@ -106,7 +106,7 @@ func changedHosts(p state.Plan) []string {
 	return hosts
 }
 
-// nothing says that there is nothing to do only where all could be told.
+// nothing says that there is nothing to do only if all of it is known.
 func nothing(p state.Plan) string {
 	for _, s := range p.Stages {
 		for _, at := range s.Targets {

@@ -86,7 +86,7 @@ func TestPreflight_TellsBeforeAnythingIsBuiltWhatADeployWouldMeet(t *testing.T) 
 				t.Errorf("it does not say %q:\n%s", c.says, stderr)
 			}
 			after := w.picture()
-			for _, seen := range []map[string]string{before, after} { // A host's clock is asked by a file beside the lease.
+			for _, seen := range []map[string]string{before, after} { // kstep reads a host's clock from a file beside the lease.
 				maps.DeleteFunc(seen, func(what, _ string) bool { return strings.Contains(what, "/lease/") })
 			}
 			if !maps.Equal(before, after) {

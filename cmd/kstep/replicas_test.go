@@ -269,7 +269,7 @@ func TestReplicas_AbortOfAnotherNumberGoesBackToTheOldOne(t *testing.T) {
 }
 
 // TestReplicas_APlanHoldsBetweenTwoCords kills a cutover when some replicas have
-// the traffic and others have not: that is no sign of somebody else.
+// the traffic and others have not: that is no sign of another release.
 func TestReplicas_APlanHoldsBetweenTwoCords(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

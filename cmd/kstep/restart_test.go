@@ -286,8 +286,8 @@ func TestRestart_HostsOfVersionsBeforeTheLabelAreTakenOver(t *testing.T) {
 			w.hasPolicies("vm1", map[string]string{"shop-web-v1": "exited no", "shop-web-v2": "running " + policy})
 			w.outlivesRestarts()
 
-			// The policy that a container was created with is not lost, also when
-			// the config asks for another one now.
+			// The policy that a container was created with is not lost, even if
+			// the config has another one now.
 			w.replace(fmt.Sprintf("restart: %q", policy), `restart: "unless-stopped"`)
 			w.deploy("v3")
 			w.exits(exit.OK, "rollback", "v1")
@@ -304,7 +304,7 @@ func TestRestart_WithoutAnyRecordTheConfigTellsThePolicy(t *testing.T) {
 	w.deploy("v1")
 	w.deploy("v2")
 	for _, fake := range w.hosts {
-		fake.Engine.DropLabel(engine.LabelRestart) // And nobody has read the policy before it was changed.
+		fake.Engine.DropLabel(engine.LabelRestart) // kstep has not read the policy before it was changed.
 	}
 	w.exits(exit.OK, "rollback", "v1")
 	w.hasPolicies("vm1", map[string]string{"shop-web-v1": "running always", "shop-web-v2": "exited no"})

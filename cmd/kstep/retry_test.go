@@ -81,7 +81,7 @@ func TestBarrier_OfAReleaseThatWasAbortedStaysClosed(t *testing.T) {
 }
 
 // A pipeline whose stage failed does not keep the next commit waiting, and is
-// fenced off once that has begun.
+// refused once that has begun.
 func TestLease_OfAPipelineThatFailedLetsANewerOneIn(t *testing.T) {
 	t.Parallel()
 	stages := []string{"assets", "env-push", "boot", "barrier-wait"}

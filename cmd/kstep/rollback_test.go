@@ -39,7 +39,7 @@ func TestRollback_StartsTheRetainedContainersAgainAsTheyWere(t *testing.T) {
 			if !strings.Contains(stderr, "a rollback to v1 is ready on 3 of 3 targets") {
 				t.Errorf("the end of a deploy does not tell of the way back:\n%s", stderr)
 			}
-			delete(w.env, "TOKEN") // Whoever goes back needs no secret,
+			delete(w.env, "TOKEN") // A rollback needs no secret,
 			w.registry.Close()     // and no registry.
 			w.forget()
 			w.exits(exit.OK, "rollback")

@@ -19,20 +19,20 @@ type tenant struct {
 	*world
 	name string
 	args []string
-	// serves are its claims by host: what the last deploy that succeeded there asked for.
+	// serves are its claims by host, as its last successful deploy there set them.
 	serves map[string]claimed
 	asked  claimed // In its configuration.
 	hosts  []string
 	count  int
 }
 
-// claimed are the requests that a configuration asks for.
+// claimed are the requests that a configuration routes.
 type claimed struct {
 	name, prefix string // An empty name is every name.
 	fallback     bool
 }
 
-// matches tells how precise the claim is for a request: 0 is not at all.
+// matches returns how precise the claim is for a request. 0 is no match.
 func (c claimed) matches(name, path string) int {
 	if path != c.prefix && !strings.HasPrefix(path, strings.TrimSuffix(c.prefix, "/")+"/") {
 		return 0

@@ -11,7 +11,7 @@ import (
 )
 
 // vault makes a password manager's program: it prints what it has for its
-// argument, and notes that it was asked.
+// argument, and records each call.
 func (w *world) vault() (program string, asked func() string) {
 	w.t.Helper()
 	dir := w.t.TempDir()

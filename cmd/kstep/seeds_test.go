@@ -54,7 +54,7 @@ func TestSeeds_NameTestsCommandsKeysAndFilesThatExist(t *testing.T) {
 	}
 }
 
-// known tells whether there is such a command, key, hook, variable or file.
+// known reports whether there is such a command, key, hook, variable or file.
 func known(what, root, commands, keys, hooks string) bool {
 	switch {
 	case strings.HasPrefix(what, "kstep "):

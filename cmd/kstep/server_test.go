@@ -13,7 +13,7 @@ import (
 )
 
 // bare takes the engines of hosts away until the bootstrap script of this world
-// has run there, and tells where it has.
+// has run there. installed reports whether it has.
 func (w *world) bare(script string, hosts ...string) (installed func(hostName string) bool) {
 	w.t.Helper()
 	w.write("install.sh", "set -eu\necho installed >>installed\n"+script+"\n")

@@ -118,7 +118,7 @@ func (p *program) secretStore(ctx context.Context, cfg *config.Config) *secret.S
 
 // learn makes the store know every secret of the configuration that this
 // process has at hand, before anything prints it: hooks see the whole
-// environment. What is missing is told by whoever needs it.
+// environment. A missing secret is reported where it is needed.
 func learn(secrets *secret.Store, cfg *config.Config) {
 	for _, use := range cfg.SecretNames() {
 		if use.Name != cfg.Registry.Username.Secret { // Part of image names.
@@ -127,8 +127,8 @@ func learn(secrets *secret.Store, cfg *config.Config) {
 	}
 }
 
-// isOfApp tells a secret of containers from those of registries, builds and SSH,
-// which destinations may well share.
+// isOfApp reports whether the secret is one of containers. Destinations may
+// share those of registries, builds and SSH.
 func isOfApp(cfg *config.Config, name string) bool {
 	for _, use := range cfg.SecretNames() {
 		if use.Name != name {
@@ -144,8 +144,8 @@ func isOfApp(cfg *config.Config, name string) bool {
 // topKey is the first key of a path such as `registry.password[0]`.
 func topKey(path string) string { return path[:strings.IndexAny(path+".", ".[")] }
 
-// mask tells GitHub's runner of a secret before anybody can print it. It goes
-// around the redaction, which would mask the command itself.
+// mask registers a secret with GitHub's runner before it can be printed. It
+// bypasses the redaction, which would mask the command itself.
 func (p *program) mask(v secret.Value) {
 	if actor.CI(p.getenv) == actor.GitHub {
 		_ = report.Mask(p.stderr, v.Reveal()) // A stream that is gone shows no secret either.
@@ -236,7 +236,7 @@ func (p *program) look(command string, work func(context.Context, *stages.Sessio
 }
 
 // answering makes the action of a command that changes nothing: with --output
-// json its answer is all that stdout gets. What went wrong is told on stderr.
+// json its answer is all that stdout gets. Errors go to stderr.
 func (p *program) answering(act action) action {
 	return func(ctx context.Context) error {
 		p.answers = true
@@ -274,8 +274,8 @@ func refused(ctx context.Context, s *stages.Session, details hook.Details, cause
 	}
 }
 
-// refuse tells what is wrong with the configuration, where a CI system shows it
-// at its line.
+// refuse reports what is wrong with the configuration, so that a CI system
+// shows it at its line.
 func (p *program) refuse(err error) error {
 	secrets := secret.NewStore(secret.Options{})
 	stderr := secrets.Redactor(p.stderr)
@@ -310,8 +310,8 @@ func (p *program) pool(cfg *config.Config, secrets *secret.Store, sink report.Si
 	return host.NewPool(connect), nil
 }
 
-// close tells the sink how the command ended, and ends it. There is no session
-// when the command ended before it had one.
+// close reports to the sink how the command ended, and closes it. s is nil if
+// the command ended before it had a session.
 func (p *program) close(sink report.Sink, s *stages.Session, err error) error {
 	if err != nil && exit.CodeOf(err) != exit.ChangesPending { // That is an answer.
 		sink.Emit(failure(err))
@@ -374,7 +374,7 @@ func (p *program) commit(cfg *config.Config, flag string) func(context.Context) 
 	}
 }
 
-// resolver tells the version that the first stage gives its release.
+// resolver returns the version that the first stage gives its release.
 func (p *program) resolver(cfg *config.Config, flag string, options stages.Options, sink report.Sink) func(context.Context) (string, state.Source, error) {
 	return func(ctx context.Context) (string, state.Source, error) {
 		given, _ := p.env("KSTEP_VERSION")

@@ -35,7 +35,7 @@ func (w *world) share() {
 	w.replace("servers:\n  web: [vm1, vm2]\n  job:\n    hosts: [vm3]\n    cmd: work hard\n", shared)
 }
 
-// matrix is what `kstep matrix` tells GitHub.
+// matrix is what `kstep matrix` prints for GitHub.
 func (w *world) matrix(args ...string) []shard {
 	w.t.Helper()
 	stdout, _ := w.exits(exit.OK, append([]string{"matrix"}, args...)...)
@@ -287,7 +287,7 @@ func TestBarrier_ThatAnotherJobClosesStopsTheWaitingRole(t *testing.T) {
 			}
 			w.serves("v1")
 			mended.Store(true)
-			for _, stage := range []string{"boot", "barrier-wait", "cutover", "prune"} { // Mended: the same release goes on.
+			for _, stage := range []string{"boot", "barrier-wait", "cutover", "prune"} { // Repaired: the same release goes on.
 				jobs = append(jobs, w.fanOut(stage, w.matrix("--by", "role"), jobs)...)
 			}
 			w.serves("v2")
@@ -302,7 +302,7 @@ func other(role string) string {
 	return "web"
 }
 
-// has tells whether the runner has a file of this name.
+// has reports whether the runner has a file of this name.
 func (j *job) has(pattern string) bool {
 	found, err := filepath.Glob(filepath.Join(j.state, pattern))
 	return err == nil && len(found) > 0

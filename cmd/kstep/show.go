@@ -45,7 +45,7 @@ func (t *table) row(cells ...string) {
 		}
 		cells[i] = cmp.Or(strings.Join(parts, ", "), "-")
 	}
-	fmt.Fprintln(t.w, strings.Join(cells, "\t")) // The end tells what went wrong.
+	fmt.Fprintln(t.w, strings.Join(cells, "\t")) // The end reports a write error.
 }
 
 func (t *table) end() error { return t.w.Flush() }

@@ -31,8 +31,8 @@ func TestDeploy_MovesFromOneVersionToTheNextByCord(t *testing.T) {
 	w.serves("v2")
 }
 
-// roundTrips is what a stage may ask of one host when nothing changes, beside the
-// copies of the files that it read. The cord costs one more: whether it is tied.
+// roundTrips is the limit of requests to one host when nothing changes, beside
+// copies of the files read. The cord costs one more: whether it is tied.
 const roundTrips = 12
 
 func TestStages_RunAgainSayUnchangedInFewRoundTrips(t *testing.T) {
@@ -66,7 +66,7 @@ func TestStages_RunAgainSayUnchangedInFewRoundTrips(t *testing.T) {
 				if stage.Info().Name == "cutover" { // The verdict, beside other answers.
 					most += 2
 				}
-				if stage.Info().Name == "boot" { // Networks, asked for while other answers are on their way.
+				if stage.Info().Name == "boot" { // Networks, requested while other answers are on their way.
 					most += 2
 				}
 				for name, ops := range perHost {

@@ -13,7 +13,7 @@ func TestStateFolder_OfADestinationIsItsOwn(t *testing.T) {
 		{"", "", "kstep-state"},
 		{"staging", "", "kstep-state/staging"},
 		{"staging", "elsewhere", "elsewhere"},
-		{"../other", "", "kstep-state"}, // Refused by whoever reads the configuration.
+		{"../other", "", "kstep-state"}, // Refused when the configuration is read.
 	} {
 		p := &program{global: globals{destination: c.destination, stateDir: c.flag}}
 		if got := p.stateFolder(""); got != c.want {

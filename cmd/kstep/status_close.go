@@ -15,8 +15,8 @@ import (
 	"github.com/kstep/kstep/stages"
 )
 
-// lookClosely asks what the engines' lists do not tell: whether the containers that
-// have traffic get it, and how often each has been started again by its engine.
+// lookClosely finds what the engines' lists do not show: whether the containers
+// that have traffic get it, and how often their engine has restarted each.
 func lookClosely(ctx context.Context, in stages.Input, found []targetStatus) error {
 	var asked []plan.Target
 	at := map[string]*targetStatus{}
@@ -54,7 +54,7 @@ type unservedStatus struct {
 	Release string    `json:"release"`
 	At      time.Time `json:"at"`
 	By      string    `json:"by,omitempty"`
-	// UnderWay tells that it holds the lease.
+	// UnderWay is true if it holds the lease.
 	UnderWay bool `json:"underWay,omitempty"`
 	// Stage is the last of its stages that ended, Status how, and Reason why it
 	// failed, by the copies of its state files on the hosts.

@@ -119,8 +119,8 @@ func TestStatus_TellsWhatTheHostsDo(t *testing.T) {
 	}
 }
 
-// TestStatus_AndReleasesGoByOneRule: what rollback would not find is not told as
-// retained, though it once served.
+// TestStatus_AndReleasesGoByOneRule: what rollback would not find is not shown
+// as retained, though it once served.
 func TestStatus_AndReleasesGoByOneRule(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -216,7 +216,7 @@ func (w *world) noted(file string) ledger.TaskStatus {
 	return book.Task(book.Newest(), "migrate").Status
 }
 
-// once does something when kstep has asked a host for something.
+// once calls do when kstep has run an operation of that name on a host.
 func (w *world) once(name string, do func()) {
 	asked := func() bool {
 		w.mu.Lock()
@@ -267,7 +267,7 @@ func TestTasks_OneThatMayHaveDoneItsWorkNeverRunsAgain(t *testing.T) {
 			w.exits(exit.OK, "push", "--image", w.image("v1"), "--version", "v1")
 			w.exits(exit.OK, "assets")
 			w.exits(exit.OK, "env-push")
-			if c.more == "" { // Killed right after the start, and then somebody cleans up.
+			if c.more == "" { // Killed right after the start, and then the container is removed by hand.
 				w.killedAt(func(op host.Op) bool { return strings.Contains(op.Name, "/logs") }, "boot")
 				look := w.hosts["vm1"].Look()
 				if err := look.Remove(t.Context(), "shop-task-migrate-v1"); err != nil {

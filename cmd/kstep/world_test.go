@@ -258,10 +258,10 @@ func (w *world) state(stage string) map[string]any {
 	return file
 }
 
-// get asks a host's port 80, as a user would.
+// get sends a request to a host's port 80, as a user would.
 func (w *world) get(hostName string) (int, string) { return w.getAs(hostName, hostName) }
 
-// getAs asks a host's port 80 for the host name in the request.
+// getAs sends a request for that host name to a host's port 80.
 func (w *world) getAs(hostName, name string) (int, string) {
 	w.t.Helper()
 	h, err := hosttest.Pool(w.t, slices.Collect(maps.Values(w.hosts))...).Get(w.t.Context(), hostName)

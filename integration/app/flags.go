@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// flags are the misbehaviours that $APP_FLAGS asks for.
+// flags are the faults that $APP_FLAGS requests.
 type flags struct {
 	exit      bool
 	unhealthy bool

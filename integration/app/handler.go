@@ -25,7 +25,7 @@ const (
 	maxBody = 64 << 20
 )
 
-// newHandler serves the paths that the tests ask for.
+// newHandler serves the paths that the tests request.
 func newHandler(f flags) http.Handler {
 	page := fmt.Sprintf("version %s host %s\n", version(), hostName())
 	mux := http.NewServeMux()
@@ -77,7 +77,7 @@ func named(name string, next http.Handler) http.Handler {
 	})
 }
 
-// selfSigned is a certificate that nobody else signed.
+// selfSigned is a self-signed certificate.
 func selfSigned() (tls.Certificate, error) {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -145,7 +145,7 @@ func version() string {
 	return strings.TrimSpace(string(b))
 }
 
-// hostName is the machine's name if the deploy tells it, else the container's.
+// hostName is the machine's name if the deploy sets it, else the container's.
 func hostName() string {
 	name, _ := os.Hostname()
 	return cmp.Or(os.Getenv("KSTEP_HOST"), name)

@@ -1,16 +1,16 @@
 // Command app is the sample application that the integration tests deploy. It
-// tells its version, and misbehaves on demand. It is no model of a good app: it
-// has neither logging nor configuration beyond what the tests need.
+// shows its version, and fails on demand. It is no model of a good app: it has
+// neither logging nor configuration beyond what the tests need.
 //
 //	app         serves HTTP on $PORT (3000)
-//	app work    is a worker: it waits until it is told to stop
-//	app check   asks the server in the same container for /up, for images
+//	app work    is a worker: it waits for a stop signal
+//	app check   requests /up from the server in the same container, for images
 //	            that have no shell
 //
 // $APP_FLAGS holds words: exit, unhealthy, boot=DURATION, crash=DURATION,
 // no-grace (drops requests on SIGTERM), deaf (ignores SIGTERM), host=NAME
 // (answers 400 to other names), h2c (HTTP/2 without TLS and nothing else), tls
-// (HTTPS with a certificate that nobody signed).
+// (HTTPS with a self-signed certificate).
 package main
 
 import (

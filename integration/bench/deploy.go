@@ -25,8 +25,8 @@ func backStages() []string { return allStages()[1:] }
 type deploy struct {
 	// whole is the life of the process, or of all eight one after another.
 	whole time.Duration
-	// host is from the beginning of assets to the end of prune, as their state
-	// files tell.
+	// host is from the beginning of assets to the end of prune, by their state
+	// files.
 	host   time.Duration
 	stages map[string]time.Duration
 	// back is the life of the `kstep rollback` after it, and its stages.
@@ -38,7 +38,7 @@ type deploy struct {
 	slowest          time.Duration
 }
 
-// list tells what each stage took, in one line.
+// list shows what each stage took, in one line.
 func (d deploy) list() string {
 	var parts []string
 	for _, stage := range allStages() {
@@ -198,11 +198,11 @@ func readState(app *rig.App, stage string) (state, error) {
 	return s, json.Unmarshal(data, &s)
 }
 
-// timed runs a command and tells its own life span, without that of `docker exec`.
+// timed runs a command and prints its own life span, without that of `docker exec`.
 const timed = `from=$EPOCHREALTIME; "$@" >&2; status=$?; to=$EPOCHREALTIME
 echo $(((${to/./} - ${from/./}))); exit $status`
 
-// kstep runs one process in the deployer and tells how long it lived.
+// kstep runs one process in the deployer and returns how long it lived.
 func (b *bench) kstep(ctx context.Context, app *rig.App, args ...string) (time.Duration, error) {
 	return spanOf(ctx, b.rig, app.Work, append([]string{"kstep"}, args...)...)
 }

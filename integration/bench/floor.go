@@ -21,9 +21,9 @@ import (
 
 // floor is the least that a deploy can take: pull, create, start, first healthy
 // answer, stop of the old container, on both hosts at once. It goes straight to
-// the engines' sockets, without SSH, and asks the app from within the host's
-// own network. It leaves no trace and protects nobody: no lease, no files, no
-// environment, no proxy, no drain, nothing verified, nothing pruned.
+// the engines' sockets, without SSH, and sends requests to the app from the
+// host's own network. It leaves no trace and protects nothing: no lease, no
+// files, no environment, no proxy, no drain, nothing verified, nothing pruned.
 type floor struct {
 	total time.Duration // Of the slower host.
 	steps map[string]time.Duration
@@ -121,7 +121,7 @@ func (h *floorHost) exchange(ctx context.Context, image string) (floor, error) {
 // network is kstep's, where its containers are too.
 const network = "kstep"
 
-// healthy asks until the app answers.
+// healthy sends requests until the app answers.
 func (h *floorHost) healthy(ctx context.Context, id string) error {
 	c, err := h.engine.Inspect(ctx, id)
 	if err != nil {

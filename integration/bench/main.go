@@ -1,9 +1,9 @@
 // Command bench measures whole deploys to the rig's two web hosts, stage by
 // stage, beside a floor: what the engines themselves need for the same change
-// when nobody asks whether it is safe. Runs of both alternate, on the same
-// hosts, in the same minutes, because the machine is shared and noisy; medians
-// and their ratio are reported, not single times. It deploys with the kstep of
-// the rig's deployer and judges nothing else: see docs/benchmarks.md.
+// without any safety checks. Runs of both alternate, on the same hosts, in the
+// same minutes, because the machine is shared and noisy; medians and their
+// ratio are reported, not single times. It deploys with the kstep of the rig's
+// deployer and judges nothing else: see docs/benchmarks.md.
 package main
 
 import (

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// report is all that is told at the end, as Markdown for docs/benchmarks.md.
+// report is all that is printed at the end, as Markdown for docs/benchmarks.md.
 type report struct {
 	cases  []measured
 	rounds int

@@ -1,6 +1,6 @@
 // Command demo shows what kstep is for, on the rig: it deploys one version of
-// an app, sends traffic, deploys the next one stage by stage, and tells what
-// the users of the app noticed. It leaves everything up, to be looked at.
+// an app, sends traffic, deploys the next one stage by stage, and shows what
+// the users of the app noticed. It leaves everything running.
 package main
 
 import (
@@ -153,7 +153,7 @@ func (d *demo) check(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// answered tells which versions answered.
+// answered shows which versions answered.
 func answered(sum rig.Summary) string {
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(sum.Versions)) {

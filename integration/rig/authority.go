@@ -22,7 +22,7 @@ import (
 )
 
 // Authority is Pebble, a real authority that speaks ACME, beside the rig: it looks names
-// up in a DNS of its own, and asks for HTTP challenges at port 80 of the address.
+// up in a DNS of its own, and requests HTTP challenges at port 80 of the address.
 type Authority struct {
 	// Directory is the URL of its directory, as hosts reach it.
 	Directory string
@@ -32,7 +32,7 @@ type Authority struct {
 	dir    string
 	binary string
 	server *exec.Cmd
-	dns    net.Listener // Pebble asks by TCP.
+	dns    net.Listener // Pebble queries by TCP.
 
 	mu    sync.Mutex
 	names map[string]net.IP

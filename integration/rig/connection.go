@@ -21,7 +21,7 @@ type connection struct {
 	reader *bufio.Reader
 }
 
-// get asks for a path and returns the body of a 200.
+// get requests a path and returns the body of a 200.
 func (c *connection) get(host, path string) (string, error) {
 	body, err := c.exchange(host, path)
 	if err != nil {

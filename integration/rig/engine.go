@@ -82,7 +82,7 @@ func (h *Host) ContainerLogs(ctx context.Context, name string) (string, error) {
 	return h.Exec(ctx, "sh", "-c", `docker logs "$1" 2>&1`, "logs", name)
 }
 
-// Get asks the host's engine for a path of its API and decodes the answer.
+// Get requests a path of the API of the host's engine and decodes the answer.
 func (h *Host) Get(ctx context.Context, path string, answer any) error {
 	return h.call(ctx, http.MethodGet, path, answer)
 }

@@ -6,8 +6,8 @@ import (
 	"net/http"
 )
 
-// Get asks once, over a connection of its own, and returns what came, whatever
-// the status. The error says that no whole answer came.
+// Get sends one request, over a connection of its own, and returns what came,
+// whatever the status. The error says that no whole answer came.
 func Get(ctx context.Context, url string) (status int, body string, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// runDirs are where kstep keeps its files on a host: below the home of whoever
-// logs in, by default, and wherever the tests tell it to.
+// runDirs are where kstep keeps its files on a host: by default below the home
+// of the SSH user, else where the tests say.
 func runDirs() []string {
 	return []string{"/root/.kstep", "/home/deploy/.kstep", "/home/nodocker/.kstep", "/var/lib/kstep"}
 }

@@ -73,8 +73,8 @@ func Up(ctx context.Context) (*Rig, error) {
 // something. With a third, tests only wait for each other, and miss deadlines.
 const Several = 2
 
-// Take waits for one of several rigs that nobody else in this process works
-// with. The function it comes with gives it back.
+// Take waits for one of several rigs that is free in this process. The returned
+// function gives it back.
 func Take(ctx context.Context) (*Rig, func(), error) {
 	if err := up(ctx, Several); err != nil {
 		return nil, nil, err

@@ -23,9 +23,9 @@ type Summary struct {
 	Total, Failed int
 	// Failures are the first of the failed.
 	Failures []Failure
-	// Slowest is the longest that a request took beyond what the app was asked to take.
+	// Slowest is the longest time of a request, without that set for the app.
 	Slowest time.Duration
-	// Versions tells for each version of the app when it answered, and how often.
+	// Versions has for each version of the app when it answered, and how often.
 	Versions map[string]Seen
 	// Kinds and Targets count requests by kind of client and by target.
 	Kinds, Targets map[string]int
@@ -116,7 +116,7 @@ func (s *Summary) copy() Summary {
 	return c
 }
 
-// asked is the time that the request itself told the app to take.
+// asked is the time that the request itself set for the app.
 func (r request) asked() time.Duration {
 	_, ms, _ := strings.Cut(r.url, "/slow?ms=")
 	d, err := time.ParseDuration(ms + "ms")

@@ -18,13 +18,13 @@ type Load struct {
 	// URLs are the targets, taken in turn; both web hosts and the load balancer
 	// by default. Only addresses of the rig and loopback are accepted.
 	URLs []string
-	// Paths are asked for in turn; "/" by default.
+	// Paths are requested in turn; "/" by default.
 	Paths []string
 	// Host is the Host header; the target's address by default.
 	Host string
 	// Kept clients (8 by default) reuse their connection for each target, Fresh
-	// clients (2) open one for each request, Slow clients (4) reuse theirs and ask
-	// for /slow. A negative number means none.
+	// clients (2) open one for each request, Slow clients (4) reuse theirs and
+	// request /slow. A negative number means none.
 	Kept, Fresh, Slow int
 	// SlowFor is how long the app takes for a slow request; 1.5 s by default.
 	SlowFor time.Duration
@@ -194,7 +194,7 @@ func (l Load) withDefaults() Load {
 	return l
 }
 
-// checkTarget refuses to send traffic to anybody else's machine.
+// checkTarget refuses to send traffic to a machine outside the rig.
 func checkTarget(target string) error {
 	u, err := url.Parse(target)
 	if err != nil {

@@ -84,7 +84,7 @@ func (s Store) Unheld(ctx context.Context, release string) error {
 
 func held(by Lease) error {
 	return exit.With(exit.LeaseHeld, &heldError{by},
-		"queue with --wait, or see kstep lock status; if its holder is gone for good: kstep lock release --force")
+		"queue with --wait, or see kstep lock status; if its holder no longer runs: kstep lock release --force")
 }
 
 func overtaken(by Lease) error {

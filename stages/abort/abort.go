@@ -196,8 +196,8 @@ func (a *abort) look(ctx context.Context, w *stages.Work) (Way, error) {
 	return Decide(w.Target, a.in.Release, a.booted[w.Target.Key()], seen), nil
 }
 
-// complete tells whether, by the ledgers, the release needs nothing more on every
-// host that could be asked, and whether there are others.
+// complete reports whether, by the ledgers, the release needs nothing more on
+// every host that answered. broken reports whether a host failed.
 func (a *abort) complete(records []state.Target, ways map[string]Way) (complete, broken bool) {
 	for i, t := range a.all {
 		switch {

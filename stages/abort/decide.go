@@ -22,19 +22,19 @@ type Way struct {
 	Unused []engine.Container
 	// Rest are those that do not run, and are not to.
 	Rest []engine.Container
-	// Moved tells that not Keep alone gets the traffic.
+	// Moved is true unless Keep alone gets the traffic.
 	Moved bool
-	// Taken tells that containers of the release get all of the traffic, or that the
-	// ledger says so.
+	// Taken is true if containers of the release get all of the traffic, or if
+	// the ledger says so.
 	Taken bool
-	// Noted tells that by the ledger the release serves here.
+	// Noted is true if the ledger says that the release serves here.
 	Noted bool
-	// Foreign tells that the release has no such role here: it was added to the
+	// Foreign is true if the release has no such role here: it was added to the
 	// configuration later.
 	Foreign bool
 	// Stuck is why there is no way back here, if there is none.
 	Stuck string
-	// Over tells that a newer release has been here: nothing is to be touched.
+	// Over is true if a newer release has been here: abort changes nothing.
 	Over bool
 
 	book ledger.Ledger
@@ -51,16 +51,16 @@ func (w Way) stopped() []engine.Container {
 	return slices.DeleteFunc(slices.Clone(w.Keep), engine.Container.Running)
 }
 
-// Idle tells that nothing is to be done.
+// Idle reports whether nothing is to be done.
 func (w Way) Idle() bool {
 	return w.Over || !w.late() && !w.Moved && !w.Noted && len(w.stopped()) == 0
 }
 
-// late tells that containers of the release run, or may be started by a job that
-// comes late.
+// late reports whether containers of the release run, or may be started by a
+// job that comes late.
 func (w Way) late() bool { return !w.Over && len(w.Down)+len(w.Unused) > 0 }
 
-// Ours tells whether the release has left containers that work here.
+// Ours reports whether the release has left containers that work here.
 func (w Way) Ours(release string, booted []string) bool {
 	return !w.Over && slices.ContainsFunc(slices.Concat(w.Down, w.Unused), func(c engine.Container) bool {
 		return c.Labels[engine.LabelRelease] == release || slices.Contains(booted, c.ID)

@@ -17,7 +17,7 @@ import (
 // Release is the release to abort.
 type Release struct{ ID, Version string }
 
-// Find tells which release to abort, or none. The state folder names it. On a
+// Find returns the release to abort, or none. The state folder names it. On a
 // runner without state it is the one that holds the lease, if that is this CI
 // run's or has expired, or else the newest that has containers at work.
 func Find(ctx context.Context, s *stages.Session, in stages.Input, holder lease.Lease) (Release, error) {
@@ -99,7 +99,7 @@ func unnoted(ctx context.Context, in stages.Input) (Release, error) {
 	return found, nil
 }
 
-// Trace tells whether a release has left anything on the hosts that answer.
+// Trace reports whether a release has left anything on the hosts that answer.
 func Trace(ctx context.Context, in stages.Input, upstream state.Set) (bool, error) {
 	a := &abort{in: in, booted: booted(upstream)}
 	a.find(ctx)

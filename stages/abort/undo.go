@@ -20,7 +20,7 @@ func (a *abort) undo(ctx context.Context, w *stages.Work, way Way) (state.AbortT
 	out := state.AbortTarget{Containers: engine.IDs(way.Keep)}
 	w.Containers = out.Containers
 	if way.Over {
-		w.Say("a newer release has been here: nothing to abort")
+		w.Say("a newer release has changed this host: nothing to abort")
 		return out, nil
 	}
 	if way.Stuck != "" { // Since the release was found to have a way back.
@@ -100,7 +100,7 @@ func (u *undo) proxied(ctx context.Context) error {
 }
 
 // move takes the traffic from the new containers, and lets them finish what
-// they have. On a first deploy nobody gets it: the proxy answers for itself.
+// they have. On a first deploy no container gets it: the proxy itself answers.
 func (u *undo) move(ctx context.Context) error {
 	limit := u.in.Config.Cutover.Timeout.D()
 	moving, cancel := context.WithTimeoutCause(ctx, limit, exit.Errorf(exit.Deadline, "the proxy did not confirm within %s", limit))
@@ -119,7 +119,7 @@ func (u *undo) move(ctx context.Context) error {
 		return u.drain(ctx, front)
 	}
 	in := u.in
-	if was := u.way.was.Requests; was != nil { // The release may have asked for others.
+	if was := u.way.was.Requests; was != nil { // The release may have changed them.
 		cfg := *in.Config
 		if cfg.Proxy, err = cfg.Proxy.WithRouteSettings(was.Settings); err != nil {
 			return fmt.Errorf("read the route of the version before: %w", err)
@@ -239,7 +239,7 @@ func (u *undo) again(ctx context.Context, keep engine.Container) error {
 }
 
 // stop ends the new containers, all at once. Those that may have served get the
-// signal and grace they were made with. They stay, for those who want to know what
+// signal and grace they were made with. They stay, to show what
 // went wrong, until prune removes them.
 func (u *undo) stop(ctx context.Context) error {
 	var err error

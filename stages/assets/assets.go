@@ -1,6 +1,6 @@
 // Package assets is the stage that brings the image to every host and puts the
 // assets of old and new version into both versions' folders, before the new
-// one boots: a page of either may ask either for its files (S7).
+// one boots: a page of either may request its files from either (S7).
 package assets
 
 import (
@@ -56,7 +56,7 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 }
 
 // image makes the host have the image under its version tag. Secrets for the
-// registry are asked for only if it must be pulled.
+// registry are read only if it must be pulled.
 func image(ctx context.Context, in stages.Input, w *stages.Work, push state.PushOutputs) error {
 	var have engine.Image
 	var missing bool
@@ -150,9 +150,9 @@ func bridge(ctx context.Context, in stages.Input, w *stages.Work, push state.Pus
 	return state.AssetsTarget{Volumes: b.Volumes()}, b.Build(ctx, todo, func(s asset.Step) { w.Made(act(s)) })
 }
 
-// servedBefore leaves those of the service's running containers whose assets pages may
-// ask the new ones for, and the other way round: the role's own, and if it gets
-// traffic those of roles that are no longer configured on the host.
+// servedBefore leaves the service's running containers whose pages may request
+// assets from the new ones, or the other way round: the role's own, and if it
+// gets traffic those of roles that are no longer configured on the host.
 func servedBefore(in stages.Input, w *stages.Work, all []engine.Container) []engine.Container {
 	return slices.DeleteFunc(engine.With(all, stages.RoleLabels(in.Config, "")), func(c engine.Container) bool {
 		role := c.Labels[engine.LabelRole]

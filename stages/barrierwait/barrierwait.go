@@ -228,7 +228,7 @@ func (g *gate) one(ctx context.Context, w *stages.Work, r state.BootReplica, fir
 	return how, err
 }
 
-// notice tells something about a role once, however many of its containers it
+// notice reports something about a role once, however many of its containers it
 // is true of.
 func (g *gate) notice(text string) {
 	g.mu.Lock()
@@ -266,7 +266,7 @@ func blame(replicas []state.BootReplica, errs []error) (sick error) {
 // reason is why a primary container is not ready.
 type reason struct{ target, why string }
 
-// tell says each reason once, with all targets that have it.
+// tell returns each reason once, with all targets that have it.
 func tell(reasons []reason) string {
 	targets := map[string][]string{}
 	for _, r := range reasons {

@@ -24,14 +24,14 @@ type gate struct {
 	boot state.BootOutputs
 	// before is what an earlier run of this stage found.
 	before state.BarrierWaitOutputs
-	// unknown are primary targets of other shards that no state file here tells
-	// of: whoever booted them has to make the verdict.
+	// unknown are primary targets of other shards that no state file here has:
+	// the job that booted them has to make the verdict.
 	unknown []string
 
 	mu      sync.Mutex
 	attempt barrier.Attempt
 	count   barrier.Count
-	unseen  int // Primary containers whose hosts could not be asked.
+	unseen  int // Primary containers whose hosts did not answer.
 	verdict state.Verdict
 	settled chan struct{} // Closed when verdict is final.
 	decided bool          // This process made the verdict.
@@ -90,8 +90,8 @@ func newGate(ctx context.Context, in stages.Input, boot state.BootOutputs) (*gat
 	return g, nil
 }
 
-// first tells that no release has served before, as far as that is known of all
-// hosts of the primary role.
+// first reports whether it is known of all hosts of the primary role that no
+// release has served before.
 func (g *gate) first() bool {
 	if len(g.unknown) > 0 || stages.ServedBefore(g.in.Release, g.books...) {
 		return false
@@ -121,7 +121,7 @@ func (g *gate) watched() []plan.Target {
 }
 
 // hear is the pause between two looks for another job's verdict; a file on a
-// host tells nobody that it was made.
+// host sends no notice.
 const hear = time.Second
 
 // listen finds the verdict that another job makes: it may know better, or have
@@ -144,7 +144,7 @@ func (g *gate) listen(ctx context.Context) {
 		}
 		made, err := g.attempt.Find(ctx)
 		if err != nil || made == nil {
-			continue // Asked again; this job's own count may be faster.
+			continue // Tried again; this job's own count may be faster.
 		}
 		g.mu.Lock()
 		if !g.over() {
@@ -162,7 +162,7 @@ func (g *gate) tally(ctx context.Context, w *stages.Work, failed error) {
 	switch {
 	case failed == nil:
 		g.count.Ready++
-	case exit.CodeOf(failed) == exit.Unreachable: // It may be fine: nobody saw it.
+	case exit.CodeOf(failed) == exit.Unreachable: // It may be fine: it was not observed.
 		g.unseen++
 	default:
 		g.count.Sick++
@@ -195,7 +195,7 @@ func (g *gate) tally(ctx context.Context, w *stages.Work, failed error) {
 	close(g.settled)
 }
 
-// over tells whether there is a verdict, or will be none.
+// over reports whether there is a verdict, or will be none.
 func (g *gate) over() bool {
 	select {
 	case <-g.settled:
@@ -205,8 +205,8 @@ func (g *gate) over() bool {
 	}
 }
 
-// follow waits for the verdict, which whoever watches the primary containers
-// will make: each of them ends by its own deadline.
+// follow waits for the verdict. The jobs that watch the primary containers make
+// it: each of them ends by its own deadline.
 func (g *gate) follow(ctx context.Context) error {
 	timeout := g.in.Config.Barrier.Timeout.D()
 	select {

@@ -10,8 +10,8 @@ import (
 	"github.com/kstep/kstep/stages"
 )
 
-// Plan implements stages.Planner. How long it takes until the containers are
-// ready, and whether they ever are, nobody knows before.
+// Plan implements stages.Planner. It cannot foresee whether the containers get
+// ready, or how long it takes.
 func (Stage) Plan(ctx context.Context, in stages.Input, ahead *stages.Outlook) (stages.Forecast, error) {
 	boot, err := state.Outputs[state.BootOutputs](in.Upstream, "boot")
 	if err != nil {

@@ -11,9 +11,9 @@ import (
 	"github.com/kstep/kstep/stages"
 )
 
-// isRetry tells whether this run of the stage came after the one that the barrier
-// closed for, and not beside it: its job is run again. Then the containers get
-// another chance. A release that was aborted gets none.
+// isRetry reports whether this run of the stage came after the one that the
+// barrier closed for, and not beside it: its job is run again. Then the
+// containers get another chance. A release that was aborted gets none.
 func (g *gate) isRetry() bool {
 	if !g.attempt.Closed() || g.attempt.Verdict.Aborted {
 		return false
@@ -34,7 +34,7 @@ func (g *gate) revive(ctx context.Context, w *stages.Work, book ledger.Ledger, i
 	for _, id := range ids {
 		c, err := stages.Stated(ctx, g.in, w, id)
 		if errors.Is(err, engine.ErrNotFound) {
-			return exit.With(exit.BadState, errors.New("the container that boot started is gone"), "run kstep boot again")
+			return exit.With(exit.BadState, errors.New("the container that boot started no longer exists"), "run kstep boot again")
 		}
 		if err != nil {
 			return err

@@ -20,8 +20,8 @@ func stopAll(ctx context.Context, in stages.Input, boot state.BootOutputs) error
 }
 
 // stopOthers takes down, for the jobs of the other shards, what they booted:
-// some may be over, or never begin. Whoever makes the verdict does it as far as
-// it can; a shard that comes later finds the verdict and does its own part.
+// some may be over, or never begin. The job that makes the verdict does it as far
+// as it can; a shard that comes later finds the verdict and does its own part.
 func stopOthers(ctx context.Context, in stages.Input, boot state.BootOutputs) {
 	others := slices.DeleteFunc(slices.Clone(in.All), func(t plan.Target) bool {
 		return slices.ContainsFunc(in.Targets, func(own plan.Target) bool { return own.Key() == t.Key() })

@@ -24,7 +24,7 @@ type attempt struct {
 }
 
 // open is called before a container starts. A barrier that closed before the
-// first one is opened again: who boots again wants a new verdict. One that
+// first one is opened again: a second boot needs a new verdict. One that
 // closes while this run is at it, by another job's word, ends it.
 func (a *attempt) open(ctx context.Context) error {
 	a.mu.Lock()

@@ -32,7 +32,7 @@ func checkable(ctx context.Context, in stages.Input, w *stages.Work, all []todo)
 		"proxy.switch: routes needs nothing in the image")
 }
 
-// shortImage is the image without its digest, which says nothing to people.
+// shortImage is the image without its digest, which helps no reader.
 func shortImage(want plan.Wanted) string {
 	name, _, _ := strings.Cut(want.Spec.Image, "@")
 	return name

@@ -48,7 +48,7 @@ type todo struct {
 }
 
 // decide compares all of a target's containers, found by their names, with the
-// wanted ones. The output is what can be told of them before they are there.
+// wanted ones. The output is what is known of them before they are there.
 func (from inputs) decide(in stages.Input, w *stages.Work, find func(name string) (engine.Container, bool, error)) (state.BootTarget, []todo, error) {
 	if err := from.checked(in, w); err != nil {
 		return state.BootTarget{}, nil, err
@@ -120,8 +120,7 @@ func decide(w *stages.Work, want plan.Wanted, have engine.Container, found bool,
 }
 
 // restart is the restart policy that the container has to get back: it runs, and
-// nothing of kstep's would set it then. Somebody has started a container that
-// was kept.
+// nothing of kstep's would set it then. A kept container was started by hand.
 func (t todo) restart(w *stages.Work, book ledger.Ledger) string {
 	own := stages.OwnRestart(w, book, t.have)
 	if t.create || t.start || !t.have.Running() || t.have.Restart == own {

@@ -86,7 +86,7 @@ func foresee(ctx context.Context, in stages.Input, w *stages.Work, from inputs, 
 		if !have[at].Running() {
 			return have[at], true, nil
 		}
-		now, err := w.Host.Engine().Inspect(ctx, have[at].ID) // A list does not tell the restart policy.
+		now, err := w.Host.Engine().Inspect(ctx, have[at].ID) // A list does not show the restart policy.
 		if errors.Is(err, engine.ErrNotFound) {
 			return now, false, nil
 		}

@@ -58,7 +58,7 @@ func (a *attempt) bear(w *stages.Work, out state.BootTarget, err error) (state.B
 }
 
 // judge closes the barrier where so many containers of the primary role cannot
-// start that the quorum is out of reach: nobody has to wait for that. Then all
+// start that the quorum is out of reach: no job has to wait for that. Then all
 // that the release has started is stopped.
 func (a *attempt) judge(ctx context.Context, results map[string]state.BootTarget, err error) error {
 	if len(a.reasons) == 0 || ctx.Err() != nil {

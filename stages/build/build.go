@@ -120,7 +120,7 @@ func intact(in stages.Input, own *state.BuildOutputs) bool {
 		builder.File{Digest: own.ArchiveDigest, Size: own.ArchiveSize})
 }
 
-// specify makes what is asked of the builder, the context aside.
+// specify makes what the builder is to do, the context aside.
 func specify(in stages.Input, src source) (builder.Spec, error) {
 	cfg := in.Config.Builder
 	spec := builder.Spec{

@@ -102,7 +102,7 @@ func linkTools(t *testing.T, dir string) {
 	}
 }
 
-// realProject is a checkout whose image holds a program, a file that tells a
+// realProject is a checkout whose image holds a program, a file that shows a
 // build secret's digest (where secrets can be had) and one with a mode.
 func realProject(t *testing.T, secrets bool) (dir string, in stages.Input) {
 	t.Helper()

@@ -165,7 +165,7 @@ func (e *events) of(kind report.Kind) string {
 	return strings.Join(found, "\n")
 }
 
-// project is a git checkout with a Dockerfile, and what a stage is told of it.
+// project is a git checkout with a Dockerfile, and a stage's input for it.
 func project(t *testing.T) (dir string, in stages.Input) {
 	t.Helper()
 	t.Setenv("HOME", t.TempDir())

@@ -29,7 +29,7 @@ type source struct {
 	git     git.Source
 	commit  string
 	// inputs is the digest of all that the image is made from, or empty if
-	// that cannot be told.
+	// that is not known.
 	inputs string
 }
 
@@ -58,7 +58,7 @@ func fromCommit(ctx context.Context, in stages.Input, dir string) (source, error
 	head, err := git.Head(ctx, dir)
 	if errors.Is(err, git.ErrNotRepository) {
 		return source{}, exit.With(exit.Config, fmt.Errorf("the build is made from a commit, but %w", err),
-			"set builder.context: . to build the folder as it is")
+			"set builder.context: . to build the folder with uncommitted changes")
 	}
 	if err != nil {
 		return source{}, err
@@ -187,7 +187,7 @@ func footprint(ctx context.Context, dir, stateDir string) (string, error) {
 	return hex.EncodeToString(hash.Sum(nil)), err
 }
 
-// warnOfStateDir keeps people from building each image into the next one.
+// warnOfStateDir warns of building each image into the next one.
 func warnOfStateDir(in stages.Input, dir string) {
 	abs, err := filepath.Abs(in.StateDir)
 	if err != nil {

@@ -20,10 +20,10 @@ import (
 // arrivePause is between two requests for the same name.
 const arrivePause = 50 * time.Millisecond
 
-// arrives asks through the proxy, for each name of the role and at least once for
-// each of the new containers: it sends them traffic in turn. An answer of the
-// application's own, even an error below 500, has arrived, if the route of the
-// new containers gave it; else it is asked again until ctx ends.
+// arrives sends requests through the proxy, for each name of the role and at
+// least one for each of the new containers: the proxy sends them traffic in turn.
+// An answer of the application's own, even an error below 500, has arrived, if
+// the route of the new containers gave it; else it tries again until ctx ends.
 func (m *move) arrives(ctx context.Context, front engine.Container, mark string) error {
 	client := proxy.Client(m.w.Host, m.in.Config.Proxy, front, m.in.Config.EffectiveHealthcheck(m.w.Target.Role).Timeout.D())
 	defer client.CloseIdleConnections()
@@ -47,7 +47,7 @@ func (m *move) arrives(ctx context.Context, front engine.Container, mark string)
 	return nil
 }
 
-// answered asks until the route answers.
+// answered sends requests until the route answers.
 func (m *move) answered(ctx context.Context, client *http.Client, front engine.Container, s stages.Sample, mark string) error {
 	for another := false; ; another = true { // Another route answered the last time.
 		answer, err := probe.Once(ctx, client, s.Request(m.in, m.w, front))

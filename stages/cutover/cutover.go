@@ -80,8 +80,8 @@ func (from inputs) booted(key string, on ledger.Ledger) (ids []string, err error
 	return booted.IDs(), nil
 }
 
-// proven tells that all of a target's new containers served before: a rollback
-// starts them again.
+// proven reports whether all of a target's new containers served before: a
+// rollback starts them again.
 func (from inputs) proven(key string) bool {
 	return !slices.ContainsFunc(from.boot.Targets[key].Replicas, func(r state.BootReplica) bool { return !r.Retained })
 }
@@ -189,7 +189,7 @@ func split(containers []engine.Container, ids []string) (fresh, old []engine.Con
 	for _, id := range ids {
 		at := slices.IndexFunc(containers, func(c engine.Container) bool { return c.ID == id })
 		if at < 0 {
-			return nil, nil, exit.With(exit.BadState, errors.New("the container that boot started is gone"), "run kstep boot again")
+			return nil, nil, exit.With(exit.BadState, errors.New("the container that boot started no longer exists"), "run kstep boot again")
 		}
 		fresh = append(fresh, containers[at])
 	}
@@ -228,7 +228,7 @@ type move struct {
 	removed map[string][]byte
 }
 
-// stop asks the old containers to end, with the signal and grace they were
+// stop stops the old containers, with the signal and grace they were
 // made with, all at once.
 func (m *move) stop(ctx context.Context) error {
 	if err := stages.StopAndKeep(ctx, m.w, m.old, engine.Stop{}); err != nil {

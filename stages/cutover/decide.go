@@ -32,7 +32,7 @@ func (m *move) look(ctx context.Context) (scene, error) {
 }
 
 // live are the ids of the role's containers that get traffic now, and whether
-// the route is the one that the configuration asks for.
+// the route is the one that the configuration requires.
 func (m *move) live(ctx context.Context) ([]string, bool, error) {
 	now := stages.Switch(m.in, m.w, nil)
 	live, err := now.Live(ctx, slices.Concat(m.old, m.fresh))
@@ -52,7 +52,7 @@ func (m *move) admitting(live []string) stages.Act {
 	return toward(m.fresh)
 }
 
-// settled tells that the new containers alone have the traffic.
+// settled reports whether the new containers alone have the traffic.
 func (m *move) settled(live []string) bool {
 	return len(m.old)+len(m.routes) == 0 && len(m.waiting()) == 0 && m.alone(live)
 }

@@ -162,7 +162,7 @@ func (m *move) leave(ctx context.Context, from traffic.Switch) error {
 	return from.Dismiss(leaving, m.old)
 }
 
-// arrivesAlone asks again once the old containers have no traffic: with the cord
+// arrivesAlone checks again once the old containers have no traffic: with the cord
 // both had it for a moment, and any of them may have answered.
 func (m *move) arrivesAlone(ctx context.Context, to traffic.Switch, word traffic.Word, front engine.Container, live []string) error {
 	limit := m.in.Config.Cutover.Timeout.D()

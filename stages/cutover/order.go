@@ -23,7 +23,7 @@ import (
 const ledgerPause = time.Second
 
 // order lets the other roles follow the primary one: they move when the primary
-// role has moved on as many hosts as the barrier's quorum asks for. So a cutover
+// role has moved on as many hosts as the barrier's quorum needs. So a cutover
 // that fails there never leaves the primary role old and the others new.
 type order struct {
 	in     stages.Input

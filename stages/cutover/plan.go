@@ -86,7 +86,7 @@ func (Stage) Plan(ctx context.Context, in stages.Input, ahead *stages.Outlook) (
 	}, errors.Join(err, tasksErr)
 }
 
-// foresee tells what proxied and plain would do.
+// foresee notes what proxied and plain would do.
 func (m *move) foresee(ctx context.Context, ahead *stages.Outlook) error {
 	var live []string
 	if m.w.Target.Proxied {

@@ -51,7 +51,7 @@ func up(ctx context.Context, in stages.Input, w *stages.Work, t plan.Target, id 
 func look(ctx context.Context, in stages.Input, w *stages.Work, t plan.Target, id string, restarts int, kept string) (c engine.Container, crashed, err error) {
 	c, err = stages.Stated(ctx, in, &stages.Work{Host: w.Host, Target: t, Names: w.Names}, id)
 	if errors.Is(err, engine.ErrNotFound) {
-		return c, nil, exit.With(exit.BadState, errors.New("the container that boot started is gone"), "run kstep boot again")
+		return c, nil, exit.With(exit.BadState, errors.New("the container that boot started no longer exists"), "run kstep boot again")
 	}
 	if err != nil || (c.Running() && c.Restarts <= restarts) {
 		return c, nil, err

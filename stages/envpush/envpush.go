@@ -54,8 +54,8 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 
 // Push writes the environments of the input's targets, and removes those of
 // roles that have left a host. Every environment is put together before the
-// first host is asked, so that a missing secret changes nothing anywhere. It
-// needs nothing but configuration and secrets, so it also works outside of a
+// first request to a host, so that a missing secret changes nothing anywhere.
+// It needs nothing but configuration and secrets, so it also works outside of a
 // release.
 func Push(ctx context.Context, in stages.Input) ([]state.Target, map[string]state.EnvTarget, error) {
 	all := slices.Concat(in.Targets, proxies(in))
@@ -145,7 +145,7 @@ func proxies(in stages.Input) []plan.Target {
 	return all
 }
 
-// first tells of one target of each host that it speaks for the host.
+// first reports whether t is the first target of its host, which stands for the host.
 func first(targets []plan.Target, t plan.Target) bool {
 	at := slices.IndexFunc(targets, func(o plan.Target) bool { return o.Host == t.Host })
 	return targets[at].Key() == t.Key()

@@ -17,9 +17,8 @@ import (
 	"github.com/kstep/kstep/stages"
 )
 
-// Plan implements stages.Planner. It tells names of variables, never values. A
-// secret that is not there is no failure: whoever looks at a plan need not have
-// the secrets.
+// Plan implements stages.Planner. It shows names of variables, never values. A
+// secret that is not there is no failure: a plan needs no secrets.
 func (Stage) Plan(ctx context.Context, in stages.Input, ahead *stages.Outlook) (stages.Forecast, error) {
 	push, err := state.Outputs[state.PushOutputs](in.Upstream, "push")
 	if err != nil {
@@ -161,7 +160,7 @@ func names(want want) []string {
 	return slices.Sorted(slices.Values(append(slices.Collect(maps.Keys(want.values)), want.missing...)))
 }
 
-// compare tells which variables come, go, or have another value.
+// compare returns which variables come, go, or have another value.
 func compare(have map[string]string, want want) []string {
 	var lines []string
 	all := names(want)

@@ -10,9 +10,9 @@ import (
 	"github.com/kstep/kstep/stages"
 )
 
-// Refresh is Push for accessories that are about to be made: whoever makes one
-// need not have its secrets, once they were pushed. It writes nothing anywhere if
-// a secret is neither at hand nor on the host.
+// Refresh is Push for accessories that are about to be made. Once pushed, their
+// secrets need not be at hand. It writes nothing anywhere if a secret is
+// neither at hand nor on the host.
 func Refresh(ctx context.Context, in stages.Input) ([]state.Target, error) {
 	records, left, err := stages.Each(ctx, in, in.Targets, leftBehind)
 	if err != nil {

@@ -69,7 +69,7 @@ type todo struct {
 	releases   []string // Those of kept versions.
 }
 
-// decide tells what is past retention.
+// decide returns what is past retention.
 func decide(in stages.Input, s seen) todo {
 	var t todo
 	own, over := others(engine.With(s.all, stages.RoleLabels(in.Config, "")), in.Release)

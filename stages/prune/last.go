@@ -20,8 +20,8 @@ type last struct {
 	moved state.CutoverOutputs
 	// told are the restarts that an earlier run of this stage reported.
 	told map[string]int
-	// over tells that an earlier run ended the release: what happened to its
-	// containers since is no matter of the deploy.
+	// over is true if an earlier run ended the release: later changes to its
+	// containers do not concern the deploy.
 	over bool
 }
 

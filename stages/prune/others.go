@@ -6,7 +6,7 @@ import (
 	"github.com/kstep/kstep/internal/engine"
 )
 
-// others takes the containers that are of no role out of a host's, and tells
+// others takes the containers that are of no role out of a host's, and returns
 // which of them are over. Those of older releases' tasks go when they have
 // ended: the ledger knows what became of them. One that only lent its files, to
 // copy assets out of an image, goes always: its run was killed.

@@ -208,7 +208,7 @@ func dangling(ctx context.Context, in stages.Input, w *stages.Work) ([]string, e
 	}
 }
 
-// forget takes releases out of the ledger, and tells whether any was in it.
+// forget takes releases out of the ledger, and reports whether any was in it.
 func forget(l *ledger.Ledger, gone []ledger.Release) bool {
 	before := len(l.Releases)
 	l.Releases = slices.DeleteFunc(slices.Clone(l.Releases), func(r ledger.Release) bool {

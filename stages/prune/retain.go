@@ -105,9 +105,9 @@ func retained(book ledger.Ledger, containers []engine.Container, release string,
 	return kept, removed
 }
 
-// useless tells of a container that nobody can want to go back to, as the ledger
-// knows: its version served without it, or an earlier release made it and never
-// put it into service.
+// useless reports whether a rollback cannot use the container, by the ledger:
+// its version served without it, or an earlier release made it and never put it
+// into service.
 func useless(book ledger.Ledger, c engine.Container, release string) bool {
 	if ids := book.Served(c.Labels[engine.LabelVersion], c.Labels[engine.LabelRole]); len(ids) > 0 {
 		return !slices.Contains(ids, c.ID)

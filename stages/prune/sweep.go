@@ -14,8 +14,8 @@ import (
 	"github.com/kstep/kstep/stages"
 )
 
-// abandoned is how many minutes old a half written file must be before nobody
-// can be writing it any more: another shard of this release may.
+// abandoned is the age in minutes from which no process, such as another shard,
+// still writes a half written file.
 const abandoned = "+10"
 
 // findTries is how often find runs at most, on a host whose messages are in

@@ -81,7 +81,7 @@ func outputs(in stages.Input, req registry.Request, repository string, pushed re
 	}
 }
 
-// ready records an image that somebody else built and pushed.
+// ready records an image that is already built and pushed.
 func ready(ctx context.Context, in stages.Input) (stages.Result, error) {
 	out, same, err := resolve(ctx, in)
 	if err != nil {
@@ -90,7 +90,7 @@ func ready(ctx context.Context, in stages.Input) (stages.Result, error) {
 	return stages.Result{Changed: !same, Outputs: out}, nil
 }
 
-// resolve looks a ready image up, and tells whether an earlier run found the
+// resolve looks a ready image up, and reports whether an earlier run found the
 // same one.
 func resolve(ctx context.Context, in stages.Input) (out state.PushOutputs, same bool, err error) {
 	out, err = registry.Resolve(ctx, in.Config, in.Options.Image, in.Secrets, in.Report)

@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(registrytest.Main(m)) }
 
-// built is what a stage is told after a build.
+// built is the input of a stage after a build.
 func built(t *testing.T, s *registrytest.Server) stages.Input {
 	t.Helper()
 	dir := t.TempDir()

@@ -69,7 +69,7 @@ func host(ctx context.Context, in stages.Input, w *stages.Work) error {
 	if _, err := w.RemoveImages(ctx, names(in, book, rest)); err != nil {
 		return err
 	}
-	return files(ctx, w) // With the ledger, which told of the images.
+	return files(ctx, w) // With the ledger, which named the images.
 }
 
 // routes take the traffic away first, from roles that the configuration does not
@@ -150,7 +150,7 @@ func containers(ctx context.Context, w *stages.Work, own []engine.Container) err
 }
 
 // names are those that this service's releases gave to images, but for what
-// somebody else's container needs.
+// other containers need.
 func names(in stages.Input, book ledger.Ledger, rest []engine.Container) []string {
 	var all []string
 	for _, r := range book.Releases {
