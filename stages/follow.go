@@ -75,7 +75,7 @@ func (r *run) unmoved(ctx context.Context) error {
 			return struct{}{}, err
 		}
 		if moves := moved(saw, now); len(moves) > 0 {
-			return struct{}{}, exit.With(exit.BadState, fmt.Errorf("%s has changed since the plan was created: %s", w.Target.Host, told(moves)),
+			return struct{}{}, exit.With(exit.BadState, fmt.Errorf("%s has changed since the plan was created: %s", w.Target.Host, firstFew(moves)),
 				"nothing was changed; look at it with kstep status, and plan again: kstep plan --out FILE")
 		}
 		return struct{}{}, nil
@@ -157,8 +157,8 @@ func ordered(fact string, f state.Fact) bool {
 	return first != "" && first != state.Anything
 }
 
-// told joins the first few; more would not help.
-func told(moves []string) string {
+// firstFew joins the first few; more would not help.
+func firstFew(moves []string) string {
 	const enough = 2
 	if more := len(moves) - enough; more > 0 {
 		moves = append(slices.Clone(moves[:enough]), fmt.Sprintf("and %d more", more))

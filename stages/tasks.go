@@ -155,7 +155,7 @@ func (in Input) task(w *Work, t config.Task) task.Task {
 	return task.Task{
 		Host: w.Host, Name: t.Name, Container: w.Names.Task(t.Name, in.Version), Labels: labels,
 		Release: in.Release, Ledger: w.Names.Ledger(), Timeout: t.Timeout.D(), Did: w.Did,
-		Tell: func(format string, args ...any) {
+		Notice: func(format string, args ...any) {
 			in.Report.Emit(report.Event{Kind: report.Notice, Host: w.Target.Host, Message: fmt.Sprintf(format, args...)})
 		},
 		Say: func(line string) {

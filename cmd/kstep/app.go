@@ -203,17 +203,17 @@ func list(values []string) []string {
 	return all
 }
 
-// told marks an error that the report of its stage has shown already.
-type told struct{ error }
+// shownError marks an error that the report of its stage has shown already.
+type shownError struct{ error }
 
-func (t told) Unwrap() error { return t.error }
+func (t shownError) Unwrap() error { return t.error }
 
 // conclude shows the error that ends the command, and returns its exit code.
 func (p *program) conclude(err error) exit.Code {
 	if err == nil {
 		return exit.OK
 	}
-	if _, shown := errors.AsType[told](err); !shown {
+	if _, shown := errors.AsType[shownError](err); !shown {
 		fmt.Fprintf(p.errOut, "error: %s\n", err)
 		for _, hint := range exit.Hints(err) {
 			fmt.Fprintf(p.errOut, "hint: %s\n", hint)

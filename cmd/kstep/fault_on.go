@@ -31,7 +31,7 @@ func faults(end context.CancelCauseFunc) host.Intercept {
 			syscall.Kill(os.Getpid(), syscall.SIGKILL) //nolint:errcheck // It is this process.
 			select {}
 		},
-		Tell: func(op host.Op) { fmt.Fprintf(os.Stderr, "fault: %s at %s %s on %s\n", f, op.Kind, op.Name, op.Host) },
+		OnFault: func(op host.Op) { fmt.Fprintf(os.Stderr, "fault: %s at %s %s on %s\n", f, op.Kind, op.Name, op.Host) },
 	}
 	return i.Around
 }

@@ -107,7 +107,7 @@ func (g *ground) freeze(a attempt) (fired bool, problem string) {
 	var said string
 	args := g.command(a.stage)
 	go func() {
-		i := &fault.Injector{Fault: a.fault, Thaw: thaw, Tell: func(op host.Op) { frozen <- op }}
+		i := &fault.Injector{Fault: a.fault, Thaw: thaw, OnFault: func(op host.Op) { frozen <- op }}
 		code, text := g.run(i, args...)
 		said = text
 		ended <- code

@@ -65,13 +65,13 @@ func TestState_ThatIsForgedCommandsNoHost(t *testing.T) {
 	}{
 		"the disk of the host as an asset folder": {"env-push", "assets.json", func(*world, string) func(string) string {
 			return swap(`"hostDir": "[^"]*"`, `"hostDir": "/"`)
-		}, "boot", "is not what kstep.yml and this release ask for"},
+		}, "boot", "does not match kstep.yml and this release"},
 		"the asset folder of another service": {"env-push", "assets.json", func(*world, string) func(string) string {
 			return swap(`/shop/assets/`, `/blog/assets/`)
-		}, "boot", "is not what kstep.yml and this release ask for"},
+		}, "boot", "does not match kstep.yml and this release"},
 		"an asset folder at another place in the container": {"env-push", "assets.json", func(*world, string) func(string) string {
 			return swap(`"path": "[^"]*"`, `"path": "/bin"`)
-		}, "boot", "is not what kstep.yml and this release ask for"},
+		}, "boot", "does not match kstep.yml and this release"},
 		"the env file of another service": {"env-push", "env-push.json", func(*world, string) func(string) string {
 			return swap(`/shop/env/`, `/blog/env/`)
 		}, "boot", "and the role's is"},

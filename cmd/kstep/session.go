@@ -322,7 +322,7 @@ func (p *program) close(sink report.Sink, s *stages.Session, err error) error {
 	}
 	sink.Emit(report.Event{Time: time.Now().UTC(), Kind: report.Finished, Result: &result})
 	if err != nil {
-		err = told{err}
+		err = shownError{err}
 	}
 	return errors.Join(err, sink.Close())
 }

@@ -97,7 +97,7 @@ func (s *Summary) add(r request) {
 		}
 		return
 	}
-	s.Slowest = max(s.Slowest, r.took-r.asked())
+	s.Slowest = max(s.Slowest, r.took-r.wanted())
 	if version, ok := versionOf(r.body); ok {
 		seen := s.Versions[version]
 		if seen.Count == 0 {
@@ -116,8 +116,8 @@ func (s *Summary) copy() Summary {
 	return c
 }
 
-// asked is the time that the request itself set for the app.
-func (r request) asked() time.Duration {
+// wanted is the time that the request itself set for the app.
+func (r request) wanted() time.Duration {
 	_, ms, _ := strings.Cut(r.url, "/slow?ms=")
 	d, err := time.ParseDuration(ms + "ms")
 	if err != nil {

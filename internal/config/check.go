@@ -81,7 +81,7 @@ func (c *checker) roles() {
 			c.healthcheck(below("healthcheck"), *role.Healthcheck)
 		}
 		if c.cfg.Proxied(role) {
-			c.asked(below("healthcheck"), c.cfg.EffectiveHealthcheck(role))
+			c.trafficCheck(below("healthcheck"), c.cfg.EffectiveHealthcheck(role))
 		}
 	}
 	if _, ok := c.cfg.Role(c.cfg.PrimaryRole); !ok && !c.isBroken("servers") {

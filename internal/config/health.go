@@ -179,9 +179,9 @@ func (c *checker) healthcheck(segs []string, h Healthcheck) {
 	}
 }
 
-// asked checks the health check of a role with traffic, its own keys and those
+// trafficCheck checks the health check of a role with traffic, its own keys and those
 // of the top level together.
-func (c *checker) asked(segs []string, h Healthcheck) {
+func (c *checker) trafficCheck(segs []string, h Healthcheck) {
 	at := func(key string) []string {
 		if own := append(slices.Clip(segs), key); c.tree.find(own) != nil {
 			return own

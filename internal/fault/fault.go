@@ -98,8 +98,8 @@ type Injector struct {
 	Thaw <-chan struct{}
 	// Change changes the operation's host; Unobserved needs it.
 	Change func(host.Op)
-	// Tell, unless it is nil, is called just before the fault happens.
-	Tell func(host.Op)
+	// OnFault, unless it is nil, is called just before the fault happens.
+	OnFault func(host.Op)
 
 	mu    sync.Mutex
 	count int
@@ -142,8 +142,8 @@ func (i *Injector) Around(ctx context.Context, op host.Op, next func(context.Con
 }
 
 func (i *Injector) tell(op host.Op) {
-	if i.Tell != nil {
-		i.Tell(op)
+	if i.OnFault != nil {
+		i.OnFault(op)
 	}
 }
 

@@ -106,7 +106,7 @@ func startScript(ctx context.Context, client *ssh.Client, heard func()) (*script
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, answerWithin, errOtherWay)
 	defer cancel()
-	home, err := s.ask(ctx, "home")
+	home, err := s.request(ctx, "home")
 	if err != nil {
 		s.close()
 		return nil, err
@@ -223,9 +223,9 @@ func (s *script) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// ask sends a request and waits for its answer. errOtherWay is any failure that
+// request sends a request and waits for its answer. errOtherWay is any failure that
 // does not concern the file.
-func (s *script) ask(ctx context.Context, function string, words ...string) ([]byte, error) {
+func (s *script) request(ctx context.Context, function string, words ...string) ([]byte, error) {
 	r, err := s.send(ctx, function, words)
 	if err != nil {
 		return nil, err
@@ -325,7 +325,7 @@ func (s *script) put(ctx context.Context, function, dir, file string, data []byt
 	if err != nil {
 		return err
 	}
-	_, err = s.ask(ctx, function, mask, strconv.Itoa(len(data)), scriptMode(parentPerm(perm)), scriptData(data),
+	_, err = s.request(ctx, function, mask, strconv.Itoa(len(data)), scriptMode(parentPerm(perm)), scriptData(data),
 		scriptPath(dir), scriptPath(temporaryName(dir, file)), scriptPath(file))
 	return err
 }
@@ -338,7 +338,7 @@ func (s *script) append(ctx context.Context, file string, data []byte, perm fs.F
 	if err != nil {
 		return 0, err
 	}
-	out, err := s.ask(ctx, "append", mask, scriptData(data), scriptPath(file))
+	out, err := s.request(ctx, "append", mask, scriptData(data), scriptPath(file))
 	if err != nil {
 		return 0, err
 	}
@@ -350,7 +350,7 @@ func (s *script) append(ctx context.Context, file string, data []byte, perm fs.F
 }
 
 func (s *script) list(ctx context.Context, folder string) ([]Entry, error) {
-	out, err := s.ask(ctx, "list", scriptPath(folder))
+	out, err := s.request(ctx, "list", scriptPath(folder))
 	if err != nil {
 		return nil, err
 	}
@@ -373,7 +373,7 @@ func (s *script) list(ctx context.Context, folder string) ([]Entry, error) {
 }
 
 func (s *script) stat(ctx context.Context, file string) (Entry, error) {
-	out, err := s.ask(ctx, "stat", scriptPath(file))
+	out, err := s.request(ctx, "stat", scriptPath(file))
 	if err != nil {
 		return Entry{}, err
 	}
@@ -429,7 +429,7 @@ func (s *script) remove(ctx context.Context, parts []string) error {
 	for i, part := range parts {
 		words[i] = scriptPath(part)
 	}
-	_, err := s.ask(ctx, "remove", words...)
+	_, err := s.request(ctx, "remove", words...)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -128,7 +128,7 @@ func (f remoteFiles) Read(ctx context.Context, file string) ([]byte, error) {
 	// A call that is left behind must not share the result: each has its own.
 	var result *[]byte
 	err := f.doFirst(ctx, "read", file, true, func(ctx context.Context, s *script) error {
-		data, err := s.ask(ctx, "read", scriptPath(file))
+		data, err := s.request(ctx, "read", scriptPath(file))
 		if err == nil {
 			result = &data
 		}
@@ -402,7 +402,7 @@ func (f remoteFiles) Stat(ctx context.Context, file string) (Entry, error) {
 
 func (f remoteFiles) Mkdir(ctx context.Context, folder string, perm fs.FileMode) error {
 	return f.doFirst(ctx, "mkdir", folder, true, func(ctx context.Context, s *script) error {
-		_, err := s.ask(ctx, "mkdir", scriptMode(perm), scriptPath(folder))
+		_, err := s.request(ctx, "mkdir", scriptMode(perm), scriptPath(folder))
 		return err
 	}, func(_ context.Context, c *sftp.Client) error {
 		return mkdirAll(c, folder, perm)

@@ -19,9 +19,9 @@ import (
 // they write again as long as they wait. The lowest live ticket is next.
 const (
 	ticketPrefix = "wait-"
-	// ask is the pause between two looks at a lease that another release holds; a
+	// lookPause is the pause between two looks at a lease that another release holds; a
 	// host does not report that a file changed.
-	ask = time.Second
+	lookPause = time.Second
 	// ticketLife is how long a ticket counts after it was last written.
 	ticketLife = 10 * time.Second
 	// leaving bounds the return of a ticket after an interruption.
@@ -29,8 +29,8 @@ const (
 )
 
 // Wait is Acquire that queues for up to limit, first come first served. It
-// calls told for each new reason.
-func (s Store) Wait(ctx context.Context, h Holder, limit time.Duration, told func(reason error)) (Acquired, error) {
+// calls waiting for each new reason.
+func (s Store) Wait(ctx context.Context, h Holder, limit time.Duration, waiting func(reason error)) (Acquired, error) {
 	got, err := s.Acquire(ctx, h)
 	if limit <= 0 || exit.CodeOf(err) != exit.LeaseHeld {
 		return got, err
@@ -49,7 +49,7 @@ func (s Store) Wait(ctx context.Context, h Holder, limit time.Duration, told fun
 	for {
 		if reason := behind(err); reason != last {
 			last = reason
-			told(err)
+			waiting(err)
 		}
 		if time.Since(began) >= limit {
 			return got, fmt.Errorf("waited %s: %w", limit, err)
@@ -57,7 +57,7 @@ func (s Store) Wait(ctx context.Context, h Holder, limit time.Duration, told fun
 		select {
 		case <-ctx.Done():
 			return got, context.Cause(ctx)
-		case <-time.After(ask):
+		case <-time.After(lookPause):
 		}
 		if err = s.stamp(ctx, ticket, h); err != nil {
 			return got, err

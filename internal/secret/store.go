@@ -47,7 +47,7 @@ type Store struct {
 	known  map[string]string // Value by name.
 	masked map[string]bool   // The values from Mask.
 	shared func(name string) // From OnShared.
-	told   map[string]bool   // The names that it was called with.
+	used   map[string]bool   // The names that it was called with.
 	mask   atomic.Pointer[matcher]
 	scan   atomic.Pointer[matcher]
 }
@@ -62,7 +62,7 @@ type source struct {
 
 // NewStore makes a Store. No file is read before a secret is requested.
 func NewStore(opt Options) *Store {
-	s := &Store{onReveal: opt.OnReveal, allowEmpty: opt.AllowEmpty, hint: opt.Hint, known: map[string]string{}, masked: map[string]bool{}, told: map[string]bool{}}
+	s := &Store{onReveal: opt.OnReveal, allowEmpty: opt.AllowEmpty, hint: opt.Hint, known: map[string]string{}, masked: map[string]bool{}, used: map[string]bool{}}
 	if s.hint == nil {
 		s.hint = func(string) []string { return nil }
 	}
@@ -194,7 +194,7 @@ func (s *Store) find(name string, onHand bool) (value, where string, err error) 
 		}
 		if found {
 			if src.shared && !onHand {
-				s.tellShared(name)
+				s.useShared(name)
 			}
 			return value, src.name, nil
 		}
@@ -220,24 +220,24 @@ func (s *Store) hintOf(name, where string) []string {
 	return s.hint(name)
 }
 
-// OnShared has tell called once for each used secret that comes from the file
+// OnShared has use called once for each used secret that comes from the file
 // that other destinations use too.
-func (s *Store) OnShared(tell func(name string)) {
+func (s *Store) OnShared(use func(name string)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.shared = tell
+	s.shared = use
 }
 
-func (s *Store) tellShared(name string) {
+func (s *Store) useShared(name string) {
 	s.mu.Lock()
-	tell := s.shared
-	if s.told[name] {
-		tell = nil
+	use := s.shared
+	if s.used[name] {
+		use = nil
 	}
-	s.told[name] = s.told[name] || tell != nil
+	s.used[name] = s.used[name] || use != nil
 	s.mu.Unlock()
-	if tell != nil {
-		tell(name)
+	if use != nil {
+		use(name)
 	}
 }
 
@@ -245,7 +245,7 @@ func (s *Store) tellShared(name string) {
 // token.
 func (s *Store) Add(name string, v Value) { s.add(name, v, true) }
 
-func (s *Store) add(name string, v Value, tell bool) {
+func (s *Store) add(name string, v Value, reveal bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if old, ok := s.known[name]; v.IsEmpty() || (ok && old == v.s) {
@@ -262,7 +262,7 @@ func (s *Store) add(name string, v Value, tell bool) {
 	s.known[key] = v.s
 	s.mask.Store(extend(s.mask.Load(), name, forms(v.s, MinMasked)))
 	s.scan.Store(extend(s.scan.Load(), name, forms(v.s, MinScanned)))
-	if tell && s.onReveal != nil {
+	if reveal && s.onReveal != nil {
 		s.onReveal(v)
 	}
 }

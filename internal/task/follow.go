@@ -79,7 +79,7 @@ func (o *output) follow(ctx context.Context) {
 	})
 	if err != nil && ctx.Err() == nil && !errors.Is(err, engine.ErrUnreachable) {
 		o.mute = true
-		o.task.Tell("the output of %s cannot be shown: %s", o.task, err)
+		o.task.Notice("the output of %s cannot be shown: %s", o.task, err)
 	}
 }
 
@@ -97,7 +97,7 @@ func (t Task) outlast(ctx context.Context, all []engine.Container) error {
 		if c.Labels[engine.LabelRelease] == t.Release || over(c) || c.State == "created" {
 			continue
 		}
-		t.Tell("%s of release %s still runs: waiting for its end", t, c.Labels[engine.LabelRelease])
+		t.Notice("%s of release %s still runs: waiting for its end", t, c.Labels[engine.LabelRelease])
 		waiting, cancel := context.WithTimeoutCause(ctx, t.Timeout, exit.Errorf(exit.Deadline,
 			"%s of release %s still runs in %s after %s", t, c.Labels[engine.LabelRelease], c.Name, t.Timeout))
 		defer cancel()
@@ -132,7 +132,7 @@ func (t Task) Await(ctx context.Context) error {
 		}
 		if !told {
 			told = true
-			t.Tell("waiting for %s, which another job runs on %s", t, t.Host.Name())
+			t.Notice("waiting for %s, which another job runs on %s", t, t.Host.Name())
 		}
 		if err := pause(waiting); err != nil && ctx.Err() != nil {
 			return err

@@ -34,10 +34,10 @@ type Task struct {
 	// Spec is the wanted container with its environment. Nil for who only runs
 	// what was prepared.
 	Spec func(context.Context) (engine.Spec, error)
-	// Did notes what was done, Say passes on a line of the task's output, Tell
+	// Did notes what was done, Say passes on a line of the task's output, Notice
 	// shows a notice to the user.
-	Did, Tell func(format string, args ...any)
-	Say       func(line string)
+	Did, Notice func(format string, args ...any)
+	Say         func(line string)
 }
 
 // Prepare makes the container and does not start it.
@@ -130,7 +130,7 @@ func (t Task) end(ctx context.Context, c engine.Container, noted ledger.Task) (e
 			return c, false, err
 		}
 	default:
-		t.Tell("%s was started before: following %s", t, c.Name)
+		t.Notice("%s was started before: following %s", t, c.Name)
 	}
 	ended, stopped, err = t.follow(ctx, c.ID, since)
 	if err != nil && ctx.Err() != nil {
@@ -158,7 +158,7 @@ func (t Task) start(ctx context.Context, c engine.Container, seen ledger.Task) e
 			}
 			return nil
 		}
-		t.Tell("%s was started by another job: following %s", t, c.Name)
+		t.Notice("%s was started by another job: following %s", t, c.Name)
 		waiting, cancel := context.WithTimeout(ctx, claimed)
 		err = t.Host.Engine().WaitFor(waiting, c.ID, func(now engine.Container) (bool, error) { return now.State != "created", nil })
 		late := waiting.Err() != nil && ctx.Err() == nil
@@ -201,7 +201,7 @@ func (t Task) judge(ctx context.Context, c engine.Container, stopped bool, took 
 	switch {
 	case record.Status == ledger.TaskDone:
 		t.Did("ran %s", t)
-		t.Tell("%s took %s", t, took.Round(time.Millisecond))
+		t.Notice("%s took %s", t, took.Round(time.Millisecond))
 		return nil
 	case record.Status == ledger.TaskUnclear:
 		return t.stopped()

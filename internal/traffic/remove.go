@@ -38,7 +38,7 @@ func (r Role) RestoreRoute(ctx context.Context, data []byte) error {
 }
 
 func (r Role) confirmRoute(ctx context.Context, what string, done func(service string) bool) error {
-	err := r.ask(ctx, func() (bool, error) {
+	err := r.poll(ctx, func() (bool, error) {
 		service, err := r.Word.Router(ctx, r.Names.Route(r.Name)+"@file")
 		return err == nil && done(service), err
 	})

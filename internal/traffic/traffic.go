@@ -92,7 +92,7 @@ const settle = 5 * time.Second
 // confirm queries until the service's servers satisfy done; known is false
 // while the proxy has no such service.
 func (r Role) confirm(ctx context.Context, service string, done func(urls []string, known bool) bool) error {
-	return r.ask(ctx, func() (bool, error) {
+	return r.poll(ctx, func() (bool, error) {
 		urls, known, err := r.Word.Servers(ctx, service)
 		return err == nil && done(urls, known), err
 	})
@@ -100,15 +100,15 @@ func (r Role) confirm(ctx context.Context, service string, done func(urls []stri
 
 // confirmRouter queries until the router leads to the service.
 func (r Role) confirmRouter(ctx context.Context, router, service string) error {
-	return r.ask(ctx, func() (bool, error) {
+	return r.poll(ctx, func() (bool, error) {
 		now, err := r.Word.Router(ctx, router)
 		return err == nil && now == service, err
 	})
 }
 
-// ask repeats a query until its result is true. A proxy that does not answer is
+// poll repeats a query until its result is true. A proxy that does not answer is
 // queried again until ctx ends; then the last error is returned.
-func (r Role) ask(ctx context.Context, question func() (bool, error)) error {
+func (r Role) poll(ctx context.Context, question func() (bool, error)) error {
 	if r.Word == nil {
 		return wait(ctx, settle)
 	}

@@ -266,8 +266,8 @@ func blame(replicas []state.BootReplica, errs []error) (sick error) {
 // reason is why a primary container is not ready.
 type reason struct{ target, why string }
 
-// tell returns each reason once, with all targets that have it.
-func tell(reasons []reason) string {
+// listed returns each reason once, with all targets that have it.
+func listed(reasons []reason) string {
 	targets := map[string][]string{}
 	for _, r := range reasons {
 		targets[r.why] = append(targets[r.why], r.target)

@@ -180,7 +180,7 @@ func (g *gate) tally(ctx context.Context, w *stages.Work, failed error) {
 	}
 	if !decided {
 		if g.count.Ready+g.count.Sick+g.unseen == g.count.Total {
-			g.err = exit.With(exit.Unreachable, fmt.Errorf("the barrier is undecided: %s", tell(g.reasons)),
+			g.err = exit.With(exit.Unreachable, fmt.Errorf("the barrier is undecided: %s", listed(g.reasons)),
 				"nothing was stopped: run kstep barrier-wait again when the hosts answer")
 			close(g.settled)
 		}
@@ -188,7 +188,7 @@ func (g *gate) tally(ctx context.Context, w *stages.Work, failed error) {
 	}
 	mine := state.Verdict{
 		Release: g.in.Release, Open: open, Ready: g.count.Ready, Total: g.count.Total,
-		Needed: g.count.Needed, Reason: tell(g.reasons), At: time.Now().UTC(),
+		Needed: g.count.Needed, Reason: listed(g.reasons), At: time.Now().UTC(),
 	}
 	g.verdict, g.err = g.attempt.Settle(ctx, mine)
 	g.decided = g.err == nil && g.verdict.At.Equal(mine.At)

@@ -18,8 +18,8 @@ import (
 // removed that it replaced.
 type last struct {
 	moved state.CutoverOutputs
-	// told are the restarts that an earlier run of this stage reported.
-	told map[string]int
+	// reported are the restarts that an earlier run of this stage reported.
+	reported map[string]int
 	// over is true if an earlier run ended the release: later changes to its
 	// containers do not concern the deploy.
 	over bool
@@ -33,14 +33,14 @@ type now struct {
 }
 
 func newLast(in stages.Input) (*last, error) {
-	l := &last{told: map[string]int{}, over: in.Own != nil && in.Own.Status.Done()}
+	l := &last{reported: map[string]int{}, over: in.Own != nil && in.Own.Status.Done()}
 	var err error
 	if l.moved, err = state.Outputs[state.CutoverOutputs](in.Upstream, "cutover"); err != nil {
 		return nil, err
 	}
 	own, err := state.OwnOutputs[state.PruneOutputs](in.Own)
 	for _, host := range own.Hosts {
-		maps.Copy(l.told, host.Restarts)
+		maps.Copy(l.reported, host.Restarts)
 	}
 	return l, err
 }
@@ -95,7 +95,7 @@ func (l *last) served(in stages.Input, w *stages.Work) []plan.Target {
 func (l *last) before(t plan.Target) map[string]int {
 	before := maps.Clone(l.moved.Targets[t.Key()].Restarts)
 	for id, count := range before {
-		before[id] = max(count, l.told[id])
+		before[id] = max(count, l.reported[id])
 	}
 	return before
 }

@@ -121,10 +121,10 @@ func (s suite) streams() {
 	}
 	go follow()
 	for _, want := range []string{"one", "two"} {
-		s.tells(told, read, want)
+		s.awaitLine(told, read, want)
 	}
 	must(s, s.e.Kill(s.Context(), id, "SIGTERM"))
-	s.tells(told, read, "three")
+	s.awaitLine(told, read, "three")
 	cancel()
 	if err := <-read; !errors.Is(err, context.Canceled) {
 		s.Errorf("left alone: got %v, want context.Canceled", err)
@@ -136,8 +136,8 @@ func (s suite) streams() {
 	}
 }
 
-// tells waits for a line.
-func (s suite) tells(told <-chan string, ended <-chan error, want string) {
+// awaitLine waits for a line.
+func (s suite) awaitLine(told <-chan string, ended <-chan error, want string) {
 	s.Helper()
 	select {
 	case got := <-told:
