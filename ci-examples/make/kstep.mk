@@ -1,10 +1,11 @@
-# A deploy by make: each state file is a target, made from those it reads.
+# A deploy with make. Each state file is a target; its prerequisites are the files
+# that its stage reads.
 #
-#   make -f kstep.mk          deploys what is missing of the current commit
-#   make -f kstep.mk -j2 -O   the same, with assets and env-push side by side
+#   make -f kstep.mk          runs the missing stages for the current commit
+#   make -f kstep.mk -j2 -O   the same, with assets and env-push in parallel
 #
-# Or `include kstep.mk` and let a target of yours depend on `deploy`. Flags go
-# into the environment: KSTEP_DESTINATION=staging make -f kstep.mk
+# Or `include kstep.mk` and add `deploy` as a prerequisite of your own target. Set
+# flags in the environment: KSTEP_DESTINATION=staging make -f kstep.mk
 
 KSTEP ?= kstep
 KSTEP_STATE_DIR ?= kstep-state$(if $(KSTEP_DESTINATION),/$(KSTEP_DESTINATION))
@@ -27,19 +28,19 @@ $(KSTEP_STATE_DIR)/prune.json: $(KSTEP_STATE_DIR)/cutover.json
 $(filter-out %/build.json,$(kstep_files)): $(KSTEP_STATE_DIR)/%.json:
 	$(KSTEP) $*
 
-# Secrets, registry, hosts and lease are checked before anything is built.
+# Check secrets, registry, hosts and lease before the build.
 $(KSTEP_STATE_DIR)/build.json:
 	$(KSTEP) preflight
 	$(KSTEP) build
 
-# When interrupted, make would delete the file that tells where kstep stopped.
+# Keep the state files when make is interrupted: they record where kstep stopped.
 .PRECIOUS: $(kstep_files)
 
-# A stage that failed leaves its file as well: that one is made again.
+# A failed stage also writes its file. Run that stage again.
 .PHONY: $(shell grep -lsE '^  "status": "(failed|partial|interrupted)"' $(kstep_files))
 
-# The build is looked at again after a commit, while there are changes that are
-# not committed, and after a rollback; kstep tells whether anything is to be built.
+# Run the build again after a commit, after a rollback, and while there are
+# uncommitted changes. kstep decides whether it has to build anything.
 kstep_commit := $(shell git rev-parse HEAD)
 ifneq (,$(shell git status --porcelain -- . ':!kstep-state' ':!$(KSTEP_STATE_DIR)'))
 .PHONY: $(KSTEP_STATE_DIR)/build.json

@@ -1,20 +1,21 @@
 #!/bin/bash
-# Finds or makes the kstep that the stage runs, and reports its path as the output
-# `path`: the given one, one on the PATH, or one built by Go. Binaries of a
-# release are not downloaded: there is no release yet.
+# Find or build the kstep that the stage runs, and set its path as the output `path`.
+# The script uses the given program, the one on the PATH, or one that it builds with Go.
+# It downloads no binaries, because there is no release yet.
 set -euo pipefail
 
 module=github.com/kstep/kstep
 
-# die ends with a message in which no value can begin a command of the runner.
+# die prints an error and exits. No value in the message can start a command of the
+# runner.
 die() {
     local text=${1//%/%25}
     echo "::error title=install kstep::${text//[[:cntrl:]]/ }"
     exit "${2:-1}"
 }
 
-# no_control refuses an input that could write lines of its own into the log or
-# into the outputs. It does not print it.
+# no_control refuses an input that could add lines to the log or to the outputs. It
+# does not print the input.
 no_control() {
     [[ $2 != *[[:cntrl:]]* ]] \
         || die "the input $1 holds a line break or another control character; give one line of text" 64
@@ -32,7 +33,7 @@ sum() {
     if command -v sha256sum >/dev/null; then sha256sum <"$1"; else shasum -a 256 <"$1"; fi | cut -d' ' -f1
 }
 
-# version is one line of what a kstep prints.
+# version prints the first line of the output of `kstep version`.
 version() {
     local text
     text=$("$1" version 2>&1) || die "$1 version ends with status $?; is it kstep?"
@@ -49,8 +50,8 @@ use() {
     exit 0
 }
 
-# is_wanted reports whether a kstep is of the wanted version. `v1.2.3`, Go's way to
-# write it, and `1.2.3` are the same.
+# is_wanted reports whether a kstep has the wanted version. `v1.2.3` (the form of Go)
+# and `1.2.3` are the same.
 is_wanted() {
     local has
     has=$("$1" version) || return 1
@@ -77,14 +78,14 @@ fi
 command -v go >/dev/null \
     || die "kstep ${WANTED_VERSION:+$WANTED_VERSION }is not on the PATH, and there is no Go to build it; install kstep on the runner, or run actions/setup-go before"
 
-# Each build gets a new folder: what lies in one that is already there may come
-# from another step. Go keeps what it has compiled, so that a second build is short.
+# Each build gets a new folder, because the content of an existing one may come from
+# another step. Go caches compiled packages, so a second build is fast.
 if [[ -n $WANTED_VERSION ]]; then
     commit=$WANTED_VERSION
 else
     source=$(realpath -- "$GITHUB_ACTION_PATH/../../..")
     [[ -f $source/cmd/kstep/main.go ]] || die "the action's own repository is not at $source; give kstep-version or kstep-path"
-    # GitHub fetches an action into a folder that is called after its commit or branch.
+    # GitHub fetches an action into a folder with the name of its commit or branch.
     commit=$(git -C "$source" rev-parse --short=12 HEAD 2>/dev/null) || commit=$(basename "$source")
 fi
 folder=$(mktemp -d "${RUNNER_TEMP:-${TMPDIR:-/tmp}}/kstep-${commit//[^A-Za-z0-9._-]/_}.XXXXXXXX")
