@@ -24,7 +24,7 @@ type secretStatus struct {
 	Name   string   `json:"name"`
 	UsedBy []string `json:"usedBy"`
 	Source string   `json:"source,omitempty"`
-	// State is `there`, `empty`, `missing`, `failed`, or `not asked` for a
+	// State is `there`, `empty`, `missing`, `failed`, or `not checked` for a
 	// command that did not run.
 	State string `json:"state"`
 
@@ -65,7 +65,7 @@ func lookAt(cfg *config.Config, secrets *secret.Store, use config.SecretUse, run
 	argv := cfg.Secrets.Commands[use.Name]
 	switch missing := errors.Is(one.err, secret.ErrMissing); {
 	case missing && len(argv) > 0: // It has a command, which was not run.
-		one.Source, one.State, one.err = "command "+argv[0], "not asked", nil
+		one.Source, one.State, one.err = "command "+argv[0], "not checked", nil
 	case missing:
 		one.State = "missing"
 	case errors.Is(one.err, secret.ErrEmpty):

@@ -94,7 +94,7 @@ secrets:
 		"BLANK empty the environment env.secret[3]",
 		"FROM_ENV there the environment env.secret[0]",
 		"FROM_FILE there " + env + " env.secret[1]",
-		"FROM_VAULT not asked command " + vault + " env.tags.eu.secret[0]",
+		"FROM_VAULT not checked command " + vault + " env.tags.eu.secret[0]",
 		"GONE missing - env.secret[2]",
 		"MAY_BE_BLANK there the environment env.secret[4]",
 	} {

@@ -54,12 +54,12 @@ const head = `# Faults
 
 Made by ` + "`make faults`" + `; not written by hand.
 
-A fault injector stands where every remote operation of kstep passes (engine requests, SFTP, commands, connections) and breaks a run at one of them. After each fault the same command is run again, then the rest of the chain; after a rollback, a redeploy, a restart or an abort, two more deploys. An attempt has *converged* when the hosts are then as an undisturbed run leaves them (containers with their labels and mounts, routes, cords, env files, assets, images, ledger, the lease free), the exit code told the truth and agreed with the state file, no user's request failed from before the fault to the end, and no secret was in any output or state file.
+A fault injector stands where every remote operation of kstep passes (engine requests, SFTP, commands, connections) and breaks a run at one of them. After each fault the same command is run again, then the rest of the chain; after a rollback, a redeploy, a restart or an abort, two more deploys. An attempt has *converged* when the hosts are then as an undisturbed run leaves them (containers with their labels and mounts, routes, cords, env files, assets, images, ledger, the lease free), the exit code was correct and agreed with the state file, no user's request failed from before the fault to the end, and no secret was in any output or state file.
 
 | kind | what happens |
 |---|---|
 | cut-before | the connection breaks before the request is sent |
-| cut-after | the host did what was asked, and the answer is lost |
+| cut-after | the host did what was requested, and the answer is lost |
 | gone | the host does not answer any more for the rest of the run |
 | disk-full | a write finds no space |
 | terminate | SIGTERM |
@@ -72,7 +72,7 @@ A fault injector stands where every remote operation of kstep passes (engine req
 
 const onFakes = `## On hosts that are not there
 
-The hosts are the fake ones of the unit tests: real SSH, SFTP and HTTP, and an engine and a proxy that imitate Docker and Traefik. Two hosts with two containers of the web role each, and one of another role on one of them. A command that has done all and reported success is not run again where that would begin another release. An abort runs after boot, and after the cutover of one of the hosts. A half written, hidden file that a killed run left behind is not counted as a difference: nobody reads it, and a later prune sweeps it away.
+The hosts are the fake ones of the unit tests: real SSH, SFTP and HTTP, and an engine and a proxy that imitate Docker and Traefik. Two hosts with two containers of the web role each, and one of another role on one of them. A command that has done all and reported success is not run again where that would begin another release. An abort runs after boot, and after the cutover of one of the hosts. A half written, hidden file that a killed run left behind is not counted as a difference: nothing reads it, and a later prune sweeps it away.
 
 `
 
