@@ -2,10 +2,11 @@ package main
 
 import (
 	"context"
-	"regexp"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -26,7 +27,7 @@ func (w *world) followHints(stderr string) {
 			continue
 		}
 		w.t.Cleanup(func() {
-			if w.t.Failed() {
+			if w.t.Failed() || slices.Contains(w.ran, strings.Join(args, " ")) {
 				return
 			}
 			w.refuse, w.on = nil, nil
@@ -43,8 +44,6 @@ func (w *world) followHints(stderr string) {
 	}
 }
 
-var restOfWord = regexp.MustCompile(`^(?:[,.]?[A-Za-z0-9_*-]+)+`)
-
 // hinted are the commands that hints in a text name and that can be run here.
 func hinted(text string) [][]string {
 	var commands [][]string
@@ -53,10 +52,8 @@ func hinted(text string) [][]string {
 		if !is {
 			continue
 		}
-		for _, at := range commandLine.FindAllStringSubmatchIndex(hint, -1) {
-			// A last word may go on with digits and commas: the names of hosts.
-			text := hint[at[2]:at[3]] + restOfWord.FindString(hint[at[3]:])
-			if args := runnable(text); len(args) > 0 {
+		for _, after := range strings.Split(" "+hint, " kstep ")[1:] {
+			if args := runnable(after); len(args) > 0 {
 				commands = append(commands, args)
 			}
 		}
@@ -64,47 +61,75 @@ func hinted(text string) [][]string {
 	return commands
 }
 
-// runnable is a command of a hint up to where its sentence goes on; empty if it
-// needs a value that the reader has to think of.
+// runnable is the command that a text begins with, up to where its sentence goes on;
+// empty if it needs a value that the reader has to think of.
 func runnable(text string) []string {
 	app, _ := application(&program{})
 	model := app.Model()
-	group, flags := model.CmdGroupModel, model.Flags
+	group, flags, positions := model.CmdGroupModel, model.Flags, 0
 	var args []string
 	value := false // The next word is a flag's.
 	for word := range strings.FieldsSeq(text) {
-		switch {
+		whole := word
+		word = strings.TrimRight(word, ",;:.)")
+		switch at := subcommand(group, word); {
 		case value:
 			args, value = append(args, word), false
-		case group != nil:
-			at := slices.IndexFunc(group.Commands, func(c *kingpin.CmdModel) bool { return c.Name == word })
-			if at < 0 {
-				return nil
-			}
-			args, group, flags = append(args, word), group.Commands[at].CmdGroupModel, append(flags, group.Commands[at].Flags...)
-			if len(group.Commands) == 0 {
-				group = nil
-			}
+		case at != nil:
+			args, group, flags, positions = append(args, word), at.CmdGroupModel, append(flags, at.Flags...), len(at.Args)
 		case strings.HasPrefix(word, "-"):
 			args = append(args, word)
 			name := strings.TrimLeft(word, "-")
 			value = slices.ContainsFunc(flags, func(f *kingpin.FlagModel) bool { return f.Name == name && !f.IsBoolFlag() })
-		case word == strings.ToUpper(word) || strings.Contains(word, "%"):
+		case word == strings.ToUpper(word) || strings.ContainsAny(word, "%…<"):
 			return nil
+		case positions > 0:
+			args, positions = append(args, word), positions-1
 		default:
-			return finished(args)
+			return finished(args, group)
+		}
+		if whole != word {
+			break
 		}
 	}
-	if group != nil || value {
+	if value {
 		return nil
 	}
-	return finished(args)
+	return finished(args, group)
 }
 
-// finished leaves out commands that want an image here.
-func finished(args []string) []string {
-	if slices.Contains([]string{"deploy", "push", "build"}, args[0]) {
+func subcommand(group *kingpin.CmdGroupModel, word string) *kingpin.CmdModel {
+	at := slices.IndexFunc(group.Commands, func(c *kingpin.CmdModel) bool { return c.Name == word })
+	if at < 0 {
+		return nil
+	}
+	return group.Commands[at]
+}
+
+// finished leaves out what is no command, and those that want an image here.
+func finished(args []string, group *kingpin.CmdGroupModel) []string {
+	if len(args) == 0 || len(group.Commands) > 0 || slices.Contains([]string{"deploy", "push", "build"}, args[0]) {
 		return nil
 	}
 	return args
+}
+
+func TestHints_AreReadUpToWhereTheirSentenceGoesOn(t *testing.T) {
+	t.Parallel()
+	for hint, want := range map[string]string{
+		"if the machine no longer exists: kstep remove --hosts vm2,vm3 --forget": "[remove --hosts vm2,vm3 --forget]",
+		"kstep accessory reboot db replaces it by one with today's settings":     "[accessory reboot db]",
+		"see kstep lock status; or kstep abort, and wait":                        "[lock status] [abort]",
+		"kstep rollback --fresh v1 takes those of now":                           "[rollback --fresh v1]",
+		"kstep app and kstep deploy":                                             "",
+		"begin with kstep --release RELEASE":                                     "",
+	} {
+		var got []string
+		for _, args := range hinted("error: x\nhint: " + hint + "\n") {
+			got = append(got, fmt.Sprint(args))
+		}
+		if text := strings.Join(got, " "); text != want {
+			t.Errorf("%q: got %s, want %s", hint, text, want)
+		}
+	}
 }

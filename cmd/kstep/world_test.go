@@ -33,6 +33,8 @@ func TestMain(m *testing.M) { os.Exit(registrytest.Main(m)) }
 // world is the whole of kstep against hosts that are not there: three fake
 // hosts, a registry in this process, and the real command line.
 type world struct {
+	ran []string // The commands that were run by exits.
+
 	t        *testing.T
 	dir      string
 	ssh      config.SSH
@@ -228,6 +230,7 @@ func (w *world) operations() []host.Op {
 // exits expects an exit code.
 func (w *world) exits(want exit.Code, args ...string) (stdout, stderr string) {
 	w.t.Helper()
+	w.ran = append(w.ran, strings.Join(args, " "))
 	code, stdout, stderr := w.kstep(args...)
 	if code != want {
 		w.t.Fatalf("kstep %s: exit code %d, want %d\n%s%s", strings.Join(args, " "), code, want, stdout, stderr)
