@@ -27,7 +27,7 @@ func (w *world) followHints(stderr string) {
 			continue
 		}
 		w.t.Cleanup(func() {
-			if w.t.Failed() || slices.Contains(w.ran, strings.Join(args, " ")) {
+			if w.t.Failed() || slices.Contains(w.commands, strings.Join(args, " ")) {
 				return
 			}
 			w.refuse, w.on = nil, nil

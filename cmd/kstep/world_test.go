@@ -33,8 +33,6 @@ func TestMain(m *testing.M) { os.Exit(registrytest.Main(m)) }
 // world is the whole of kstep against hosts that are not there: three fake
 // hosts, a registry in this process, and the real command line.
 type world struct {
-	ran []string // The commands that were run by exits.
-
 	t        *testing.T
 	dir      string
 	ssh      config.SSH
@@ -46,9 +44,10 @@ type world struct {
 
 	filesTransport string // Empty has kstep choose one.
 
-	mu  sync.Mutex
-	ops []host.Op
-	on  func(host.Op) // Called after every operation.
+	mu       sync.Mutex
+	commands []string // Those that exits ran.
+	ops      []host.Op
+	on       func(host.Op) // Called after every operation.
 	// refuse is the error that an operation ends with instead of being done.
 	refuse func(host.Op) error
 }
@@ -230,7 +229,9 @@ func (w *world) operations() []host.Op {
 // exits expects an exit code.
 func (w *world) exits(want exit.Code, args ...string) (stdout, stderr string) {
 	w.t.Helper()
-	w.ran = append(w.ran, strings.Join(args, " "))
+	w.mu.Lock()
+	w.commands = append(w.commands, strings.Join(args, " "))
+	w.mu.Unlock()
 	code, stdout, stderr := w.kstep(args...)
 	if code != want {
 		w.t.Fatalf("kstep %s: exit code %d, want %d\n%s%s", strings.Join(args, " "), code, want, stdout, stderr)
