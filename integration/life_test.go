@@ -44,10 +44,10 @@ func TestLife_RandomCommandsOnRealHostsLoseNoRequest(t *testing.T) {
 					break
 				}
 			}
-			t.Logf("%d commands in %s", len(l.done), time.Since(began).Round(time.Second))
+			t.Logf("%d commands in %s:\n  %s", len(l.done), time.Since(began).Round(time.Second), strings.Join(l.done, "\n  "))
 			l.lostNothing(load, 500)
 			if t.Failed() {
-				t.Logf("run it again with -life-seed %d -life-steps %d:\n  %s", *lifeSeed, *lifeSteps, strings.Join(l.done, "\n  "))
+				t.Logf("run it again with -life-seed %d -life-steps %d", *lifeSeed, *lifeSteps)
 			}
 		})
 	}
