@@ -148,7 +148,7 @@ func (r *run) work(ctx context.Context) (result Result, began bool, err error) {
 // gather reads and checks everything the stage needs, before anything is
 // touched.
 func (r *run) gather(ctx context.Context) error {
-	r.surveyed = r.later()
+	r.surveyed.Store(r.later())
 	all := plan.Targets(r.Config)
 	targets, err := plan.Filter(all, r.Roles, r.HostGlobs)
 	if err != nil {
@@ -199,7 +199,9 @@ func (r *run) gather(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.surveyed = r.surveyed || own != nil && own.Status.Done() && !r.KeepLease // Run again.
+	if own != nil && own.Status.Done() && !r.KeepLease { // Run again.
+		r.surveyed.Store(true)
+	}
 	r.in = Input{
 		Config: r.Config, Release: r.Release, Version: r.Version, By: r.By,
 		Targets: targets, All: all, Upstream: upstream, Own: own,

@@ -24,7 +24,7 @@ const maxEntry = 1024
 // meet records the machines of this job beside the lease, and refuses one that
 // another job of the release reached by another name.
 func (r *run) meet(ctx context.Context, store lease.Store) error {
-	if r.outside || r.surveyed || r.whole() {
+	if r.outside || r.surveyed.Load() || r.whole() {
 		return nil
 	}
 	var wg sync.WaitGroup

@@ -3,6 +3,7 @@ package stages
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kstep/kstep/internal/config"
@@ -85,7 +86,7 @@ type Session struct {
 	survey     survey              // Of the machines behind the hosts' names.
 	behind     behind              // What is left on the hosts beside the stages.
 	early      sync.WaitGroup      // Looks that were begun early.
-	surveyed   bool                // An earlier stage of the release has made the survey.
+	surveyed   atomic.Bool         // An earlier stage of the release has made the survey. What a stage leaves behind reads it during the next one.
 }
 
 // Input is what work outside of a release may know: some targets, and those of

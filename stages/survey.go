@@ -142,7 +142,7 @@ func (s *Session) Survey(ctx context.Context, names []string) error {
 // is true if it changes them.
 func (s *Session) surveyFor(ctx context.Context, names, routed []string, changes bool) error {
 	s.Hosts.Warm(ctx, names)
-	if s.surveyed {
+	if s.surveyed.Load() {
 		return nil
 	}
 	errs := make([]error, len(names))
@@ -179,7 +179,7 @@ func (s *Session) surveyFor(ctx context.Context, names, routed []string, changes
 // wrong, from the same looks.
 func (s *Session) surveyEarly(ctx context.Context) {
 	targets, err := plan.Filter(plan.Targets(s.Config), s.Roles, s.HostGlobs)
-	if err != nil || s.surveyed {
+	if err != nil || s.surveyed.Load() {
 		return
 	}
 	for _, name := range s.touched(targets, true) {
@@ -213,7 +213,7 @@ func (r *run) later() bool {
 // looks is the survey that work on hosts makes or goes by; none where an earlier
 // stage has made it.
 func (s *Session) looks() *survey {
-	if s.surveyed {
+	if s.surveyed.Load() {
 		return nil
 	}
 	return &s.survey
