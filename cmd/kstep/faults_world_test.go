@@ -165,12 +165,19 @@ func (g *ground) run(i *fault.Injector, args ...string) (exit.Code, string) {
 		g.said.Write(out.Bytes())
 		return code, out.String()
 	}
+	var dying sync.Mutex // It may die in a connection that the run no longer waits for.
 	left := func() {}
 	i.End = end
-	i.Die = func() { left = g.die(end) }
+	i.Die = func() {
+		dying.Lock()
+		defer dying.Unlock()
+		left = g.die(end)
+	}
 	p.around = i.Around
 	code := p.run(ctx, args)
+	dying.Lock()
 	left()
+	dying.Unlock()
 	g.said.Write(out.Bytes())
 	return code, out.String()
 }
