@@ -146,8 +146,8 @@ func TestPlanFile_IsRefusedWhenAHostHasMoved(t *testing.T) {
 		}
 	}
 	for name, c := range map[string]struct {
-		move func(*world)
-		told string
+		move  func(*world)
+		shown string
 	}{
 		"somebody deployed another version": {func(w *world) { w.deploy("v9") }, "(version v9) has been there"},
 		"somebody went back":                {func(w *world) { w.exits(exit.OK, "rollback", "v0") }, "(version v0) has been there"},
@@ -188,8 +188,8 @@ func TestPlanFile_IsRefusedWhenAHostHasMoved(t *testing.T) {
 					w.exits(exit.OK, "push", "--plan", plan) // It touches no hosts.
 				}
 				stderr := w.untouched(exit.BadState, args...)
-				if !strings.Contains(stderr, "vm1 has changed since the plan was created") || !strings.Contains(stderr, c.told) {
-					t.Errorf("kstep %s does not tell that vm1 has moved, by %q:\n%s", args[0], c.told, stderr)
+				if !strings.Contains(stderr, "vm1 has changed since the plan was created") || !strings.Contains(stderr, c.shown) {
+					t.Errorf("kstep %s does not report that vm1 has changed, by %q:\n%s", args[0], c.shown, stderr)
 				}
 			}
 		})
@@ -225,10 +225,10 @@ func TestPlanFile_IsRefusedWhereItDoesNotBelong(t *testing.T) {
 	changed := w.elsewhere()
 	changed.append("retain: 3\n")
 	for name, c := range map[string]struct {
-		w    *world
-		args func() []string
-		code exit.Code
-		told string
+		w     *world
+		args  func() []string
+		code  exit.Code
+		shown string
 	}{
 		"no such file":      {w, func() []string { return []string{"--plan", filepath.Join(w.dir, "nowhere.json")} }, exit.MissingState, "nowhere.json is missing"},
 		"a folder":          {w, func() []string { return []string{"--plan", w.dir} }, exit.BadState, "is a folder"},
@@ -250,8 +250,8 @@ func TestPlanFile_IsRefusedWhereItDoesNotBelong(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			stderr := c.w.untouched(c.code, append([]string{"deploy"}, c.args()...)...)
-			if !strings.Contains(stderr, c.told) || strings.Count(stderr, "error:") != 1 {
-				t.Errorf("got\n%s\nwant one error that tells %q", stderr, c.told)
+			if !strings.Contains(stderr, c.shown) || strings.Count(stderr, "error:") != 1 {
+				t.Errorf("got\n%s\nwant one error with %q", stderr, c.shown)
 			}
 		})
 	}
@@ -376,10 +376,10 @@ func TestPlan_ClaimsNoReplacementThatDependsOnTheBuild(t *testing.T) {
 	// A new environment replaces the containers whatever is built.
 	w.append("env: {clear: {LEVEL: high}}\n")
 	if text := planText(w.planned("--version", "v1"), false); !strings.Contains(text, "+ create shop-web-v1\n") || strings.Contains(text, "shop-web-v1 (depends") {
-		t.Errorf("got\n%s\nwant the new containers told", text)
+		t.Errorf("got\n%s\nwant the new containers shown", text)
 	}
 	// And so is a version that no host has.
 	if text := planText(w.planned("--version", "v2"), false); strings.Contains(text, "depends on the build") {
-		t.Errorf("got\n%s\nwant all of it told", text)
+		t.Errorf("got\n%s\nwant all of it shown", text)
 	}
 }

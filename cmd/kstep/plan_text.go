@@ -21,11 +21,11 @@ func planText(p state.Plan, colors bool) string {
 		places[s.Stage] = gathered(s.Targets)
 		for _, at := range places[s.Stage] {
 			t.width = max(t.width, min(utf8.RuneCountInString(at.label()), maxPlace))
-			t.told = true
+			t.shown = true
 		}
 	}
 	for _, s := range p.Stages {
-		if t.told {
+		if t.shown {
 			t.stage(s.Stage, places[s.Stage])
 		}
 	}
@@ -43,7 +43,7 @@ type planTable struct {
 	strings.Builder
 	paint func(mark, text string) string
 	width int  // Of the places.
-	told  bool // Some stage has something to show.
+	shown bool // Some stage has something to show.
 }
 
 func (t *planTable) head(p state.Plan) {
@@ -75,7 +75,7 @@ func leaseText(p state.Plan) string {
 }
 
 func (t *planTable) foot(p state.Plan) {
-	if t.told {
+	if t.shown {
 		t.WriteString("\n")
 	}
 	if p.Changes == 0 {

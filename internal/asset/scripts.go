@@ -42,13 +42,20 @@ const modes = `modes() {
 }
 `
 
+// staged is a function that makes "$2" a tree of its own with what "$1" has.
+const staged = `staged() {
+	rm -rf -- "$2"
+	[ -z "$copies" ] && cp -a -l -- "$1" "$2" 2>/dev/null || { rm -rf -- "$2" && cp -a -- "$1" "$2"; }
+}
+`
+
 // addMissing is a function that gives "$2" what it lacks of "$1". "$3" is the own folder
 // of the version that "$2" is of: folders that this version has keep its mode and owner,
 // which cp would change to those of "$1". BusyBox keeps existing files, and links
 // nothing with -n; coreutils need -n. A file that was left alone is an error for BusyBox
 // and coreutils 9.2, and none for 9.1 and 9.5, so after an error the outcome is checked.
 // A file is not lacking where "$2" has something else in place of its folder.
-const addMissing = modes + `lacks() {
+const addMissing = modes + staged + `lacks() {
 	cd "$1" && exec find . \( -type f -o -type l \) -exec sh -c '` + places + `
 		for f; do
 			there "$0/$f" && continue
@@ -67,8 +74,7 @@ add() {
 	[ -n "$copies$differ" ] || { cp -a -l $keep -- "$1/." "$2/" 2>/dev/null && return; }
 	[ -n "$(lacks "$1" "$2")" ] || return 0
 	stage=$2.lent
-	rm -rf -- "$stage"
-	[ -z "$copies" ] && cp -a -l -- "$1" "$stage" 2>/dev/null || { rm -rf -- "$stage" && cp -a -- "$1" "$stage"; } &&
+	staged "$1" "$stage" &&
 		{ [ -z "$differ" ] || (modes "$stage" "$3" fix); } && cp -a -l $keep -- "$stage/." "$2/" 2>/dev/null
 	missing=$(lacks "$1" "$2")
 	rm -rf -- "$stage"
@@ -82,8 +88,7 @@ add() {
 // that is there, so that one that is being served is never missing and never half there.
 // `cp -l -f` of BusyBox removes the old name before it makes the new one.
 const overlay = addMissing + `stage=$2.overlay
-rm -rf -- "$stage"
-[ -z "$copies" ] && cp -a -l -- "$1" "$stage" 2>/dev/null || { rm -rf -- "$stage" && cp -a -- "$1" "$stage"; } || exit
+staged "$1" "$stage" || exit
 (modes "$stage" "$3" fix) || exit
 cd "$stage" && find . -exec sh -c '` + places + `
 	for f; do

@@ -74,7 +74,7 @@ func TestNew_GivesTheCountsOfAPlanToLaterJobs(t *testing.T) {
 	})
 	plan := planned1(PlannedAct{Text: "+ create hu\x1b[31msh"}).result
 	plan.Status = "pending"
-	tell(t, sink, []Event{{Kind: Finished, Result: plan}})
+	emitAll(t, sink, []Event{{Kind: Finished, Result: plan}})
 	for path, want := range map[string]string{
 		dotenv: "KSTEP_OUT_CHANGES=1\nKSTEP_OUT_ADD=1\nKSTEP_OUT_CHANGE=0\nKSTEP_OUT_REMOVE=0\nKSTEP_OUT_PLAN_DIGEST=sha256:12\n",
 		output: "changes<<_GitHubActionsFileCommandDelimeter_\n1\n",

@@ -71,7 +71,7 @@ func story() []Event {
 	}
 }
 
-func tell(t *testing.T, s Sink, events []Event) {
+func emitAll(t *testing.T, s Sink, events []Event) {
 	t.Helper()
 	for _, e := range events {
 		s.Emit(e)
@@ -92,7 +92,7 @@ func TestSinks_TellTheStoryOfADeploy(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
-			tell(t, sink(&out), story())
+			emitAll(t, sink(&out), story())
 			golden(t, name, out.String())
 		})
 	}
@@ -110,7 +110,7 @@ func TestNew_WritesTheFilesOfEachCI(t *testing.T) {
 		Dotenv: filepath.Join(dir, "kstep.env"), JUnit: filepath.Join(dir, "junit.xml"),
 		Redact: func(s string) string { return strings.ReplaceAll(s, "database", "[REDACTED]") },
 	})
-	tell(t, sink, story())
+	emitAll(t, sink, story())
 	for name, path := range map[string]string{
 		"github-output.golden": "output", "github-summary.golden": "summary.md",
 		"dotenv.golden": "kstep.env", "junit.golden": "junit.xml",
@@ -172,7 +172,7 @@ func TestTerminal_NoColorMeansNoColorCodes(t *testing.T) {
 	s := log(Options{TTY: true, Width: 80, Height: 24, Stderr: &out, Env: func(k string) string {
 		return map[string]string{"NO_COLOR": "1"}[k]
 	}})
-	tell(t, s, story())
+	emitAll(t, s, story())
 	if regexp.MustCompile(`\x1b\[[0-9;]*m`).MatchString(out.String()) {
 		t.Errorf("got colours: %q", out.String())
 	}
@@ -236,7 +236,7 @@ func TestGitHub_LetsNobodyElseGiveCommands(t *testing.T) {
 	for _, kind := range []Kind{Output, Notice, TargetChanged, Warning} {
 		for _, text := range []string{"::set-output name=x::y", "  ::add-mask::a", "x\r::error::y", "a ##[error]b", "\x1b[0m::error::z"} {
 			var out bytes.Buffer
-			tell(t, NewGitHub(&out), []Event{{Kind: kind, Message: text}})
+			emitAll(t, NewGitHub(&out), []Event{{Kind: kind, Message: text}})
 			for line := range strings.Lines(out.String()) {
 				if kind == Warning && strings.HasPrefix(line, "::warning title=kstep::") && strings.Count(line, "\n") == 1 {
 					continue
@@ -287,7 +287,7 @@ func TestFailure_NamesFileLineAndColumnOnce(t *testing.T) {
 		"kstep.yml:3:5: one\nkstep.yml:9: tw": "error: kstep.yml:3:5: one\n       kstep.yml:9: tw\n",
 	} {
 		var out bytes.Buffer
-		tell(t, NewText(&out), []Event{{Kind: Failure, Message: message, File: "kstep.yml", Line: 3, Column: 5}})
+		emitAll(t, NewText(&out), []Event{{Kind: Failure, Message: message, File: "kstep.yml", Line: 3, Column: 5}})
 		if out.String() != want {
 			t.Errorf("got %q, want %q", out.String(), want)
 		}

@@ -106,7 +106,7 @@ func (s suite) streams() {
 	spec.Cmd = []string{"sh", "-c", "trap 'echo three' TERM; echo one; echo two; while :; do sleep 0.1; done"}
 	id := s.run(spec)
 	before := time.Time{}
-	out, told := s.e.Output(id), make(chan string, 10)
+	out, texts := s.e.Output(id), make(chan string, 10)
 	ctx, cancel := context.WithTimeout(s.Context(), 20*time.Second)
 	defer cancel()
 	read := make(chan error, 1)
@@ -116,15 +116,15 @@ func (s suite) streams() {
 				s.Errorf("got line %+v after one of %s", l, before)
 			}
 			before = l.Time
-			told <- l.Text
+			texts <- l.Text
 		})
 	}
 	go follow()
 	for _, want := range []string{"one", "two"} {
-		s.awaitLine(told, read, want)
+		s.awaitLine(texts, read, want)
 	}
 	must(s, s.e.Kill(s.Context(), id, "SIGTERM"))
-	s.awaitLine(told, read, "three")
+	s.awaitLine(texts, read, "three")
 	cancel()
 	if err := <-read; !errors.Is(err, context.Canceled) {
 		s.Errorf("left alone: got %v, want context.Canceled", err)
@@ -132,22 +132,22 @@ func (s suite) streams() {
 	var again []string
 	must(s, out.Read(s.Context(), engine.Lines{}, func(l engine.Line) { again = append(again, l.Text) }))
 	if len(again) > 0 {
-		s.Errorf("read again: got %q, want nothing that was told", again)
+		s.Errorf("read again: got %q, want nothing that was passed on", again)
 	}
 }
 
 // awaitLine waits for a line.
-func (s suite) awaitLine(told <-chan string, ended <-chan error, want string) {
+func (s suite) awaitLine(texts <-chan string, ended <-chan error, want string) {
 	s.Helper()
 	select {
-	case got := <-told:
+	case got := <-texts:
 		if got != want {
 			s.Fatalf("got line %q, want %q", got, want)
 		}
 	case err := <-ended:
-		s.Fatalf("ended before it told %q: %v", want, err)
+		s.Fatalf("ended before line %q: %v", want, err)
 	case <-s.Context().Done():
-		s.Fatalf("line %q was not told", want)
+		s.Fatalf("line %q did not come", want)
 	}
 }
 
