@@ -24,6 +24,7 @@ const (
 	Push    Verb = "push"
 	Remove  Verb = "remove"
 	Rename  Verb = "rename"
+	Send    Verb = "send"
 	Run     Verb = "run"
 	Start   Verb = "start"
 	Set     Verb = "set"
@@ -67,6 +68,8 @@ func (a Act) Done() string {
 		past = "made"
 	case Run:
 		past = "ran"
+	case Send:
+		past = "sent"
 	case Write:
 		past = "wrote"
 	case Build:
@@ -91,7 +94,7 @@ func (a Act) mark() string {
 		return state.MarkRemove
 	case Move, Open, Rename, Set, Write:
 		return state.MarkChange
-	case Bridge, Build, Connect, Create, Extract, Make, Pin, Pull, Push, Run, Start, Tag:
+	case Bridge, Build, Connect, Create, Extract, Make, Pin, Pull, Push, Run, Send, Start, Tag:
 	}
 	return state.MarkAdd
 }

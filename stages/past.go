@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/ledger"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/short"
@@ -55,6 +56,7 @@ type trace struct {
 	missing string
 	// rotated are the secrets that have another value now.
 	rotated []string
+	image   bool // The host has it.
 }
 
 // Sight is what one target is like.
@@ -150,6 +152,9 @@ func (p *Past) add(host, key string, one trace) {
 	if one.live {
 		p.Live = append(p.Live, key)
 	}
+	if one.image && (p.image == "" || one.missing == "") {
+		p.image, p.host = one.entry.Image, host
+	}
 	if one.missing != "" {
 		p.Missing[key] = one.missing
 		return
@@ -160,7 +165,6 @@ func (p *Past) add(host, key string, one trace) {
 			p.Rotated = append(p.Rotated, name)
 		}
 	}
-	p.image, p.host = one.entry.Image, host
 }
 
 // traces are what a target knows of the versions that served there.
@@ -176,6 +180,7 @@ func traces(in Input, w *Work, seen Seen, images []engine.Image) map[string]trac
 			entry:   entry,
 			live:    len(live) > 0 && live[0].Labels[engine.LabelVersion] == entry.Version,
 			missing: missing(in, w, seen, images, entry),
+			image:   hasImage(images, entry),
 		}
 	}
 	return all
@@ -196,11 +201,14 @@ func missing(in Input, w *Work, seen Seen, images []engine.Image, entry ledger.R
 			return fmt.Sprintf("its container was made for the switch %s", SwitchKind(w, seen.Containers[at]))
 		}
 	}
-	has := func(i engine.Image) bool { return i.Named(entry.Image) || i.Named(entry.Tag) }
-	if !slices.ContainsFunc(images, has) {
+	if !hasImage(images, entry) {
 		return "its image was removed"
 	}
 	return ""
+}
+
+func hasImage(images []engine.Image, entry ledger.Release) bool {
+	return slices.ContainsFunc(images, func(i engine.Image) bool { return i.Named(entry.Image) || i.Named(entry.Tag) })
 }
 
 // Stale says that the version would come back with secrets that have changed, and
@@ -225,6 +233,10 @@ func (p Past) Why() string {
 // it: going back needs no registry.
 func (p Past) Pushed(ctx context.Context, in Input) (state.PushOutputs, error) {
 	in.Version = p.Version
+	if p.image == "" {
+		return state.PushOutputs{}, exit.With(exit.Failed, fmt.Errorf("no host has the image of version %s any more, and there is no registry to pull it from", p.Version),
+			"deploy that version again: check out its commit and run kstep deploy")
+	}
 	out, err := pushed(ctx, in, p.host, p.image)
 	out.Retained, out.GoesBack = true, true
 	return out, err
@@ -240,12 +252,12 @@ func pushed(ctx context.Context, in Input, hostName, ref string) (state.PushOutp
 	if err != nil {
 		return state.PushOutputs{}, err
 	}
-	repository, digest, _ := strings.Cut(ref, "@")
+	out := state.Referenced(ref)
 	return state.PushOutputs{
 		Image: state.Image{
 			ConfigDigest: cmp.Or(image.ConfigDigest, image.ID), DiffIDs: image.DiffIDs, Platform: image.Platform,
 		},
-		Repository: repository, Digest: digest,
+		Repository: out.Repository, Digest: out.Digest, Direct: out.Direct,
 		Tags:     []string{in.Version, LatestTag(in.Config)},
 		Insecure: in.Config.Registry.Insecure,
 	}, nil

@@ -121,6 +121,9 @@ func secretsAtHand(s *stages.Session) checkState {
 }
 
 func mayPush(ctx context.Context, s *stages.Session) checkState {
+	if s.Config.Direct() && s.Options.Image == "" {
+		return checked("registry", "none: the image goes to the hosts through SSH", nil)
+	}
 	repository := registry.Repository(s.Config)
 	client, err := registry.Open(ctx, s.Config, repository, s.Secrets, s.Report)
 	if err == nil {

@@ -57,14 +57,14 @@ func choose(ctx context.Context, s *stages.Session, version string, fresh bool) 
 			"version %s served later than %s, but is not ready: %s", p.Version, to.Version, p.Why())})
 	}
 	s.Resolve = func(context.Context) (string, state.Source, error) { return to.Version, state.Source{}, nil }
-	if fresh {
+	if fresh && !s.Config.Direct() {
 		s.Options.Image = s.Config.Repository() + ":" + to.Version
 		return nil
 	}
-	if to.Stale() != "" {
+	if to.Stale() != "" && !fresh {
 		in.Warn("version %s was %s", to.Version, to.Stale())
 	}
-	if then := to.Config(s.Config); then != s.Config {
+	if then := to.Config(s.Config); then != s.Config && !fresh {
 		s.Report.Emit(report.Event{Time: time.Now().UTC(), Kind: report.Notice, Message: fmt.Sprintf(
 			"version %s had other roles, ports or health check paths than kstep.yml has now: it comes back as %s", to.Version, asBefore(s.Config, then, to.Targets))})
 		s.Config = then
@@ -72,6 +72,7 @@ func choose(ctx context.Context, s *stages.Session, version string, fresh bool) 
 	pushed := begun
 	if !goesOn {
 		pushed, err = to.Pushed(ctx, in)
+		pushed.Retained = !fresh
 	}
 	s.Options.Retained = &pushed
 	return err

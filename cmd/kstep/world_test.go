@@ -134,23 +134,10 @@ func (w *world) replace(old, text string) {
 // image puts a version of the app into the registry.
 func (w *world) image(version string) string {
 	w.t.Helper()
-	var layer bytes.Buffer
-	tw := tar.NewWriter(&layer)
 	files := []string{ // In this order: always the same image.
 		"app/assets/app-" + version + ".css", "app/assets/manifest.json", "app/assets/.keys/" + version, "app/packs/" + version + ".js",
 	}
-	for _, path := range append(files, w.programs...) {
-		if err := tw.WriteHeader(&tar.Header{Name: path, Mode: 0o644, Size: int64(len(version))}); err != nil {
-			w.t.Fatal(err)
-		}
-		if _, err := tw.Write([]byte(version)); err != nil {
-			w.t.Fatal(err)
-		}
-	}
-	if err := tw.Close(); err != nil {
-		w.t.Fatal(err)
-	}
-	archive := registrytest.Archive(w.t, layer.Bytes())
+	archive := registrytest.Archive(w.t, layer(w.t, []byte(version), append(files, w.programs...)...))
 	img, err := tarball.Image(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(archive)), nil }, nil)
 	if err != nil {
 		w.t.Fatal(err)
@@ -163,6 +150,25 @@ func (w *world) image(version string) string {
 		w.t.Fatal(err)
 	}
 	return ref.String()
+}
+
+// layer is one of an image, with the content in each of the files.
+func layer(t *testing.T, content []byte, files ...string) []byte {
+	t.Helper()
+	var buffer bytes.Buffer
+	tw := tar.NewWriter(&buffer)
+	for _, path := range files {
+		if err := tw.WriteHeader(&tar.Header{Name: path, Mode: 0o644, Size: int64(len(content))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tw.Write(content); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tw.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return buffer.Bytes()
 }
 
 // behave sets how containers of a version behave on all hosts. It is keyed by

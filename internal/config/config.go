@@ -19,8 +19,10 @@ type Config struct {
 	// image label, lease and folder name kstep makes on a host.
 	Service string `json:"service" jsonschema:"required"`
 	// Image is the repository to push to and pull from, without registry
-	// server and tag, such as `acme/shop`.
-	Image string `json:"image" jsonschema:"required"`
+	// server and tag, such as `acme/shop`. Without it, there is no registry: the
+	// image goes from the machine that runs kstep to the hosts, through their SSH
+	// connections.
+	Image string `json:"image,omitempty"`
 	// Registry is where images are pushed and pulled.
 	Registry Registry `json:"registry,omitzero"`
 	// Registries are the logins of further servers, for accessories, the proxy's

@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -135,6 +136,7 @@ func (c *checker) canonicalRegistries() {
 // registries checks the logins: each is whole, and a server has only one.
 func (c *checker) registries() {
 	c.credentials([]string{"registry"}, c.cfg.Registry)
+	c.direct()
 	for _, r := range c.cfg.Registries {
 		segs := []string{"registries", r.Server}
 		c.credentials(segs, r)
@@ -150,6 +152,22 @@ func (c *checker) registries() {
 		}
 	}
 }
+
+// direct checks what an image without a registry needs.
+func (c *checker) direct() {
+	if !c.cfg.Direct() {
+		return
+	}
+	if !c.cfg.Registry.IsZero() {
+		c.atKey([]string{"registry"}, "has no image to push there: give image its repository, such as acme/%s; or leave registry out, and the image goes to the hosts through SSH", c.cfg.Service)
+	}
+	if c.cfg.Service != "" && !repositoryName.MatchString(c.cfg.Service) {
+		c.at([]string{"service"}, "is the name of the image, too, where image is missing: it must end with a letter or digit, and have no more than two _ in a row, and no _ beside a -")
+	}
+}
+
+// repositoryName is one part of a repository's name, by the distribution's grammar.
+var repositoryName = regexp.MustCompile(`^[a-z0-9]+((_|__|-+)[a-z0-9]+)*$`)
 
 func (c *checker) credentials(segs []string, r Registry) {
 	switch hasName := r.Username != (SecretOrValue{}); {

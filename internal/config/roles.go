@@ -152,14 +152,21 @@ func (c *Config) WritableAssets(paths []string) map[string]bool {
 func (c *Config) TagEnv(tag string) Env { return c.Env.Tags[tag] }
 
 // Repository is the image's full name without a tag, such as
-// `ghcr.io/acme/shop`; for Docker Hub without its server.
+// `ghcr.io/acme/shop`; for Docker Hub without its server. That of an image without a
+// registry is `localhost/shop`, which no engine looks for elsewhere.
 func (c *Config) Repository() string {
+	if c.Direct() {
+		return "localhost/" + c.Service
+	}
 	server := c.Registry.Server
 	if server == "" || strings.HasPrefix(c.Image, server+"/") {
 		return c.Image
 	}
 	return server + "/" + c.Image
 }
+
+// Direct reports that there is no registry: the image is brought to the hosts.
+func (c *Config) Direct() bool { return c.Image == "" }
 
 // cleanPaths writes asset paths as engines do, without a slash at the end or twice:
 // they are compared with the keys of assets, the targets of volumes and the mounts of

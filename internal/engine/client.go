@@ -356,7 +356,7 @@ func streams(req *http.Request) bool {
 		return asked.Has("follow") || !asked.Has("tail")
 	}
 	return strings.HasSuffix(p, "/events") || strings.HasSuffix(p, "/archive") ||
-		strings.HasSuffix(p, "/images/create") || strings.HasSuffix(p, "/start") && strings.Contains(p, "/exec/")
+		strings.HasSuffix(p, "/images/create") || strings.HasSuffix(p, "/images/load") || strings.HasSuffix(p, "/start") && strings.Contains(p, "/exec/")
 }
 
 // endless reports answers that come when something happens: events, new lines of a log,
@@ -372,7 +372,7 @@ func endless(req *http.Request) bool {
 func requestName(req *http.Request) string {
 	p := apiPrefix.ReplaceAllString(req.URL.Path, "")
 	m := objectPath.FindStringSubmatch(p)
-	if m == nil || slices.Contains([]string{"json", "create", "prune"}, m[2]) {
+	if m == nil || slices.Contains([]string{"json", "create", "prune", "load"}, m[2]) {
 		return req.Method + " " + p
 	}
 	return req.Method + " " + m[1] + "{}" + m[3]

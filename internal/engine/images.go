@@ -2,8 +2,10 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	cerrdefs "github.com/containerd/errdefs"
@@ -103,6 +105,33 @@ func (c *Client) pull(ctx context.Context, ref string, options client.ImagePullO
 		}
 	}
 	return nil
+}
+
+// LoadImage brings an image to the host from an archive as `docker save` writes it, under
+// the names that it has there. The archive is read once; an error of its own is returned
+// as it is. ErrDiskFull.
+func (c *Client) LoadImage(ctx context.Context, archive io.Reader) error {
+	if _, err := c.ready(ctx); err != nil {
+		return err
+	}
+	const what = "load image"
+	answer, err := c.api.ImageLoad(ctx, archive, client.ImageLoadWithQuiet(true))
+	if err != nil {
+		return c.fail(what, err)
+	}
+	defer answer.Close()
+	messages := json.NewDecoder(io.LimitReader(answer, maxAnswer))
+	for {
+		var message jsonstream.Message
+		switch err := messages.Decode(&message); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return c.fail(what, streamError(ctx, err))
+		case message.Error != nil:
+			return c.fail(what, errors.New(message.Error.Message))
+		}
+	}
 }
 
 // streamError is a stream that broke: the connection's fault, unless the

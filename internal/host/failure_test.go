@@ -316,6 +316,17 @@ func TestDial_ForbiddenForwardingIsTold(t *testing.T) {
 	}
 }
 
+func TestListen_ForbiddenForwardingIsTold(t *testing.T) {
+	t.Parallel()
+	fake := hosttest.NewFake(t, "vm1")
+	fake.Set(hosttest.Mood{NoListen: true})
+	_, err := fake.Connect(t).Listen(t.Context())
+	wantError(t, err, exit.Unreachable, "listen on vm1", "AllowTcpForwarding yes")
+	if !errors.Is(err, host.ErrForwardingForbidden) {
+		t.Errorf("got %v, want ErrForwardingForbidden", err)
+	}
+}
+
 // TestHost_ThatIsThereAndAnswersNothingEndsWithAnError: keepalives are answered by
 // sshd itself, also where every disk of the machine hangs.
 func TestHost_ThatIsThereAndAnswersNothingEndsWithAnError(t *testing.T) {

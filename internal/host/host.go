@@ -70,6 +70,10 @@ type Host interface {
 	RunTo(ctx context.Context, argv []string, stdin []byte, out io.Writer) error
 	// Dial reaches an address as seen from the host, such as a container's.
 	Dial(ctx context.Context, network, address string) (net.Conn, error)
+	// Listen accepts connections that programs on the host make to a port of its
+	// loopback, which the host chooses: the listener's address is the host's.
+	// ErrForwardingForbidden where its SSH server refuses.
+	Listen(ctx context.Context) (net.Listener, error)
 	// Close ends the connection. It is safe to call twice.
 	Close() error
 }

@@ -25,6 +25,7 @@ const (
 	KindSFTP    Kind = "sftp"    // One method of Files.
 	KindRun     Kind = "run"     // One command.
 	KindDial    Kind = "dial"    // One connection to an address seen from the host.
+	KindListen  Kind = "listen"  // One port on the host's loopback.
 )
 
 // Op is one remote operation, as an Intercept sees it.

@@ -235,7 +235,7 @@ func IsRefused(err error) bool {
 }
 
 // ErrForwardingForbidden is an SSH server that does not let kstep reach
-// addresses from the host.
+// addresses from the host, or be reached from there.
 var ErrForwardingForbidden = errors.New("the SSH server forbids forwarding")
 
 func (r *remote) Run(ctx context.Context, argv []string, stdin []byte) ([]byte, error) {

@@ -112,7 +112,7 @@ func changes(op host.Op) bool {
 		return false
 	case host.KindRun:
 		return op.Name != "find" // kstep's own finds only look.
-	case host.KindConnect, host.KindDial:
+	case host.KindConnect, host.KindDial, host.KindListen:
 		return false
 	}
 	return true

@@ -60,6 +60,10 @@ func Address(c engine.Container) string { return c.Addresses[Shared(c)] }
 // Shared is the network that a container of the service shares with the proxy.
 func Shared(c engine.Container) string { return cmp.Or(c.Labels[engine.LabelNetwork], Network) }
 
+// Layers is the file that remembers the layers which the host's engine has pulled without
+// a registry.
+func (n Names) Layers() string { return path.Join(n.Folder(), "layers.json") }
+
 // Replica is the name of one of a role's containers of one version on a host,
 // counted from 1. The first has no number in it. The others' is behind a dot,
 // which no role may hold: behind the version it could be one of the version.

@@ -157,5 +157,5 @@ func (l ociLayer) Compressed() (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	return io.NopCloser(section), nil
+	return readable{section}, nil
 }

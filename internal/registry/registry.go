@@ -13,6 +13,8 @@ import (
 // without a tag, such as `ghcr.io/acme/shop`.
 func Repository(cfg *config.Config) string {
 	switch {
+	case cfg.Direct():
+		return cfg.Repository()
 	case cfg.Registry.Server != "":
 		return strings.TrimSuffix(cfg.Registry.Server, "/") + "/" + cfg.Image
 	case config.NamesServer(cfg.Image):

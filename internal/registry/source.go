@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/state"
 )
 
 // source is the archive of one push, opened when it is needed.
@@ -32,18 +33,24 @@ func (s *source) open() (*Archive, error) {
 	if s.archive != nil {
 		return s.archive, nil
 	}
-	archive, err := OpenArchive(s.req.Archive)
+	archive, err := openFor(s.req.Archive, s.req.Image)
+	s.archive = archive
+	return archive, err
+}
+
+// openFor opens the archive that a build made, and refuses one that holds another image.
+func openFor(file string, image state.Image) (*Archive, error) {
+	archive, err := OpenArchive(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, exit.With(exit.MissingState, fmt.Errorf("image archive %s is missing", s.req.Archive),
+		return nil, exit.With(exit.MissingState, fmt.Errorf("image archive %s is missing", file),
 			"run kstep build, or bring the archive along with build.json")
 	}
 	if err != nil {
 		return nil, exit.With(exit.BadState, err, "run kstep build again")
 	}
-	s.archive = archive
-	if got, want := archive.Image().ConfigDigest, s.req.Image.ConfigDigest; got != want {
-		return nil, exit.With(exit.BadState, fmt.Errorf("image archive %s holds the image %s instead of %s", s.req.Archive, got, want),
-			"run kstep build again")
+	if got, want := archive.Image().ConfigDigest, image.ConfigDigest; got != want {
+		return nil, errors.Join(exit.With(exit.BadState, fmt.Errorf("image archive %s holds the image %s instead of %s", file, got, want),
+			"run kstep build again"), archive.Close())
 	}
 	return archive, nil
 }

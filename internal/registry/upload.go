@@ -182,7 +182,7 @@ func (c *Client) progress() *progress {
 }
 
 // newManifest joins config and layers. The bytes depend on nothing else.
-func newManifest(config layer, layers []v1.Descriptor) (manifest, error) {
+func newManifest(config layer, layers []v1.Descriptor) (rawManifest, error) {
 	m := v1.Manifest{
 		SchemaVersion: 2,
 		MediaType:     types.DockerManifestSchema2,
@@ -196,7 +196,7 @@ func newManifest(config layer, layers []v1.Descriptor) (manifest, error) {
 	}
 	raw, err := json.Marshal(m)
 	if err != nil {
-		return nil, err
+		return rawManifest{}, err
 	}
 	return rawManifest{raw: raw, mediaType: m.MediaType}, nil
 }

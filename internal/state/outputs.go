@@ -1,7 +1,11 @@
 package state
 
 import (
+	"crypto/sha256"
+	"fmt"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -41,6 +45,19 @@ func (i Image) HasLayers(diffIDs []string) bool {
 		slices.ContainsFunc(i.Variants, func(v Variant) bool { return slices.Equal(v.DiffIDs, diffIDs) })
 }
 
+// Identity is a digest of what the image is on every platform, however its layers are
+// compressed: the config's, or of several configs' digests, one line each, theirs.
+func (i Image) Identity() string {
+	if len(i.Variants) == 0 {
+		return i.ConfigDigest
+	}
+	lines := i.ConfigDigest + "\n"
+	for _, v := range i.Variants {
+		lines += v.ConfigDigest + "\n"
+	}
+	return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(lines)))
+}
+
 // BuildOutputs is what `build` leaves for `push`.
 type BuildOutputs struct {
 	Image
@@ -65,8 +82,15 @@ type PushOutputs struct {
 	Image
 	// Repository is the full name without tag, such as `ghcr.io/acme/shop`.
 	Repository string `json:"repository"`
-	// Digest is the manifest (or index) digest in the registry.
+	// Digest is the manifest (or index) digest in the registry; without a registry,
+	// the image's own (Image.Identity).
 	Digest string `json:"digest"`
+	// Direct reports that there is no registry: `assets` brings the image to the
+	// hosts through their SSH connections.
+	Direct bool `json:"direct,omitempty"`
+	// Archive is the image archive to bring, relative to the state folder; only where
+	// there is no registry, and not for a rollback.
+	Archive string `json:"archive,omitempty"`
 	// Tags that point at it: the version, and `latest[-destination]`.
 	Tags []string `json:"tags"`
 	// Insecure reports that the registry speaks plain HTTP.
@@ -82,8 +106,27 @@ type PushOutputs struct {
 	Uploaded int64 `json:"uploaded"`
 }
 
-// Reference is the image pinned by digest, as hosts pull it.
-func (p PushOutputs) Reference() string { return p.Repository + "@" + p.Digest }
+// Reference is the image pinned by digest, as hosts pull it. An engine gives a name with
+// a digest only to what it has pulled from there, so an image without a registry has a
+// tag that is made of its digest.
+func (p PushOutputs) Reference() string {
+	if p.Direct {
+		return p.Repository + ":" + strings.Replace(p.Digest, ":", "-", 1)
+	}
+	return p.Repository + "@" + p.Digest
+}
+
+// directReference is what Reference returns of an image without a registry.
+var directReference = regexp.MustCompile(`^(.+):(sha256)-([0-9a-f]{64})$`)
+
+// Referenced is the part of PushOutputs that a Reference has in it.
+func Referenced(ref string) PushOutputs {
+	if m := directReference.FindStringSubmatch(ref); m != nil {
+		return PushOutputs{Repository: m[1], Digest: m[2] + ":" + m[3], Direct: true}
+	}
+	repository, digest, _ := strings.Cut(ref, "@")
+	return PushOutputs{Repository: repository, Digest: digest}
+}
 
 // Known reports whether the image is in the registry; a plan may be made
 // before.

@@ -8,13 +8,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/kstep/kstep/internal/asset"
+	"github.com/kstep/kstep/internal/delivery"
 	"github.com/kstep/kstep/internal/engine"
+	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/ledger"
+	"github.com/kstep/kstep/internal/report"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
 )
@@ -40,8 +44,16 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 	if err != nil {
 		return stages.Result{}, err
 	}
+	bring := bringing{in: in, push: push}
+	if push.Archive != "" {
+		if !filepath.IsLocal(push.Archive) {
+			return stages.Result{}, exit.With(exit.BadState, fmt.Errorf("push.json names an archive outside of the state folder: %.200q", push.Archive), "run kstep push again")
+		}
+		bring.delivery = delivery.New(filepath.Join(in.StateDir, push.Archive), push)
+		defer bring.delivery.Close() //nolint:errcheck // What is left of it is in the folder for temporary files.
+	}
 	hosts, _, err := stages.EachHost(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
-		return struct{}{}, image(ctx, in, w, push)
+		return struct{}{}, image(ctx, in, w, push, bring)
 	})
 	if err != nil {
 		return stages.Result{Targets: hosts}, err
@@ -57,7 +69,7 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 
 // image makes the host have the image under its version tag. Secrets for the
 // registry are read only if it must be pulled.
-func image(ctx context.Context, in stages.Input, w *stages.Work, push state.PushOutputs) error {
+func image(ctx context.Context, in stages.Input, w *stages.Work, push state.PushOutputs, bring bringing) error {
 	var have engine.Image
 	var missing bool
 	var lookErr error
@@ -73,7 +85,7 @@ func image(ctx context.Context, in stages.Input, w *stages.Work, push state.Push
 		err = w.RunsOneOf(ctx, platforms(push))
 	}
 	if err == nil && missing {
-		have, err = pull(ctx, in, w, push)
+		have, err = bring.to(ctx, w)
 	}
 	if err != nil {
 		return err
@@ -118,18 +130,63 @@ func tagOf(in stages.Input, push state.PushOutputs) string { return push.Reposit
 func tagging(tag string) stages.Act { return stages.To(stages.Tag, "%s", tag) }
 
 func pulling(in stages.Input, push state.PushOutputs) stages.Act {
-	if !push.Known() {
+	switch {
+	case push.Direct:
+		return stages.To(stages.Send, "%s", tagOf(in, push))
+	case !push.Known():
 		return stages.To(stages.Pull, "%s", tagOf(in, push))
 	}
 	return stages.To(stages.Pull, "%s", push.Reference())
 }
 
-func pull(ctx context.Context, in stages.Input, w *stages.Work, push state.PushOutputs) (engine.Image, error) {
-	if err := in.PullOn(w)(ctx, push.Reference()); err != nil {
+// bringing is how hosts get the image that lack it.
+type bringing struct {
+	in       stages.Input
+	push     state.PushOutputs
+	delivery *delivery.Delivery // Where there is no registry.
+}
+
+func (b bringing) to(ctx context.Context, w *stages.Work) (engine.Image, error) {
+	var err error
+	switch {
+	case !b.push.Direct:
+		err = b.in.PullOn(w)(ctx, b.push.Reference())
+	case b.delivery == nil:
+		err = delivery.Missing(b.push, w.Target.Host)
+	default:
+		return b.send(ctx, w)
+	}
+	if err != nil {
 		return engine.Image{}, err
 	}
-	w.Made(pulling(in, push))
-	return w.Host.Engine().Image(ctx, push.Reference())
+	w.Made(pulling(b.in, b.push))
+	return w.Host.Engine().Image(ctx, b.push.Reference())
+}
+
+func (b bringing) send(ctx context.Context, w *stages.Work) (engine.Image, error) {
+	began := time.Now()
+	sent, err := b.delivery.To(ctx, w.Host, w.Names.Layers(), func(done, total int64, _ string) {
+		b.in.Report.Emit(report.Event{Kind: report.Progress, Host: w.Target.Host, Message: "send image", Done: done, Total: total})
+	})
+	if err != nil {
+		return engine.Image{}, err
+	}
+	if sent.Streamed != nil {
+		b.in.Warn("%s: the image was sent as a stream: %s", w.Target.Host, sent.Streamed)
+	}
+	w.Made(pulling(b.in, b.push))
+	w.Say("%s", sentence(sent, time.Since(began)))
+	return w.Host.Engine().Image(ctx, b.push.Reference())
+}
+
+// sentence is what a delivery took: `12.3 MB of 98.3 MB went there in 4.2s; the host had
+// the rest`.
+func sentence(sent delivery.Sent, took time.Duration) string {
+	text, rest := fmt.Sprintf("%.1f MB", float64(sent.Bytes)/1e6), ""
+	if sent.Bytes < sent.Size {
+		text, rest = text+fmt.Sprintf(" of %.1f MB", float64(sent.Size)/1e6), "; the host had the rest"
+	}
+	return fmt.Sprintf("%s went there in %.1fs%s", text, took.Seconds(), rest)
 }
 
 // bridge fills the new version's asset folders and lends their files to the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/kstep/kstep/internal/delivery"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
 )
@@ -39,6 +40,9 @@ func foreseeImage(ctx context.Context, in stages.Input, w *stages.Work, push sta
 		if err := w.RunsOneOf(ctx, platforms(push)); err != nil {
 			return err
 		}
+	}
+	if missing && push.Direct && push.Known() && push.Archive == "" {
+		return delivery.Missing(push, w.Target.Host)
 	}
 	if missing {
 		w.Intend(pulling(in, push))

@@ -10,6 +10,7 @@ import (
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
 )
 
@@ -33,10 +34,7 @@ func checkable(ctx context.Context, in stages.Input, w *stages.Work, all []todo)
 }
 
 // shortImage is the image without its digest, which helps no reader.
-func shortImage(want plan.Wanted) string {
-	name, _, _ := strings.Cut(want.Spec.Image, "@")
-	return name
-}
+func shortImage(want plan.Wanted) string { return state.Referenced(want.Spec.Image).Repository }
 
 // toCheck is the container whose image is looked at: the target's all have the
 // same.

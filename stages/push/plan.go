@@ -31,7 +31,14 @@ func (Stage) Plan(ctx context.Context, in stages.Input, _ *stages.Outlook) (stag
 		out = *own
 	case built == nil || len(built.Outputs) == 0:
 		out = unknown(repository)
-		acts = append(acts, upload(repository, in.Version))
+		if out.Direct = in.Config.Direct(); !out.Direct {
+			acts = append(acts, upload(repository, in.Version))
+		}
+	case in.Config.Direct():
+		var made state.BuildOutputs
+		if made, err = state.Outputs[state.BuildOutputs](in.Upstream, "build"); err == nil {
+			out = direct(in, made, repository)
+		}
 	default:
 		out, acts, err = archive(ctx, in, repository)
 	}

@@ -1,6 +1,6 @@
 // Package push is the stage that brings the image archive into the registry,
-// without Docker, or that looks up a ready image there. From here on an image
-// is known by its digest.
+// without Docker, or that looks up a ready image there. Without a registry it only
+// names the image. From here on an image is known by its digest.
 package push
 
 import (
@@ -25,7 +25,7 @@ var _ stages.Planner = Stage{}
 func (Stage) Info() stages.Info {
 	return stages.Info{
 		Name:    "push",
-		Summary: "push the image archive to the registry, or look a ready image up",
+		Summary: "push the image archive to the registry, or look a ready image up; without a registry, name the image",
 		Reads:   []string{"build"},
 	}
 }
@@ -46,6 +46,11 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 		return stages.Result{}, exit.With(exit.BadState, fmt.Errorf("build.json names an archive outside of the state folder: %s", built.Archive), "run kstep build again")
 	}
 	repository := registry.Repository(in.Config)
+	if in.Config.Direct() {
+		out := direct(in, built, repository)
+		own := earlier(in, repository)
+		return stages.Result{Changed: own == nil || own.Digest != out.Digest, Outputs: out}, nil
+	}
 	client, err := registry.Open(ctx, in.Config, repository, in.Secrets, in.Report)
 	if err != nil {
 		return stages.Result{}, err
@@ -79,6 +84,14 @@ func outputs(in stages.Input, req registry.Request, repository string, pushed re
 		Anew:       in.Options.Anew,
 		Uploaded:   pushed.Uploaded,
 	}
+}
+
+// direct names an image for which there is no registry. The stage assets brings it to the
+// hosts from its archive.
+func direct(in stages.Input, built state.BuildOutputs, repository string) state.PushOutputs {
+	out := outputs(in, request(in, built, repository), repository, registry.Pushed{Digest: built.Identity()})
+	out.Direct, out.Archive = true, built.Archive
+	return out
 }
 
 // ready records an image that is already built and pushed.

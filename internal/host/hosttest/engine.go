@@ -14,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 // Engine is a Docker engine that keeps everything in memory.
@@ -42,7 +44,8 @@ type Engine struct {
 	ports      map[int]bool  // Host ports that something else has.
 	devices    map[string]bool
 	requests   []string
-	pids       int // The last process.
+	blobs      map[v1.Hash][]byte // Layers that were pulled, as they came.
+	pids       int                // The last process.
 }
 
 func newEngine(f *Fake) *Engine {
@@ -54,6 +57,7 @@ func newEngine(f *Fake) *Engine {
 		changed:    make(chan struct{}),
 		ports:      map[int]bool{},
 		devices:    map[string]bool{},
+		blobs:      map[v1.Hash][]byte{},
 		pids:       40_000, // Beside those of programs that commands run.
 	}
 	e.server = &http.Server{Handler: http.HandlerFunc(e.serve)}
@@ -77,7 +81,7 @@ func (e *Engine) close() {
 	// its own end.
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.containers, e.images, e.execs, e.events, e.requests = nil, nil, nil, nil, nil
+	e.containers, e.images, e.execs, e.events, e.requests, e.blobs = nil, nil, nil, nil, nil, nil
 }
 
 // SetAPI sets the API version that the engine offers. It is 1.41 at first.

@@ -57,6 +57,7 @@ type Mood struct {
 	RefuseKeys     bool          // The login fails.
 	NoForwarding   bool          // sshd forbids forwarded sockets.
 	NoTCP          bool          // sshd forbids forwarded addresses.
+	NoListen       bool          // sshd does not let a client listen on the host.
 	SocketDenied   bool          // The user may not open the engine's socket.
 	SudoDenied     bool          // sudo requires a password.
 	NoDockerClient bool          // There is no docker program.

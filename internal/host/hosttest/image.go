@@ -135,6 +135,10 @@ func (e *Engine) serveImages(w http.ResponseWriter, r *http.Request, rest string
 		e.servePull(w, r)
 		return
 	}
+	if r.Method == http.MethodPost && rest == "load" {
+		e.serveLoad(w, r)
+		return
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {

@@ -65,7 +65,7 @@ func (f *Fake) serve(c net.Conn) {
 	config := *f.server
 	config.AddHostKey(f.hostKey)
 	f.mu.Unlock()
-	_, channels, requests, err := ssh.NewServerConn(c, &config)
+	conn, channels, requests, err := ssh.NewServerConn(c, &config)
 	if err != nil {
 		return
 	}
@@ -74,17 +74,75 @@ func (f *Fake) serve(c net.Conn) {
 	// What runs on the connection ends with it.
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	open.Go(func() {
-		for r := range requests {
-			if r.WantReply {
-				r.Reply(false, nil) // A keepalive; the client notices.
-			}
-		}
-	})
+	open.Go(func() { f.requests(ctx, conn, requests) })
 	for asked := range channels {
 		open.Go(func() { f.channel(ctx, asked) })
 	}
 	cancel()
+}
+
+// requests answers those of a whole connection: keepalives, and for ports to listen on.
+func (f *Fake) requests(ctx context.Context, conn ssh.Conn, requests <-chan *ssh.Request) {
+	var open sync.WaitGroup
+	defer open.Wait()
+	listening := map[uint32]net.Listener{}
+	defer func() { // The connection has ended.
+		for _, l := range listening {
+			l.Close()
+		}
+	}()
+	for r := range requests {
+		var at struct {
+			Address string
+			Port    uint32
+		}
+		var answer []byte
+		done := false
+		switch known := ssh.Unmarshal(r.Payload, &at) == nil; {
+		case r.Type == "tcpip-forward" && known && !f.Mood().NoListen:
+			l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(at.Address, strconv.Itoa(int(at.Port))))
+			if err != nil {
+				break
+			}
+			port := uint32(l.Addr().(*net.TCPAddr).Port)
+			listening[port], done, answer = l, true, binary.BigEndian.AppendUint32(nil, port)
+			open.Go(func() { f.forwardBack(ctx, conn, l, at.Address) })
+		case r.Type == "cancel-tcpip-forward" && known && listening[at.Port] != nil:
+			listening[at.Port].Close()
+			delete(listening, at.Port)
+			done = true
+		}
+		if r.WantReply {
+			r.Reply(done, answer) // The client notices.
+		}
+	}
+}
+
+// forwardBack hands what connects to a port of the host to the client.
+func (f *Fake) forwardBack(ctx context.Context, conn ssh.Conn, l net.Listener, address string) {
+	var open sync.WaitGroup
+	defer open.Wait()
+	for {
+		from, err := l.Accept()
+		if err != nil {
+			return
+		}
+		port := l.Addr().(*net.TCPAddr).Port
+		open.Go(func() {
+			channel, requests, err := conn.OpenChannel("forwarded-tcpip", ssh.Marshal(struct {
+				Address    string
+				Port       uint32
+				OriginHost string
+				OriginPort uint32
+			}{address, uint32(port), "127.0.0.1", uint32(from.RemoteAddr().(*net.TCPAddr).Port)}))
+			if err != nil {
+				from.Close()
+				return
+			}
+			go ssh.DiscardRequests(requests)
+			bridge(ctx, channel, from)
+		})
+	}
 }
 
 func (f *Fake) channel(ctx context.Context, asked ssh.NewChannel) {

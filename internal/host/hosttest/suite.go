@@ -6,8 +6,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -133,6 +137,29 @@ func SuiteCommands(t *testing.T, h host.Host) {
 		_, err := h.Run(ctx, []string{"sleep", "30"}, nil)
 		if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 10*time.Second {
 			t.Errorf("after %v: got %v, want context.DeadlineExceeded", time.Since(began), err)
+		}
+	})
+	t.Run("a port of the host's own leads here", func(t *testing.T) {
+		l, err := h.Listen(t.Context())
+		must(t, err)
+		defer l.Close()
+		address, ok := l.Addr().(*net.TCPAddr)
+		if !ok || !address.IP.IsLoopback() || address.Port == 0 {
+			t.Fatalf("got the address %v, want a port of the loopback", l.Addr())
+		}
+		go http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // Ends with the listener.
+			io.WriteString(w, "you asked for "+r.URL.Path) // The client notices.
+		}))
+		for _, path := range []string{"one", "two"} { // Each over a connection of its own.
+			script := `exec 3<>"/dev/tcp/127.0.0.1/$0" && printf 'GET /%s HTTP/1.0\r\n\r\n' "$1" >&3 && cat <&3`
+			out, err := h.Run(t.Context(), []string{"bash", "-c", script, strconv.Itoa(address.Port), path}, nil)
+			if err != nil || !strings.Contains(string(out), "you asked for /"+path) {
+				t.Errorf("got %q, %v, want the answer for %s", out, err, path)
+			}
+		}
+		must(t, l.Close())
+		if _, err := h.Run(t.Context(), []string{"bash", "-c", `exec 3<>"/dev/tcp/127.0.0.1/$0"`, strconv.Itoa(address.Port)}, nil); err == nil {
+			t.Error("the port is open although the listener is closed")
 		}
 	})
 	t.Run("many at once all end", func(t *testing.T) {
