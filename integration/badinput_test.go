@@ -100,7 +100,7 @@ func wrongHosts(s settings) map[string]provocation {
 		"a host key that has changed": {
 			yaml:  only("[vm1, vm2]", ", known_hosts: bad/known_hosts"),
 			spoil: known("vm1,vm2,vm3 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f\n"),
-			args:  []string{"env-push"}, exit: 30, says: []string{"HOST KEY OF VM1 HAS CHANGED", "known_hosts:1", "listening in"},
+			args:  []string{"env-push"}, exit: 30, says: []string{"HOST KEY OF VM1 HAS CHANGED", "known_hosts:1", "may be intercepted"},
 		},
 		"an engine that does not run": {
 			spoil: func(w *world) { w.stopEngine("vm2") }, down: true, args: []string{"assets"}, exit: 30,
