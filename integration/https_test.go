@@ -233,6 +233,8 @@ func TestHTTPS_ANameThatDoesNotLeadHereServesHTTPUntilItDoes(t *testing.T) {
 	w.exits(10, "certs", "status")
 	a.Name("late.kstep.test", w.rig.Host("vm1"))
 	w.must("proxy", "restart") // The proxy tries again by itself, but only after a while.
+	s.extra = ""
+	w.write("kstep.yml", s.yaml()) // The authority may take longer than the deploy waited.
 	w.must("certs", "ensure")
 	w.opens(client, "https://late.kstep.test/", "v1")
 	w.redirects(client, "late.kstep.test")

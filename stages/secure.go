@@ -30,7 +30,7 @@ const loadTime = 2 * time.Second
 // takes, and reports those that are missing. It never fails a release: plain HTTP serves
 // in any case.
 func Secure(ctx context.Context, in Input, w *Work, front engine.Container) error {
-	missing, err := secure(ctx, in, w, front, in.Config.Cutover.Timeout.D())
+	missing, err := secure(ctx, in, w, front)
 	if missing != "" {
 		in.Warn("%s", missing)
 	}
@@ -40,16 +40,12 @@ func Secure(ctx context.Context, in Input, w *Work, front engine.Container) erro
 // EnsureCertificates is Secure for commands with no other task: a missing
 // certificate is a failure.
 func EnsureCertificates(ctx context.Context, in Input, w *Work, front engine.Container) error {
-	missing, err := secure(ctx, in, w, front, max(in.Config.Cutover.Timeout.D(), issueTime))
+	missing, err := secure(ctx, in, w, front)
 	if err == nil && missing != "" {
 		err = exit.With(exit.Failed, errors.New(missing))
 	}
 	return err
 }
-
-// issueTime is how long a command that is only for certificates waits at least: an
-// authority that checks a name and is busy takes its time.
-const issueTime = 30 * time.Second
 
 // Redirects reports whether the target's route sends plain HTTP to HTTPS.
 func Redirects(ctx context.Context, in Input, w *Work) (bool, error) {
@@ -60,9 +56,8 @@ func (in Input) secured(w *Work) traffic.Role {
 	return traffic.Role{Host: w.Host, Names: w.Names, Name: w.Target.Role.Name, Config: in.Config}
 }
 
-// secure returns what is said of certificates that are missing, or nothing. It waits for
-// them until patience has passed.
-func secure(ctx context.Context, in Input, w *Work, front engine.Container, patience time.Duration) (missing string, err error) {
+// secure returns what is said of certificates that are missing, or nothing.
+func secure(ctx context.Context, in Input, w *Work, front engine.Container) (missing string, err error) {
 	if !in.Config.Proxy.TLS.On {
 		return "", nil
 	}
@@ -77,7 +72,7 @@ func secure(ctx context.Context, in Input, w *Work, front engine.Container, pati
 	}
 	all := outdated(proxy.Certificates(ctx, w.Host, front, in.Config.Proxy.Names()), gone)
 	if !redirected {
-		all = awaitCertificates(ctx, in, w, front, all, gone, patience)
+		all = awaitCertificates(ctx, in, w, front, all, gone)
 	}
 	if len(proxy.Pending(all)) > 0 {
 		return missingCertificates(ctx, w.Host.Name(), all, redirected), nil
@@ -151,10 +146,11 @@ func redirects(ctx context.Context, in Input, w *Work, front engine.Container) e
 // redirectPause is between two requests for the redirect.
 const redirectPause = 20 * time.Millisecond
 
-// awaitCertificates looks until each name has a certificate, at most for limit: an
-// authority needs some seconds where the names lead to the host, and never comes to an
-// end where they do not.
-func awaitCertificates(ctx context.Context, in Input, w *Work, front engine.Container, all, gone []proxy.Certificate, limit time.Duration) []proxy.Certificate {
+// awaitCertificates looks until each name has a certificate, at most as long as the proxy
+// may take for a move: an authority needs some seconds where the names lead to the host,
+// and never comes to an end where they do not.
+func awaitCertificates(ctx context.Context, in Input, w *Work, front engine.Container, all, gone []proxy.Certificate) []proxy.Certificate {
+	limit := in.Config.Cutover.Timeout.D()
 	if !in.Config.Proxy.TLS.Issued() { // Files are there at once or not at all.
 		limit = min(limit, loadTime)
 	}
