@@ -110,13 +110,14 @@ func (p *examined) port() checkState {
 		numbers = append(numbers, fmt.Sprint(at.Host))
 	}
 	all := strings.Join(numbers, ", ")
-	if taken, is := errors.AsType[*stages.PortTakenError](p.taken); p.taken != nil {
-		if is && taken.By == "" {
-			return p.portTaken(taken.Port)
-		}
-		return checked("ports", "", p.taken)
+	if taken, is := errors.AsType[*stages.PortTakenError](p.taken); is && taken.By == "" {
+		return p.portTaken(taken.Port)
 	}
 	switch {
+	case p.noEngine(p.taken):
+		return warned("ports", "not known", "the ports are not known, because the engine does not answer")
+	case p.taken != nil:
+		return checked("ports", "", p.taken)
 	case len(p.ports.Wanted) == 0:
 		return checked("ports", "none needed, no proxied role", nil)
 	case p.ports.Own:
@@ -132,6 +133,11 @@ func (p *examined) port() checkState {
 			fmt.Sprintf("run on %s: ss -ltn", p.name))
 	}
 	return checked("ports", all+": free", nil)
+}
+
+// noEngine reports whether an error is that of the engine's check, which reports it.
+func (p *examined) noEngine(err error) bool {
+	return exit.CodeOf(err) == exit.Unreachable && exit.CodeOf(p.unfit) == exit.Unreachable
 }
 
 // portTaken names the program that has a port, where it is known.
@@ -233,14 +239,14 @@ func (p *examined) clock() checkState {
 	if !p.has.ClockKnown {
 		return warned("clock", "not known", p.why("the host's clock is not known"), fmt.Sprintf("run on %s: date", p.name))
 	}
-	differs, how := p.has.Ahead, "ahead"
+	differs, how := p.has.Ahead, "ahead of"
 	if differs < 0 {
 		differs, how = -differs, "behind"
 	}
 	if differs-p.has.Within <= clockDiffers {
 		return checked("clock", "as here", nil)
 	}
-	found := fmt.Sprintf("%s %s of this machine's", differs.Round(time.Second), how)
+	found := fmt.Sprintf("%s %s this machine's", differs.Round(time.Second), how)
 	return warned("clock", found, "the clock is "+found+": leases and certificates depend on it", fmt.Sprintf("run on %s, or here if this clock is wrong: %s", p.name, hint))
 }
 
@@ -263,7 +269,10 @@ func (p *examined) leftovers(service string) checkState {
 			}
 		}
 	}
-	if p.unlisted != nil {
+	switch {
+	case p.noEngine(p.unlisted):
+		return warned("leftovers", "not known", "the containers of other tools are not known, because the engine does not answer")
+	case p.unlisted != nil:
 		return warned("leftovers", "not known", fmt.Sprintf("the containers of other tools are not known: %s", p.unlisted))
 	}
 	var problems []string
