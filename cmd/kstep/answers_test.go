@@ -36,6 +36,7 @@ func TestAnswers_AreOneDocumentEach(t *testing.T) {
 		{"plan --image " + image + " --version v2", "changes"},
 		{"prune --dry-run", "changes"},
 		{"preflight", "checks"},
+		{"doctor --image " + image + " --version v2", "checks"},
 		{"releases", "releases"},
 		{"audit", "entries"},
 		{"lock status", "held"},

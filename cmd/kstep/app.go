@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -33,7 +34,9 @@ type program struct {
 	around host.Intercept
 	// filesTransport is host.Options.FilesTransport; only tests choose one.
 	filesTransport string
-	global         globals
+	// lookup finds the addresses of a name; only tests set it. Nil queries DNS.
+	lookup func(ctx context.Context, name string) ([]netip.Addr, error)
+	global globals
 	// commands are the names of kstep's own.
 	commands []string
 	// answers keeps stdout for the answer of the command alone.
@@ -116,6 +119,7 @@ func application(p *program) (*kingpin.Application, map[string]action) {
 		configureRedeploy,
 		configureRollback,
 		configurePreflight,
+		configureDoctor,
 		configureReleases,
 		configureAbort,
 		configureStatus,

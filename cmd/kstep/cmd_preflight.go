@@ -37,22 +37,72 @@ type preflightReport struct {
 
 // checkState is how one thing stands that a deploy needs.
 type checkState struct {
-	// Check is `secrets`, `registry`, `lease`, or a host.
+	// Check is what was checked, such as `secrets`. The check of a host by preflight has the
+	// host's name.
 	Check string `json:"check"`
-	OK    bool   `json:"ok"`
-	// Found says what is there, where it is right.
+	// Host is where doctor checked it; empty is this machine.
+	Host string `json:"host,omitempty"`
+	// State is `ok`, `failed` where a deploy would fail, or `warning`.
+	State string `json:"state"`
+	// OK is false where a deploy would fail.
+	OK bool `json:"ok"`
+	// Found says what is there, where it is right or nearly so.
 	Found string `json:"found,omitempty"`
-	Error string `json:"error,omitempty"`
+	// Error says what is wrong, also of a warning, and Hints what to do.
+	Error string   `json:"error,omitempty"`
+	Hints []string `json:"hints,omitempty"`
 
 	err error
 }
 
+// The states of a check.
+const (
+	stateOK      = "ok"
+	stateWarning = "warning"
+	stateFailed  = "failed"
+)
+
 func checked(name, found string, err error) checkState {
-	one := checkState{Check: name, OK: err == nil, Found: found, err: err}
 	if err != nil {
-		one.Found, one.Error = "", err.Error()
+		return checkState{Check: name, State: stateFailed, Error: err.Error(), Hints: exit.Hints(err), err: err}
 	}
-	return one
+	return checkState{Check: name, State: stateOK, OK: true, Found: found}
+}
+
+// warned is a check that found something which does not stop a deploy.
+func warned(name, found, problem string, hints ...string) checkState {
+	return checkState{Check: name, State: stateWarning, OK: true, Found: found, Error: problem, Hints: hints}
+}
+
+// atOnce makes checks in parallel, and returns them in their order.
+func atOnce(checks ...func() []checkState) []checkState {
+	found := make([][]checkState, len(checks))
+	var wg sync.WaitGroup
+	for i, check := range checks {
+		wg.Go(func() { found[i] = check() })
+	}
+	wg.Wait()
+	return slices.Concat(found...)
+}
+
+// deployChecks are those that preflight and doctor share, but for the hosts.
+func deployChecks(ctx context.Context, s *stages.Session) []func() []checkState {
+	return []func() []checkState{
+		func() []checkState { return []checkState{secretsAtHand(s)} },
+		func() []checkState { return []checkState{mayPush(ctx, s)} },
+		func() []checkState { return []checkState{leaseIsFree(ctx, s)} },
+	}
+}
+
+// reported is the report of checks, and why a deploy would fail.
+func reported(checks []checkState, refused error) (preflightReport, error) {
+	sum := preflightReport{Ready: refused == nil, Checks: checks}
+	errs := []error{refused}
+	for _, one := range checks {
+		sum.Ready = sum.Ready && one.OK
+		errs = append(errs, one.err)
+	}
+	return sum, errors.Join(errs...)
 }
 
 func (p *program) preflight(ctx context.Context, s *stages.Session) error {
@@ -61,22 +111,10 @@ func (p *program) preflight(ctx context.Context, s *stages.Session) error {
 		return err
 	}
 	refused := s.Survey(ctx, s.Config.Hosts())
-	var all [3]checkState
-	var hosts []checkState
 	var unfit error
-	var wg sync.WaitGroup
-	wg.Go(func() { all[0] = secretsAtHand(s) })
-	wg.Go(func() { all[1] = mayPush(ctx, s) })
-	wg.Go(func() { all[2] = leaseIsFree(ctx, s) })
-	wg.Go(func() { hosts, unfit = hostsFit(ctx, in) })
-	wg.Wait()
-	sum := preflightReport{Ready: refused == nil, Checks: append(all[:], hosts...)}
-	errs := []error{refused, unfit}
-	for _, one := range sum.Checks {
-		sum.Ready = sum.Ready && one.OK
-		errs = append(errs, one.err)
-	}
-	return errors.Join(errors.Join(errs...), p.printPreflight(sum))
+	hosts := func() (checks []checkState) { checks, unfit = hostsFit(ctx, in); return checks }
+	sum, failed := reported(atOnce(append(deployChecks(ctx, s), hosts)...), refused)
+	return errors.Join(failed, unfit, p.printPreflight(sum))
 }
 
 func (p *program) printPreflight(sum preflightReport) error {
@@ -85,11 +123,7 @@ func (p *program) printPreflight(sum preflightReport) error {
 	}
 	t := p.table("CHECK", "STATE", "FOUND")
 	for _, one := range sum.Checks {
-		how := "ok"
-		if !one.OK {
-			how = "failed"
-		}
-		t.row(one.Check, how, one.Found)
+		t.row(one.Check, one.State, one.Found)
 	}
 	return t.end()
 }
@@ -132,7 +166,7 @@ func mayPush(ctx context.Context, s *stages.Session) checkState {
 	}
 	one := checked("registry", "may push to "+repository, err)
 	if errors.Is(err, secret.ErrMissing) || errors.Is(err, secret.ErrEmpty) { // The check of secrets reports it.
-		one.err, one.Error = nil, "not checked: its login is missing"
+		one.err, one.Error, one.Hints = nil, "not checked: its login is missing", nil
 	}
 	return one
 }
@@ -160,16 +194,18 @@ func leaseIsFree(ctx context.Context, s *stages.Session) checkState {
 }
 
 func hostsFit(ctx context.Context, in stages.Input) ([]checkState, error) {
-	records, versions, err := stages.EachHost(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (string, error) {
-		return w.Fit(ctx, in, in.Config.Builder.Platforms)
+	records, engines, err := stages.EachHost(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (string, error) {
+		info, err := w.Fit(ctx, in, in.Config.Builder.Platforms)
+		if err == nil {
+			_, err = w.PortsFree(ctx, in)
+		}
+		return info.Version, err
 	})
 	var all []checkState
 	for _, r := range records {
-		one := checkState{Check: r.Host, OK: r.Error == nil}
-		if one.OK {
-			one.Found = "engine " + versions[r.Host]
-		} else {
-			one.Error = r.Error.Message
+		one := checked(r.Host, "engine "+engines[r.Host], nil)
+		if r.Error != nil { // Its error is among those that are returned.
+			one = checkState{Check: r.Host, State: stateFailed, Error: r.Error.Message}
 		}
 		all = append(all, one)
 	}

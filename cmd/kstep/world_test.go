@@ -5,11 +5,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -43,6 +45,8 @@ type world struct {
 	programs []string // What images have, besides the application.
 
 	filesTransport string // Empty has kstep choose one.
+
+	lookup func(context.Context, string) ([]netip.Addr, error) // Nil finds nothing.
 
 	mu       sync.Mutex
 	commands []string // Those that exits ran.
@@ -196,7 +200,10 @@ func (w *world) run(ctx context.Context, stdout, stderr io.Writer, args ...strin
 	p := &program{
 		env:   func(name string) (string, bool) { v, ok := w.env[name]; return v, ok },
 		stdin: w.stdin, stdout: stdout, stderr: stderr, around: w.count,
-		filesTransport: w.filesTransport,
+		filesTransport: w.filesTransport, lookup: w.lookup,
+	}
+	if p.lookup == nil {
+		p.lookup = func(context.Context, string) ([]netip.Addr, error) { return nil, errors.New("no such host") }
 	}
 	at := slices.Index(args, "--")
 	if at < 0 {

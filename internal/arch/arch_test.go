@@ -25,7 +25,7 @@ func layers() [][]string {
 		{"schema", "internal/secret", "internal/state", "internal/runopt"},
 		{"internal/config", "internal/actor", "internal/timeline", "internal/hook", "internal/engine", "internal/git"},
 		{"internal/host", "internal/version", "internal/scaffold", "internal/envify", "internal/kamal", "internal/builder", "internal/registry"},
-		{"internal/fault", "internal/cord", "internal/probe", "internal/ledger", "internal/lease", "internal/envfile", "internal/asset", "internal/mirror", "internal/audit", "internal/bootstrap", "internal/drain", "internal/delivery"},
+		{"internal/fault", "internal/cord", "internal/probe", "internal/ledger", "internal/lease", "internal/envfile", "internal/asset", "internal/mirror", "internal/audit", "internal/bootstrap", "internal/drain", "internal/delivery", "internal/sysinfo"},
 		{"internal/plan"},
 		{"internal/barrier", "internal/traffic", "internal/ready", "internal/task", "internal/network"},
 		{"internal/proxy", "internal/accessory"},

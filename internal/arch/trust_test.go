@@ -21,8 +21,10 @@ func commands() map[string]string {
 		"internal/accessory/files.go":     "chown -h of one path, which does not follow a link",
 		"internal/bootstrap/bootstrap.go": "a script for a new host, without paths of containers",
 		"internal/drain/drain.go":         "reads /proc",
+		"internal/sysinfo/sysinfo.go":     "reads /proc, and df of the run directory and of the engine's own folder, without entering them",
 		"stages/permission.go":            "find, no deeper than the names of asset folders",
 		"stages/prune/sweep.go":           "find, but not below assets and cords",
+		"cmd/kstep/doctor_host.go":        "docker --version, to see that sudo lets it run",
 		"cmd/kstep/cmd_exec.go":           "the user's own command",
 	}
 }

@@ -187,7 +187,7 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 	}
 	info := Info{
 		ID: answer.Info.ID, Version: answer.Info.ServerVersion, APIVersion: v.String(),
-		Name: answer.Info.Name, Storage: answer.Info.Driver,
+		Name: answer.Info.Name, Root: answer.Info.DockerRootDir, Storage: answer.Info.Driver,
 		OS: answer.Info.OSType, Architecture: answer.Info.Architecture,
 	}
 	info.Now, _ = time.Parse(time.RFC3339Nano, answer.Info.SystemTime)

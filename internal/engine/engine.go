@@ -154,8 +154,8 @@ type Container struct {
 	// Exposed are the ports that the image or the spec names, such as
 	// `3000/tcp`, sorted; Inspect only.
 	Exposed []string
-	// Published are the host ports that the container publishes, sorted; Inspect
-	// only.
+	// Published are the host ports that the container publishes, sorted; Inspect,
+	// and List of those that run.
 	Published []Port
 	// Addresses by network name; Inspect and List.
 	Addresses map[string]string
@@ -213,6 +213,7 @@ type Info struct {
 	Version    string // Of the engine, such as `20.10.24`.
 	APIVersion string // Negotiated: what requests are made with.
 	Name       string // The host name the engine sees.
+	Root       string // The folder of the host that has images and containers; empty if it reports none.
 	Storage    string // Storage driver, such as `overlay2`.
 	// OS and Architecture are those of the machine, as its kernel names them:
 	// `linux` and `x86_64`.

@@ -72,9 +72,28 @@ func published(bound network.PortMap) []Port {
 			all = append(all, one)
 		}
 	}
-	slices.SortFunc(all, func(a, b Port) int {
-		return cmp.Or(cmp.Compare(a.Container, b.Container), cmp.Compare(a.Host, b.Host), strings.Compare(a.Address, b.Address))
-	})
+	slices.SortFunc(all, byPort)
+	return all
+}
+
+func byPort(a, b Port) int {
+	return cmp.Or(cmp.Compare(a.Container, b.Container), cmp.Compare(a.Host, b.Host), strings.Compare(a.Address, b.Address))
+}
+
+// listening are the ports of a list that are open on the host. A port of all
+// addresses is listed for IPv4 and IPv6.
+func listening(ports []container.PortSummary) []Port {
+	var all []Port
+	for _, p := range ports {
+		one := Port{Host: int(p.PublicPort), Container: int(p.PrivatePort), UDP: p.Type == "udp"}
+		if p.IP.IsValid() && !p.IP.IsUnspecified() {
+			one.Address = p.IP.String()
+		}
+		if one.Host > 0 && !slices.Contains(all, one) {
+			all = append(all, one)
+		}
+	}
+	slices.SortFunc(all, byPort)
 	return all
 }
 
@@ -83,6 +102,7 @@ func listed(r container.Summary) Container {
 	c := Container{
 		ID: r.ID, Image: r.Image, ImageID: r.ImageID, Labels: r.Labels, State: string(r.State),
 		Created: time.Unix(r.Created, 0).UTC(), Mounts: mountPoints(r.Mounts),
+		Published: listening(r.Ports),
 	}
 	for _, name := range r.Names {
 		if name = strings.TrimPrefix(name, "/"); !strings.Contains(name, "/") { // Not a name by link.

@@ -123,3 +123,13 @@ func (p *Pool) Close() error {
 	}
 	return errors.Join(errs...)
 }
+
+// Address is the name or the address to which SSH connects for a host, after
+// ssh_config; empty for Local. It connects to nothing.
+func (p *Pool) Address(ctx context.Context, name string) (string, error) {
+	if _, err := p.host(name); err != nil || name == Local {
+		return "", err
+	}
+	t, err := p.dialer.resolve(ctx, name, false)
+	return t.host, err
+}

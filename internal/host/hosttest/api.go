@@ -211,7 +211,7 @@ func (e *Engine) list(w http.ResponseWriter, r *http.Request) {
 		return map[string]any{
 			"Id": c.ID, "Names": []string{"/" + c.Name}, "Image": c.Config.Image, "ImageID": c.image.ID,
 			"Created": c.created.Unix(), "State": c.state, "Status": c.statusText(), "Labels": c.Config.Labels,
-			"NetworkSettings": map[string]any{"Networks": c.endpoints()}, "Mounts": c.mountPoints(),
+			"NetworkSettings": map[string]any{"Networks": c.endpoints()}, "Mounts": c.mountPoints(), "Ports": c.openPorts(),
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package hosttest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	maps0 "maps"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -114,7 +116,7 @@ type hostConfig struct {
 	}
 	Mounts       []mountConfig
 	Binds        []string // The older form, which makes a missing folder.
-	PortBindings map[string][]struct{ HostPort string }
+	PortBindings map[string][]struct{ HostIP, HostPort string }
 	Devices      []struct{ PathOnHost string }
 }
 
@@ -238,6 +240,24 @@ func (c *container) publishedPorts() []int {
 		}
 	}
 	return ports
+}
+
+// openPorts are the ports of a running container as a list has them.
+func (c *container) openPorts() []map[string]any {
+	open := []map[string]any{}
+	if c.state != "running" {
+		return open
+	}
+	for inside, bindings := range c.HostConfig.PortBindings {
+		number, kind, _ := strings.Cut(inside, "/")
+		for _, b := range bindings {
+			private, _ := strconv.Atoi(number)
+			if public, err := strconv.Atoi(b.HostPort); err == nil {
+				open = append(open, map[string]any{"IP": cmp.Or(b.HostIP, "0.0.0.0"), "PrivatePort": private, "PublicPort": public, "Type": kind})
+			}
+		}
+	}
+	return open
 }
 
 // dialFromHost reaches a container's address, or a published port. It returns

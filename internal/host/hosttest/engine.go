@@ -177,7 +177,7 @@ func (e *Engine) serve(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(200)
 	case "info":
 		id, name := e.fake.identity()
-		answer(w, 200, map[string]any{"ID": id, "ServerVersion": "20.10.24", "Name": name, "OSType": "linux", "Architecture": e.machine(), "Driver": "overlay2", "DriverStatus": [][2]string{}, "SystemTime": time.Now().Add(time.Duration(e.ahead.Load())).Format(time.RFC3339Nano)})
+		answer(w, 200, map[string]any{"ID": id, "ServerVersion": "20.10.24", "Name": name, "DockerRootDir": e.fake.Root, "OSType": "linux", "Architecture": e.machine(), "Driver": "overlay2", "DriverStatus": [][2]string{}, "SystemTime": time.Now().Add(time.Duration(e.ahead.Load())).Format(time.RFC3339Nano)})
 	case "containers":
 		e.serveContainers(w, r, parts[1:])
 	case "exec":

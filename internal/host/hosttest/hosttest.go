@@ -44,6 +44,7 @@ type Fake struct {
 	mu    sync.Mutex
 	mood  Mood
 	self  machine
+	tools string  // The functions of Program.
 	peers []*Fake // Hosts that can be reached from this one, for jumps.
 
 	authority     *Authority
@@ -125,6 +126,29 @@ func (f *Fake) Mood() Mood {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.mood
+}
+
+// Program makes scripts that a shell of the host reads from its input find this
+// program in place of the machine's own. body is a script for sh, with the arguments
+// in "$@".
+func (f *Fake) Program(name, body string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.tools += name + "() {\n" + body + "\n}\n"
+}
+
+// Proc writes a file of the host's /proc, such as `meminfo`.
+func (f *Fake) Proc(name, text string) {
+	f.t.Helper()
+	file := filepath.Join(f.Root, "proc", name)
+	must(f.t, os.MkdirAll(filepath.Dir(file), 0o755))
+	must(f.t, os.WriteFile(file, []byte(text), 0o600))
+}
+
+func (f *Fake) programs() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.tools
 }
 
 // Sever breaks all SSH connections, as a network would.

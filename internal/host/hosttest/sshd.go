@@ -327,6 +327,9 @@ func (f *Fake) command(ctx context.Context, line string, channel ssh.Channel) in
 		fmt.Fprintln(channel, strings.TrimPrefix(mark, "echo "))
 		return f.dialStdio(ctx, mood, sudo, channel, complain)
 	}
+	if sudo && plain == "docker --version" {
+		plain = "echo Docker version 20.10.24, build 297e128"
+	}
 	if mood.NoCommands {
 		return complain(1, "This service allows sftp connections only.")
 	}
@@ -338,6 +341,9 @@ func (f *Fake) command(ctx context.Context, line string, channel ssh.Channel) in
 		}
 	}
 	input := io.Reader(channel)
+	if strings.HasPrefix(plain, "sh -s") {
+		input = io.MultiReader(strings.NewReader(f.programs()), channel)
+	}
 	if isFileScript(plain) {
 		channel = answers{channel, f.Mood}
 		if mood.LoginShell == "" {
