@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -118,7 +119,7 @@ func (w *world) maintained() map[string]string {
 	found := map[string]string{}
 	for _, one := range sum.Targets {
 		if one.Maintenance != nil {
-			found[one.Host] = fmt.Sprint(one.Maintenance.RetryAfter, one.Maintenance.Allow)
+			found[one.Host] = fmt.Sprintf("%d%v", one.Maintenance.RetryAfter, one.Maintenance.Allow)
 		}
 		if one.Routed != nil && !*one.Routed {
 			w.t.Errorf("%s gets no traffic: %s", one.Host, one.NoTraffic)
@@ -177,7 +178,7 @@ func TestMaintenance_BeginsAndEnds(t *testing.T) {
 			if _, stderr := w.exits(exit.OK, "app", "live"); !strings.Contains(stderr, "no maintenance was on for web") {
 				t.Errorf("a second app live says\n%s", stderr)
 			}
-			stdout, _ = w.exits(exit.OK, "audit", "--hosts", "vm2")
+			stdout, _ = w.exits(exit.OK, "audit", "--hosts", "vm2", "--output", "json")
 			for _, want := range []string{"app maintenance", "Retry-After: 60; allowed: 198.51.100.0/24", "app live", "ended the maintenance of web"} {
 				if !strings.Contains(stdout, want) {
 					t.Errorf("the audit log lacks %q:\n%s", want, stdout)
@@ -199,8 +200,8 @@ func TestMaintenance_DeploysAndRollbacksKeepItForVisitorsAndNotForAllowedSenders
 			visitors, team, office := w.crowd("198.51.100.1"), w.crowd("198.51.100.1, 203.0.113.7"), w.crowd("10.9.8.7")
 			w.deploy("v2")
 			w.only("a visitor", visitors(), "503 ")
-			w.only("an allowed sender", team(), "200 v1", "200 v2")
-			w.only("an allowed address", office(), "200 v1", "200 v2")
+			w.only("an allowed sender", team(), "200 version v1", "200 version v2")
+			w.only("an allowed address", office(), "200 version v1", "200 version v2")
 			visitors = w.crowd("")
 			w.exits(exit.OK, "rollback")
 			w.exits(exit.OK, w.deployArgs("v2", "--new-release")...)
@@ -217,7 +218,7 @@ func TestMaintenance_AnAllowedAddressPassesWithoutALoadBalancer(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.deploy("v1")
-	w.exits(exit.OK, "app", "maintenance", "--allow", "127.0.0.0/8", "--allow", "172.16.0.0/12") // As the proxy sees the tests.
+	w.exits(exit.OK, "app", "maintenance", "--allow", "172.16.0.0/12") // The gateway, through which the tests come.
 	w.serves("v1")
 	if got, err := w.ask("vm1", "vm1/", "203.0.113.7"); err != nil || got.status != http.StatusOK {
 		t.Errorf("got %d %q (%v)", got.status, got.body, err)
@@ -270,7 +271,10 @@ func TestMaintenance_AFaultyVersionStillFailsItsDeploy(t *testing.T) {
 		w.exits(exit.OK, stage)
 	}
 	broken.Store("now", true)
-	w.exits(exit.RolledBack, "cutover")
+	_, stderr := w.exits(exit.RolledBack, "cutover")
+	if !strings.Contains(stderr, "users get 503 (maintenance; v1 behind it) on vm1, vm2") {
+		t.Errorf("the failure does not say what users get:\n%s", stderr)
+	}
 	w.closed("300", "vm1", "vm2")
 	w.exits(exit.OK, "app", "live")
 	w.serves("v1")
@@ -320,7 +324,7 @@ func TestMaintenance_ARoleThatLeftTheConfigurationIsInItUntilItsSuccessorComes(t
 
 func TestMaintenance_WithHTTPSAndAPath(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t).onOneHost("proxy: {hosts: [shop.example.com, '*.shop.example.com'], path_prefix: /shop, strip_path_prefix: true, tls: {certificate: shop.crt, private_key: shop.key, hsts: true, min_version: '1.3'}}\n")
+	w := newWorld(t).onOneHost("proxy: {hosts: [shop.example.com, '*.shop.example.com'], path_prefix: /shop, strip_path_prefix: true, tls: {certificate: shop.crt, private_key: shop.key, hsts: true}}\n")
 	w.certified(w.hosts["vm1"].Authority(), time.Now().Add(100*24*time.Hour), "shop.example.com", "*.shop.example.com")
 	w.paths("v1")
 	w.deploy("v1")
@@ -450,4 +454,26 @@ func TestMaintenance_MistakesAreRefusedBeforeAnyHostIsTouched(t *testing.T) {
 		t.Errorf("got\n%s", stderr)
 	}
 	w.serves("v1")
+}
+
+func TestMaintenance_WhatTheProxyDoesNotConfirmLeavesTheRouteAsItWas(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.deploy("v1")
+	w.replace("cutover: {drain: 10ms}", "cutover: {drain: 10ms, timeout: 1s}")
+	w.refuse = func(op host.Op) error {
+		if op.Kind == host.KindDial && op.Host == "vm1" {
+			return errors.New("connection refused")
+		}
+		return nil
+	}
+	_, stderr := w.exits(exit.Deadline, "app", "maintenance")
+	if !strings.Contains(stderr, "its route is as it was") || !strings.Contains(stderr, "kstep proxy logs") {
+		t.Errorf("got\n%s", stderr)
+	}
+	w.refuse = nil
+	w.opens("vm1", "http://vm1/", "v1")
+	w.closed("300", "vm2")
+	w.exits(exit.OK, "app", "maintenance")
+	w.closed("300", "vm1", "vm2")
 }
