@@ -328,18 +328,7 @@ func TestMaintenance_WithHTTPSAndAPath(t *testing.T) {
 	w.certified(w.hosts["vm1"].Authority(), time.Now().Add(100*24*time.Hour), "shop.example.com", "*.shop.example.com")
 	w.paths("v1")
 	w.deploy("v1")
-	routes := func() string {
-		files, err := filepath.Glob(filepath.Join(w.hosts["vm1"].Home, ".kstep/proxy/routes/shop-*.yml"))
-		if err != nil || len(files) != 1 {
-			t.Fatal(files, err)
-		}
-		data, err := os.ReadFile(files[0])
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(data)
-	}
-	before := routes()
+	_, before := w.routeOn("vm1")
 	w.exits(exit.OK, "app", "maintenance")
 	w.redirects("vm1", "http://shop.example.com/shop/a", "https://shop.example.com/shop/a")
 	for _, name := range []string{"shop.example.com", "a.shop.example.com"} {
@@ -356,7 +345,7 @@ func TestMaintenance_WithHTTPSAndAPath(t *testing.T) {
 		}
 	}
 	w.exits(exit.OK, "app", "live")
-	if after := routes(); after != before {
+	if _, after := w.routeOn("vm1"); string(after) != string(before) {
 		t.Errorf("after the maintenance the route is\n%s\nand before it was\n%s", after, before)
 	}
 }
@@ -458,22 +447,60 @@ func TestMaintenance_MistakesAreRefusedBeforeAnyHostIsTouched(t *testing.T) {
 
 func TestMaintenance_WhatTheProxyDoesNotConfirmLeavesTheRouteAsItWas(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.deploy("v1")
-	w.replace("cutover: {drain: 10ms}", "cutover: {drain: 10ms, timeout: 1s}")
-	w.refuse = func(op host.Op) error {
-		if op.Kind == host.KindDial && op.Host == "vm1" {
-			return errors.New("connection refused")
-		}
-		return nil
+	for name, c := range map[string]struct {
+		spoil func(w *world, route string, before []byte)
+		code  exit.Code
+	}{
+		"the proxy's API does not answer": {func(w *world, _ string, _ []byte) {
+			w.refuse = func(op host.Op) error {
+				if op.Kind == host.KindDial && op.Host == "vm1" {
+					return errors.New("connection refused")
+				}
+				return nil
+			}
+		}, exit.Failed},
+		"the proxy does not take the file": {func(w *world, route string, before []byte) {
+			w.on = func(op host.Op) {
+				if op.Host == "vm1" && op.Path == route && strings.HasPrefix(op.Name, "write") {
+					if err := os.WriteFile(route, before, 0o600); err != nil {
+						w.t.Error(err)
+					}
+				}
+			}
+		}, exit.Deadline},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.deploy("v1")
+			w.replace("cutover: {drain: 10ms}", "cutover: {drain: 10ms, timeout: 1s}")
+			route, before := w.routeOn("vm1")
+			c.spoil(w, route, before)
+			_, stderr := w.exits(c.code, "app", "maintenance")
+			if !strings.Contains(stderr, "its route is as it was") || !strings.Contains(stderr, "kstep proxy logs") {
+				t.Errorf("got\n%s", stderr)
+			}
+			w.refuse, w.on = nil, nil
+			if _, after := w.routeOn("vm1"); string(after) != string(before) {
+				t.Errorf("the route is\n%s", after)
+			}
+			w.opens("vm1", "http://vm1/", "v1")
+			w.closed("300", "vm2")
+			w.exits(exit.OK, "app", "maintenance")
+			w.closed("300", "vm1", "vm2")
+		})
 	}
-	_, stderr := w.exits(exit.Deadline, "app", "maintenance")
-	if !strings.Contains(stderr, "its route is as it was") || !strings.Contains(stderr, "kstep proxy logs") {
-		t.Errorf("got\n%s", stderr)
+}
+
+// routeOn is the file with the service's route on a host.
+func (w *world) routeOn(hostName string) (file string, data []byte) {
+	w.t.Helper()
+	files, err := filepath.Glob(filepath.Join(w.hosts[hostName].Home, ".kstep/proxy/routes/shop-*.yml"))
+	if err != nil || len(files) != 1 {
+		w.t.Fatal(files, err)
 	}
-	w.refuse = nil
-	w.opens("vm1", "http://vm1/", "v1")
-	w.closed("300", "vm2")
-	w.exits(exit.OK, "app", "maintenance")
-	w.closed("300", "vm1", "vm2")
+	if data, err = os.ReadFile(files[0]); err != nil {
+		w.t.Fatal(err)
+	}
+	return files[0], data
 }
