@@ -9,6 +9,7 @@ import (
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/ledger"
 	"github.com/kstep/kstep/internal/plan"
+	"github.com/kstep/kstep/internal/proxy"
 	"github.com/kstep/kstep/internal/route"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/internal/traffic"
@@ -61,6 +62,10 @@ func (w *Work) maintain(ctx context.Context, in Input, want *traffic.Maintenance
 		role := traffic.Role{
 			Host: w.Host, Names: w.Names, Name: owner.Role, Config: in.Config,
 			Health: in.Config.EffectiveHealthcheck(target.Role), Word: Word(w, front, runs),
+		}
+		if want != nil && role.Open() == "" {
+			in.Warn("the maintenance of role %s on %s answers its health check (%s) with 503, too: a load balancer that requests this path takes the host out; let it request %s, or set another healthcheck.path and deploy",
+				owner.Role, w.Target.Host, role.Health.Path, proxy.HealthPath)
 		}
 		changed, err := role.Maintain(ctx, want)
 		if err != nil {

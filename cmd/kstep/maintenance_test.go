@@ -171,7 +171,11 @@ func TestMaintenance_BeginsAndEnds(t *testing.T) {
 			users := w.crowd("")
 			w.exits(exit.OK, "app", "live")
 			w.serves("v1")
-			w.only("a visitor", users(), "503 ", "200 ")
+			for answer, n := range users() {
+				if !strings.HasPrefix(answer, "503 ") && !strings.HasPrefix(answer, "200 ") {
+					t.Errorf("a visitor got %q, %d times", answer, n)
+				}
+			}
 			if got := w.maintained(); len(got) != 0 {
 				t.Errorf("status shows %v", got)
 			}
@@ -458,7 +462,7 @@ func TestMaintenance_WhatTheProxyDoesNotConfirmLeavesTheRouteAsItWas(t *testing.
 				}
 				return nil
 			}
-		}, exit.Failed},
+		}, exit.Deadline},
 		"the proxy does not take the file": {func(w *world, route string, before []byte) {
 			w.on = func(op host.Op) {
 				if op.Host == "vm1" && op.Path == route && strings.HasPrefix(op.Name, "write") {
@@ -503,4 +507,60 @@ func (w *world) routeOn(hostName string) (file string, data []byte) {
 		w.t.Fatal(err)
 	}
 	return files[0], data
+}
+
+func TestMaintenance_AHealthCheckOfTheFirstPageOpensNothingAndDeploysPass(t *testing.T) {
+	t.Parallel()
+	for kind, extra := range switches() {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.configure(extra)
+			w.replace("healthcheck: {interval: 20ms", "healthcheck: {path: /, interval: 20ms")
+			w.deploy("v1")
+			_, stderr := w.exits(exit.OK, "app", "maintenance")
+			if !strings.Contains(stderr, "answers its health check (/) with 503, too") || !strings.Contains(stderr, "/.well-known/kstep/health") {
+				t.Errorf("got\n%s", stderr)
+			}
+			users := w.crowd("")
+			w.deploy("v2")
+			w.only("a visitor", users(), "503 ")
+			if targets := fmt.Sprint(w.state("cutover")["outputs"]); strings.Contains(targets, "firstFail") {
+				t.Errorf("the probe counts answers of the maintenance as failures: %s", targets)
+			}
+			if got := w.maintained(); len(got) != 2 {
+				t.Errorf("status shows %v", got)
+			}
+			w.exits(exit.OK, "app", "live")
+			w.serves("v2")
+			w.behave("v3", hosttest.Behaviour{Handler: sick})
+			w.exits(exit.BarrierClosed, w.deployArgs("v3")...)
+			w.serves("v2")
+		})
+	}
+}
+
+func TestMaintenance_OtherServicesOfTheHostAreNotInIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	shop := w.service("shop", "proxy: {fallback: true}\n")
+	blog := w.service("blog", "proxy: {hosts: [blog.example.com]}\n")
+	docs := w.service("docs", "proxy: {hosts: [blog.example.com], path_prefix: /up}\n")
+	shop.deploy("v1")
+	shop.exits(exit.OK, "app", "maintenance")
+	blog.deploy("b1")
+	blog.opens("vm1", "http://blog.example.com/", "b1")
+	blog.exits(exit.OK, "app", "maintenance")
+	docs.deploy("d1")
+	docs.opens("vm1", "http://blog.example.com/up", "d1")
+	docs.opens("vm1", "http://blog.example.com/up/a", "d1")
+	for _, address := range []string{"http://blog.example.com/", "http://other.example.com/"} {
+		if got, err := w.open("vm1", address); err != nil || got.status != http.StatusServiceUnavailable {
+			t.Errorf("%s answers %d %q (%v), want 503", address, got.status, got.body, err)
+		}
+	}
+	shop.exits(exit.OK, "app", "live")
+	blog.exits(exit.OK, "app", "live")
+	shop.opens("vm1", "http://other.example.com/", "v1")
+	blog.opens("vm1", "http://blog.example.com/", "b1")
 }

@@ -70,21 +70,22 @@ type closure struct {
 
 // closure is what the role's route has in maintenance.
 func (r Role) closure(m Maintenance) closure {
-	return closure{Maintenance: m, open: r.open(), forwarded: len(r.Config.Proxy.TrustedNetworks()) > 0}
+	return closure{Maintenance: m, open: r.Open(), forwarded: len(r.Config.Proxy.TrustedNetworks()) > 0}
 }
 
-// open is the path at which the proxy gets requests for the role's health check: a load
+// Open is the path at which the proxy gets requests for the role's health check: a load
 // balancer that uses it must not take the host out. It is empty where no request with
-// that path reaches the role, or the path cannot be in a rule.
-func (r Role) open() string {
+// that path reaches the role, where the path cannot be in a rule, and where it is the
+// first page, which visitors request.
+func (r Role) Open() string {
 	health, _, _ := strings.Cut(r.Health.Path, "?")
 	health, _, _ = strings.Cut(health, "#")
 	prefix := route.Prefix(r.Config.Proxy.PathPrefix)
 	if r.Config.Proxy.StripPathPrefix && prefix != "/" {
 		health = prefix + health
 	}
-	reached := prefix == "/" || health == prefix || strings.HasPrefix(health, prefix+"/")
-	if health == "" || !reached || strings.Contains(health, "`") || strings.Contains(health, "{{") {
+	reached := prefix == "/" || strings.HasPrefix(health, prefix+"/")
+	if health == "" || !reached || route.Prefix(health) == prefix || strings.Contains(health, "`") || strings.Contains(health, "{{") {
 		return ""
 	}
 	return health
@@ -258,7 +259,11 @@ func (r Role) Maintain(ctx context.Context, want *Maintenance) (changed bool, er
 	if back := file.write(context.WithoutCancel(ctx), r, before); back != nil {
 		return true, exit.With(exit.Partial, errors.Join(err, fmt.Errorf("restore the route of role %s: %w", r.Name, back)))
 	}
-	return false, exit.Hint(fmt.Errorf("%w; its route is as it was", err), "kstep proxy logs shows why the proxy does not take the route", "then run the same command again")
+	code := exit.CodeOf(err)
+	if ctx.Err() != nil { // Whatever the last query ended with.
+		code = exit.CodeOf(context.Cause(ctx))
+	}
+	return false, exit.With(code, fmt.Errorf("%w; its route is as it was", err), "kstep proxy logs shows why the proxy does not take the route", "then run the same command again")
 }
 
 // confirmChains queries until the routers of the file have their middlewares.
