@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"slices"
 	"strings"
 	"sync"
 
@@ -17,7 +19,11 @@ import (
 )
 
 // Sample is a request that belongs to a role.
-type Sample struct{ Host, Path string }
+type Sample struct {
+	Host, Path string
+	// Closed is true if maintenance answers it, and not the application.
+	Closed bool
+}
 
 func (s Sample) String() string {
 	if s.Host == "" {
@@ -30,6 +36,7 @@ func (s Sample) String() string {
 // those that no other route of the host is more precise for.
 func Samples(in Input, w *Work, claim route.Claim, table *traffic.Table) []Sample {
 	health := in.Config.EffectiveHealthcheck(w.Target.Role).Path
+	maintenance, open := table.Closed(claim.Owner)
 	var all []Sample
 	for _, p := range claim.Patterns() {
 		if in.Config.Proxy.Redirects[p.Host] != "" { // The proxy answers these itself.
@@ -39,22 +46,31 @@ func Samples(in Input, w *Work, claim route.Claim, table *traffic.Table) []Sampl
 		if wanted := in.Config.ProxyHost(w.Target.Role); p.Host == "" || p.Matches(wanted, p.Prefix) {
 			host = wanted
 		}
-		one := Sample{host, p.Prefix}
+		one := Sample{Host: host, Path: p.Prefix}
 		for _, path := range []string{health, p.Prefix, strings.TrimSuffix(p.Prefix, "/") + "/kstep-check"} {
 			if p.Matches(host, path) && !table.Elsewhere(claim, host, path) {
 				one.Path = path
 				break
 			}
 		}
+		one.Closed = maintenance != nil && (one.Path != health || one.Path != open)
 		all = append(all, one)
 	}
 	return all
 }
 
-// Request is the health check's, through the proxy.
+// Request is the health check's, through the proxy. The answer of maintenance is a success
+// too.
 func (s Sample) Request(in Input, w *Work, front engine.Container) probe.Request {
 	health := in.Config.EffectiveHealthcheck(w.Target.Role)
-	return probe.Request{URL: proxy.URL(in.Config.Proxy, front, s.Host, s.Path), Host: s.Host, Headers: health.Headers, Success: health.Status}
+	success := health.Status
+	if s.Closed {
+		if success == nil {
+			success = probe.Successes()
+		}
+		success = append(slices.Clone(success), config.StatusRange{From: http.StatusServiceUnavailable, To: http.StatusServiceUnavailable})
+	}
+	return probe.Request{URL: proxy.URL(in.Config.Proxy, front, s.Host, s.Path), Host: s.Host, Headers: health.Headers, Success: success}
 }
 
 // askedOf bounds the requests for the names of one role.

@@ -20,6 +20,8 @@ type Seen struct {
 	Containers []engine.Container
 	// Routed are the ids that get traffic; none in a role without proxy.
 	Routed []string
+	// Closed is true if maintenance answers visitors, where that was looked for.
+	Closed bool
 }
 
 // Observe looks at one target and changes nothing.

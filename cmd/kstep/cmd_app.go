@@ -36,6 +36,7 @@ func configureApp(p *program, app *kingpin.Application, actions map[string]actio
 		})
 	}
 	configureAppRestart(p, cmd, actions)
+	configureMaintenance(p, cmd, actions)
 	configureAppShow(p, cmd, actions)
 
 	configureAppLogs(p, cmd, actions)

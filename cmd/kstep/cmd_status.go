@@ -15,6 +15,7 @@ import (
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/short"
+	"github.com/kstep/kstep/internal/traffic"
 	"github.com/kstep/kstep/stages"
 )
 
@@ -71,6 +72,8 @@ type targetStatus struct {
 	// NoTraffic is why they get none.
 	NoTraffic string    `json:"noTraffic,omitempty"`
 	Since     time.Time `json:"since,omitzero"`
+	// Maintenance is absent if visitors get the application.
+	Maintenance *traffic.Maintenance `json:"maintenance,omitempty"`
 	// Others run beside it: a release that is under way, or was left.
 	Others []string `json:"others,omitempty"`
 	// Retained are the versions that can be rolled back to without a pull.
@@ -217,6 +220,9 @@ func (p *program) printStatus(sum statusReport) error {
 		return err
 	}
 	for _, one := range sum.Targets {
+		if one.Maintenance != nil {
+			p.result("%s %s is in maintenance: %s", one.Host, one.Role, one.Maintenance)
+		}
 		if one.NoTraffic != "" {
 			p.result("%s %s gets no traffic: %s", one.Host, one.Role, one.NoTraffic)
 		}
@@ -278,6 +284,8 @@ func (t targetStatus) traffic() string {
 	switch {
 	case t.Routed == nil:
 		return ""
+	case *t.Routed && t.Maintenance != nil:
+		return "maintenance"
 	case *t.Routed:
 		return "yes"
 	}

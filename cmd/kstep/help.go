@@ -90,8 +90,6 @@ func elsewhere() map[string]string {
 		"app remove":           "kstep remove removes the service from its hosts; kstep app stop stops it",
 		"app remove_container": "kstep prune removes old containers; kstep app stale-containers --stop stops those that were left running",
 		"app stale_containers": "kstep app stale-containers",
-		"app maintenance":      "kstep app stop stops the containers in service until kstep app start",
-		"app live":             "kstep app start",
 		"build push":           "kstep build builds the image, kstep push uploads it",
 		"build pull":           "kstep assets brings the image to the hosts",
 		"build deliver":        "kstep build, then kstep push, then kstep assets",

@@ -41,7 +41,13 @@ func sayWhoServes(ctx context.Context, s *stages.Session, err error) {
 	defer cancel()
 	in.Report = report.Multi{} // The command's own error says what is wrong with a host.
 	records, seen, _ := stages.Each(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (stages.Seen, error) {
-		return stages.Observe(ctx, in, w)
+		one, err := stages.Observe(ctx, in, w)
+		if err == nil && w.Target.Proxied {
+			maintenance, err := stages.Maintenance(ctx, in, w)
+			one.Closed = maintenance != nil
+			return one, err
+		}
+		return one, err
 	})
 	for _, r := range records {
 		if r.Error != nil {
@@ -67,6 +73,9 @@ func whoServes(targets []plan.Target, seen map[string]stages.Seen) string {
 		what := "unknown"
 		if one, ok := seen[t.Key()]; ok {
 			what = served(one.Live(t.Role.Name, t.Proxied))
+			if one.Closed {
+				what = "503 (maintenance; " + what + " behind it)"
+			}
 		}
 		if !slices.Contains(order, what) {
 			order = append(order, what)

@@ -28,8 +28,11 @@ func lookClosely(ctx context.Context, in stages.Input, found []targetStatus) err
 	}
 	_, _, err := stages.Each(ctx, in, asked, func(ctx context.Context, w *stages.Work) (struct{}, error) {
 		one := at[w.Target.Key()]
-		errs := make([]error, len(one.Containers)+1)
+		errs := make([]error, len(one.Containers)+2)
 		var all sync.WaitGroup
+		if w.Target.Proxied {
+			all.Go(func() { one.Maintenance, errs[len(errs)-2] = stages.Maintenance(ctx, in, w) })
+		}
 		for i := range one.Containers {
 			all.Go(func() {
 				c, err := w.Host.Engine().Inspect(ctx, one.Containers[i].ID)

@@ -101,6 +101,9 @@ func (e *StatusError) Error() string {
 	return strings.TrimSpace(fmt.Sprintf("answered %d %s", e.Status, http.StatusText(e.Status)))
 }
 
+// Successes are the answers that are a success where a request does not say so.
+func Successes() config.Statuses { return config.Statuses{{From: 200, To: 399}} }
+
 // Once sends the request one time. An answer that is no success is a
 // *StatusError.
 func Once(ctx context.Context, client *http.Client, r Request) (Answer, error) {
@@ -129,7 +132,7 @@ func Once(ctx context.Context, client *http.Client, r Request) (Answer, error) {
 	answer := Answer{Status: resp.StatusCode, Header: resp.Header}
 	success := r.Success
 	if success == nil {
-		success = config.Statuses{{From: 200, To: 399}}
+		success = Successes()
 	}
 	if !success.Has(answer.Status) {
 		return answer, &StatusError{

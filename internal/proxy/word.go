@@ -101,6 +101,15 @@ func (w *Word) Router(ctx context.Context, router string) (string, error) {
 	return answer.Service, err
 }
 
+// Middlewares implements traffic.Word.
+func (w *Word) Middlewares(ctx context.Context, router string) ([]string, error) {
+	var answer struct {
+		Middlewares []string `json:"middlewares"`
+	}
+	_, err := w.get(ctx, "/routers/"+url.PathEscape(router), &answer)
+	return answer.Middlewares, err
+}
+
 // Broken implements traffic.Word.
 func (w *Word) Broken(ctx context.Context, router string) (string, error) {
 	var answer struct {

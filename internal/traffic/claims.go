@@ -146,19 +146,19 @@ func (l *limits) fit(mine route.Claim, hostName string, v *Verdict) error {
 // claim is what the role claims.
 func (r Role) claim() route.Claim { return ClaimOf(r.Config, r.Name) }
 
-// checked holds the role's claim against the host's routes, and refuses one that
-// is in conflict.
-func (r Role) checked(ctx context.Context) (Verdict, error) {
+// checked holds the role's claim against the host's routes, which it returns, and
+// refuses one that is in conflict.
+func (r Role) checked(ctx context.Context) (Verdict, *Table, error) {
 	table := r.Table
 	if table == nil {
 		var err error
 		if table, err = ReadTable(ctx, r.Host, r.Names.RouteDir()); err != nil {
-			return Verdict{}, err
+			return Verdict{}, nil, err
 		}
 	}
 	v, err := table.Check(ctx, r.claim())
 	if err == nil {
 		err = v.Err()
 	}
-	return v, err
+	return v, table, err
 }

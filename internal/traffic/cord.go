@@ -46,7 +46,7 @@ func (s *cordSwitch) Live(ctx context.Context, containers []engine.Container) ([
 }
 
 func (s *cordSwitch) Admit(ctx context.Context, replicas []engine.Container) error {
-	if _, err := s.checked(ctx); err != nil {
+	if _, _, err := s.checked(ctx); err != nil {
 		return err
 	}
 	s.tied = true
@@ -179,7 +179,7 @@ func (s *cordSwitch) leadsTo(ctx context.Context, service string) (bool, error) 
 func (s *cordSwitch) options(service string) routeOptions {
 	return routeOptions{
 		Name: s.Names.Route(s.Name), Claim: s.claim(), Service: service, Mark: s.Mark(nil), Transport: s.transport(),
-		HTTPS: httpsOf(s.Config.Proxy), Further: furtherOf(s.Config.Proxy),
+		HTTPS: httpsOf(s.Config.Proxy), Further: furtherOf(s.Config.Proxy), closure: s.closure,
 	}
 }
 

@@ -54,8 +54,9 @@ type server struct {
 }
 
 type middleware struct {
-	Headers  *headers  `json:"headers,omitempty"`
-	Redirect *redirect `json:"redirectScheme,omitempty"`
+	Headers  *headers   `json:"headers,omitempty"`
+	Redirect *redirect  `json:"redirectScheme,omitempty"`
+	Allow    *allowList `json:"ipAllowList,omitempty"`
 	// all is the whole of one that was read, or that is the user's own.
 	all json.RawMessage
 }
@@ -104,6 +105,10 @@ type routeOptions struct {
 	HTTPS https
 	// Further are what else the proxy does to requests and answers, in order.
 	Further []further
+	// Closed is the maintenance that the service is in, or nil; closure makes it from a
+	// setting.
+	Closed  *closure
+	closure func(Maintenance) closure
 }
 
 // encode makes the file. Its first line is a comment with the claim.
@@ -134,6 +139,9 @@ func (o routeOptions) encode() []byte {
 	}
 	if o.HTTPS.On {
 		o.HTTPS.into(&file, o.Name, o.Claim)
+	}
+	if o.Closed != nil {
+		o.Closed.into(&file, o.Name)
 	}
 	return written(o.Claim, file)
 }
@@ -199,7 +207,7 @@ func (p parsedRoute) priority(kind route.Kind) int {
 	at := slices.IndexFunc(rules, func(r route.Rule) bool { return r.Kind == kind })
 	highest := 0
 	for _, r := range p.HTTP.Routers {
-		if p.owned && at >= 0 && r.Rule == rules[at].Text {
+		if rule, _ := ordinaryRule(r.Rule); p.owned && at >= 0 && rule == rules[at].Text {
 			return r.effective()
 		}
 		highest = max(highest, r.effective())

@@ -75,6 +75,10 @@ func (p parsedRoute) is(o routeOptions) bool {
 	if have := p.urls(o.Name); sameServers(have, o.Servers) {
 		o.Servers = have // In whichever order.
 	}
+	if c, ok := p.closed(o.Name); ok { // With the path that the role's health check has now.
+		now := o.closure(c.Maintenance)
+		o.Closed = &now
+	}
 	o.Priorities = map[route.Kind]int{}
 	for _, rule := range o.Claim.Rules() {
 		o.Priorities[rule.Kind] = cmp.Or(p.HTTP.Routers[o.Name+rule.Suffix].Priority, rule.Priority)

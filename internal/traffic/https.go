@@ -168,7 +168,12 @@ func (r Role) Redirect(ctx context.Context) error {
 	if h := now.https(name); !h.On || h.Redirect {
 		return nil
 	}
+	closed, inMaintenance := now.closed(name)
+	now.routeFile = now.lift(name)
 	httpsOf(r.Config.Proxy).redirect(&now.routeFile, name, now.claim)
+	if inMaintenance {
+		closed.into(&now.routeFile, name)
+	}
 	return file.write(ctx, r, written(now.claim, now.routeFile))
 }
 

@@ -47,9 +47,13 @@ func (f *ownFile) read(ctx context.Context, r Role) (parsedRoute, bool, error) {
 // moment, so the routes are looked at again: of two that claim the same requests
 // at once, at most one gets them.
 func (f *ownFile) claim(ctx context.Context, r Role, o routeOptions, confirm func(context.Context) error) error {
-	v, err := r.checked(ctx)
+	v, table, err := r.checked(ctx)
 	if err != nil {
 		return err
+	}
+	if m, _ := table.Closed(o.Claim.Owner); m != nil {
+		c := r.closure(*m)
+		o.Closed = &c
 	}
 	o.Priorities = v.Priorities
 	if !f.written {

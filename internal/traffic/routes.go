@@ -53,7 +53,7 @@ func (s *routes) options(replicas []engine.Container) routeOptions {
 	name := s.Names.Route(s.Name)
 	return routeOptions{
 		Name: name, Claim: s.claim(), Service: name, Servers: s.urls(replicas), Mark: s.Mark(replicas), Transport: s.transport(),
-		HTTPS: httpsOf(s.Config.Proxy), Further: furtherOf(s.Config.Proxy),
+		HTTPS: httpsOf(s.Config.Proxy), Further: furtherOf(s.Config.Proxy), closure: s.closure,
 	}
 }
 

@@ -30,6 +30,8 @@ type Table struct {
 	// containers are all of the host's; read only where a question needs them.
 	containers []engine.Container
 	listed     bool
+	// assumed is the maintenance of a service without a route on the host.
+	assumed *Maintenance
 }
 
 // tableRoute is one route file.

@@ -64,6 +64,9 @@ type Word interface {
 	Servers(ctx context.Context, service string) (urls []string, known bool, err error)
 	// Router returns the service that the named router leads to, or "".
 	Router(ctx context.Context, router string) (service string, err error)
+	// Middlewares returns those of the named router, in order, with or without the
+	// provider in their names.
+	Middlewares(ctx context.Context, router string) ([]string, error)
 	// Broken returns why the proxy does not serve the named router, or "".
 	Broken(ctx context.Context, router string) (reason string, err error)
 }

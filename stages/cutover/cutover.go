@@ -18,6 +18,7 @@ import (
 	"github.com/kstep/kstep/internal/ledger"
 	"github.com/kstep/kstep/internal/plan"
 	"github.com/kstep/kstep/internal/state"
+	"github.com/kstep/kstep/internal/traffic"
 	"github.com/kstep/kstep/stages"
 )
 
@@ -106,6 +107,7 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 		return stages.Result{}, err
 	}
 	c := &cutover{in: in, verdict: verdict, hosts: hosts, release: releaseOf(in, from.push), made: &moves{all: map[string]*move{}}}
+	c.maintenance = onceMaintenance(in)
 	c.warnLeft()
 	records, results, err := c.inOrder(ctx, from)
 	err = errors.Join(err, c.lasting(ctx, records, results))
@@ -140,6 +142,8 @@ type cutover struct {
 	hosts   map[string]sight
 	release ledger.Release // As ledgers note it, without what is live.
 	made    *moves
+	// maintenance is that of the service on the hosts where it has a route.
+	maintenance func(context.Context) *traffic.Maintenance
 }
 
 func releaseOf(in stages.Input, push state.PushOutputs) ledger.Release {
@@ -165,7 +169,7 @@ func (c *cutover) target(ctx context.Context, w *stages.Work, ids []string, prov
 	host := c.hosts[w.Target.Host]
 	m := &move{
 		in: c.in, w: w, release: c.release, fresh: fresh, old: old, book: host.book, before: host.book.Live(w.Target.Role.Name),
-		proven: proven, kept: stages.OldVersion(host.book), moved: moved, restarts: host.restarts, out: &out,
+		proven: proven, kept: stages.OldVersion(host.book), moved: moved, restarts: host.restarts, out: &out, maintenance: c.maintenance,
 	}
 	c.made.add(w.Target.Key(), m)
 	m.inherit(share(c.in, w.Target, host.orphans))
@@ -220,6 +224,8 @@ type move struct {
 	proven     bool                        // The fresh ones served before, as they are.
 	moved      func()                      // Called when the fresh ones have the traffic.
 	out        *state.CutoverTarget
+
+	maintenance func(context.Context) *traffic.Maintenance
 
 	orphans []stages.Orphan // Their containers are among the old ones.
 	routes  []stages.Orphan // Their routes go when the new one has come.

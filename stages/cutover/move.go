@@ -37,6 +37,7 @@ func (m *move) proxied(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	m.closed(ctx, now.table)
 	front, runs := now.front, now.runs
 	if err := m.record(ctx); err != nil {
 		return err

@@ -194,6 +194,11 @@ type serverEnd struct {
 	client *tracked
 }
 
+// RemoteAddr is where the client is, as the container sees it.
+func (c *serverEnd) RemoteAddr() net.Addr {
+	return &net.TCPAddr{IP: net.ParseIP(c.client.remote), Port: c.client.remotePort}
+}
+
 func (c *serverEnd) Close() error {
 	defer c.client.gone()
 	return c.halves.Close()

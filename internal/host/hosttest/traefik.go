@@ -1,6 +1,7 @@
 package hosttest
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -141,10 +142,10 @@ func (t *traefik) proxy(w http.ResponseWriter, r *http.Request, entry string) {
 		http.NotFound(w, r)
 		return
 	}
-	t.forward(w, r, d, best[int(newID()[0])%len(best)])
+	t.forward(w, r, entry, d, best[int(newID()[0])%len(best)])
 }
 
-func (t *traefik) forward(w http.ResponseWriter, r *http.Request, d *dynamic, best *tRouter) {
+func (t *traefik) forward(w http.ResponseWriter, r *http.Request, entry string, d *dynamic, best *tRouter) {
 	for _, name := range best.Middlewares {
 		middleware := d.middlewares[qualified(name, best.Provider)]
 		if !middleware.BasicAuth.admits(r) {
@@ -152,8 +153,9 @@ func (t *traefik) forward(w http.ResponseWriter, r *http.Request, d *dynamic, be
 			http.Error(w, "401 Unauthorized", http.StatusUnauthorized)
 			return
 		}
-		if middleware.Allow != nil && !middleware.allows(r) {
-			http.Error(w, "Forbidden", http.StatusForbidden)
+		if middleware.Allow != nil && !middleware.allows(r, t.trusts(r, entry)) {
+			status := cmp.Or(middleware.Allow.Reject, http.StatusForbidden)
+			http.Error(w, http.StatusText(status), status)
 			return
 		}
 		for header, value := range middleware.Headers.CustomResponseHeaders {

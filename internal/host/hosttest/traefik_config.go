@@ -47,7 +47,11 @@ type tMiddleware struct {
 		Prefixes []string `yaml:"prefixes"`
 	} `yaml:"stripPrefix"`
 	Allow *struct {
-		Source []string `yaml:"sourceRange"`
+		Source   []string `yaml:"sourceRange"`
+		Reject   int      `yaml:"rejectStatusCode"`
+		Strategy struct {
+			Depth int `yaml:"depth"`
+		} `yaml:"ipStrategy"`
 	} `yaml:"ipAllowList"`
 }
 
