@@ -43,6 +43,7 @@ type settings struct {
 	switchTo string // How traffic moves, if not by routes.
 	proxy    string // More keys of the proxy, such as ", hosts: [a]".
 	only     string // The one host of the web role; usually vm1 and vm2.
+	direct   bool   // There is no registry.
 }
 
 func (s settings) yaml() string {
@@ -53,9 +54,12 @@ func (s settings) yaml() string {
 	if s.web > 1 {
 		web = fmt.Sprintf("{hosts: [vm1, vm2], replicas: %d}", s.web)
 	}
+	registry := fmt.Sprintf("image: acme/%s\nregistry: {server: \"%s\", insecure: true}", service, rig.Registry)
+	if s.direct {
+		registry = "# The image goes to the hosts."
+	}
 	return fmt.Sprintf(`service: %s
-image: acme/%s
-registry: {server: "%s", insecure: true}
+%s
 servers:
   web: %s
   job:
@@ -64,7 +68,7 @@ servers:
     healthcheck: {settle: 1s}
 asset_path: /app/public/assets
 proxy: {image: "%s", switch: %s%s}
-%s`, service, service, rig.Registry, web, rig.TraefikImage, cmp.Or(s.switchTo, "routes"), s.proxy, s.extra)
+%s`, service, registry, web, rig.TraefikImage, cmp.Or(s.switchTo, "routes"), s.proxy, s.extra)
 }
 
 func (s settings) replicas(n int) settings {
