@@ -18,7 +18,7 @@ func configureInit(p *program, app *kingpin.Application, actions map[string]acti
 	var hosts []string
 	cmd.Flag("host", "A server, as [user@]address[:port] (by comma or repeated).").StringsVar(&hosts)
 	cmd.Flag("service", "The service's name. Default: the folder's.").StringVar(&o.Service)
-	cmd.Flag("image", "The image's repository, such as ghcr.io/acme/shop.").StringVar(&o.Image)
+	cmd.Flag("image", "The image's repository in a registry, such as ghcr.io/acme/shop. Default: no registry; the image goes to the servers through SSH.").StringVar(&o.Image)
 	cmd.Flag("domain", "The domain of the service. With one server, it is served by HTTPS.").StringVar(&o.Domain)
 	cmd.Flag("port", "The port in the container. Default: EXPOSE in the Dockerfile, or the framework's.").IntVar(&o.Port)
 	cmd.Flag("framework", "The framework, where it is not recognised: "+strings.Join(scaffold.Frameworks(), ", ")+".").EnumVar(&o.Framework, scaffold.Frameworks()...)

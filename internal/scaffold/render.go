@@ -17,16 +17,7 @@ func render(s settings, a App) string {
 	line("%s", schemaLine)
 	line("# Every key with an example: docs/config.md. Check this file: kstep config validate")
 	line("service: %s", quote(s.service))
-	line("image: %s", quote(s.image))
-
-	line("\n# The login of the registry. [NAMES] are those of secrets, never their values: docs/registries.md")
-	line("registry:")
-	if s.server != "" {
-		line("  server: %s", quote(s.server))
-	}
-	line("  username: [REGISTRY_USERNAME]")
-	line("  password: [REGISTRY_PASSWORD]")
-
+	registry(line, s)
 	servers(line, s, a)
 	proxy(line, s)
 
@@ -48,6 +39,21 @@ func render(s settings, a App) string {
 	}
 	environment(line, s, a)
 	return b.String()
+}
+
+func registry(line func(string, ...any), s settings) {
+	if s.image == "" {
+		line("# Without an image, there is no registry: the image goes to the servers through SSH: docs/registries.md")
+		return
+	}
+	line("image: %s", quote(s.image))
+	line("\n# The login of the registry. [NAMES] are those of secrets, never their values: docs/registries.md")
+	line("registry:")
+	if s.server != "" {
+		line("  server: %s", quote(s.server))
+	}
+	line("  username: [REGISTRY_USERNAME]")
+	line("  password: [REGISTRY_PASSWORD]")
 }
 
 func servers(line func(string, ...any), s settings, a App) {

@@ -26,7 +26,7 @@ type Options struct {
 	Path      string // Of the configuration; the project is its folder.
 	Hosts     []string
 	Service   string
-	Image     string // With or without registry server.
+	Image     string // With or without registry server; empty for none.
 	Domain    string
 	Port      int
 	Framework string // One of Frameworks.
@@ -91,21 +91,21 @@ func Init(o Options) (Summary, error) {
 		}
 		results = append(results, Result{Path: l.name, Action: action})
 	}
-	return Summary{Results: results, App: app, Next: next(o, s, app)}, nil
+	return Summary{Results: results, App: app, Next: next(o, app)}, nil
 }
 
 // settings are the answers with what was derived for the empty ones.
 type settings struct {
 	service string
 	server  string // The registry's, or empty for Docker Hub.
-	image   string
+	image   string // Empty if there is no registry.
 	hosts   []string
 	domain  string
 }
 
 func settingsOf(o Options, dir string) settings {
 	s := settings{service: cmp.Or(o.Service, ServiceName(dir)), domain: o.Domain}
-	s.server, s.image = splitImage(cmp.Or(o.Image, "acme/"+s.service))
+	s.server, s.image = splitImage(o.Image)
 	for _, host := range o.Hosts {
 		if !slices.Contains(s.hosts, host) {
 			s.hosts = append(s.hosts, host)
@@ -144,14 +144,11 @@ func hooks() ([]file, error) {
 }
 
 // next lists what the user has to do before the first deploy.
-func next(o Options, s settings, app App) []string {
+func next(o Options, app App) []string {
 	var steps []string
 	name := filepath.Base(o.Path)
 	if len(o.Hosts) == 0 {
 		steps = append(steps, "replace "+exampleHost+" in "+name+" with the address of your server")
-	}
-	if o.Image == "" {
-		steps = append(steps, "replace "+s.image+" in "+name+" with your image's repository")
 	}
 	switch {
 	case o.Dockerfile:
@@ -163,7 +160,7 @@ func next(o Options, s settings, app App) []string {
 		steps = append(steps, "add a Dockerfile to this folder: kstep builds the image from it")
 	}
 	return append(steps, "commit the new files: kstep builds a clean clone of the commit",
-		"check the configuration: kstep config validate", "deploy for the first time: kstep setup")
+		"check what a deploy needs: kstep doctor", "deploy for the first time: kstep setup")
 }
 
 var notInName = regexp.MustCompile(`[^a-z0-9]+`)
