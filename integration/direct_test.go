@@ -68,7 +68,7 @@ func TestDirect_AKillInTheMiddleIsNoMatter(t *testing.T) {
 }
 
 func sent(r rig.Result) string {
-	return strings.Join(regexp.MustCompile(`(?m)^.*went there in.*$`).FindAllString(r.Stdout+r.Stderr, -1), "\n")
+	return strings.Join(regexp.MustCompile(`(?m)^.*sent [0-9.]+ MB.*$`).FindAllString(r.Stdout+r.Stderr, -1), "\n")
 }
 
 // forbidListening lets the key open no port on a host.

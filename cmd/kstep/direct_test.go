@@ -69,14 +69,14 @@ func (d *direct) next(version string) {
 
 // sentTo is how much of the image went to each host, by the output.
 func sentTo(output string) []string {
-	return regexp.MustCompile(`([0-9.]+ MB( of [0-9.]+ MB)?) went there in [0-9.]+s`).FindAllString(output, -1)
+	return regexp.MustCompile(`sent [0-9.]+ MB( of [0-9.]+ MB)? in [0-9.]+s`).FindAllString(output, -1)
 }
 
 // onlySent expects that so much went to each of the three hosts.
 func onlySent(t *testing.T, output, much string) {
 	t.Helper()
 	all := sentTo(output)
-	if len(all) != 3 || slices.ContainsFunc(all, func(one string) bool { return !strings.HasPrefix(one, much+" went") }) {
+	if len(all) != 3 || slices.ContainsFunc(all, func(one string) bool { return !strings.HasPrefix(one, "sent "+much+" in") }) {
 		t.Errorf("sent %q, want %s for each host\n%s", all, much, output)
 	}
 }
@@ -161,7 +161,7 @@ func TestDirect_AHostThatForbidsForwardingGetsAStream(t *testing.T) {
 		}
 		whole := 0
 		for _, sent := range sentTo(out) {
-			if strings.HasPrefix(sent, "3.0 MB went") {
+			if strings.HasPrefix(sent, "sent 3.0 MB in") {
 				whole++
 			}
 		}

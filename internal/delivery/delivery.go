@@ -9,8 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"maps"
 	"strings"
 	"sync"
@@ -61,15 +59,14 @@ func (d *Delivery) Close() error {
 
 // Sent is what a delivery took.
 type Sent struct {
-	// Bytes went to the host, of Size, which all layers have.
+	// Bytes went to the host, of Size, which all layers have; 0 if it is not known.
 	Bytes, Size int64
 	// Streamed is why the engine could not fetch what it lacks; nil if it could.
 	Streamed error
+	// Forgotten is why the host does not remember the layers; the next delivery has more
+	// work then.
+	Forgotten error
 }
-
-// attempts is how often a delivery is begun again that broke off before any byte more was
-// fetched than by the one before.
-const attempts = 3
 
 // To brings the image to a host, under its reference. layers is a file on the host that
 // remembers the layers that its engine has pulled. progress may be nil; it gets the sums
@@ -79,148 +76,125 @@ func (d *Delivery) To(ctx context.Context, h host.Host, layers string, progress 
 	if err != nil {
 		return Sent{}, err
 	}
-	known, err := readLayers(ctx, h, layers)
-	if err != nil {
-		return Sent{}, err
-	}
-	sent, pulled, err := d.pull(ctx, packed, h, known, progress)
+	p := &pull{Delivery: d, host: h, packed: packed, known: readLayers(ctx, h, layers), progress: progress}
+	was := p.known
+	err = p.persist(ctx)
 	if errors.Is(err, errNotReached) {
-		sent.Streamed = err
-		sent.Bytes, err = d.stream(ctx, packed, h)
-		return sent, err
+		p.sent.Streamed = err
+		err = d.stream(ctx, packed, h, &p.sent)
+		return p.sent, err
+	}
+	if err == nil {
+		err = d.name(ctx, h, p.name)
 	}
 	if err != nil {
-		return sent, err
+		return p.sent, err
 	}
-	if err := h.Engine().Tag(ctx, pulled.name, d.push.Reference()); err != nil {
-		return sent, err
+	p.sent.Forgotten = errors.Join(Sweep(ctx, h.Engine(), d.push.Repository), writeLayers(ctx, h, layers, was, p.layers))
+	return p.sent, engine.Ended(ctx)
+}
+
+// name gives what was pulled its reference. Another delivery of the same image may have
+// done so, and have taken the name away by which it was pulled.
+func (d *Delivery) name(ctx context.Context, h host.Host, pulled string) error {
+	err := h.Engine().Tag(ctx, pulled, d.push.Reference())
+	if errors.Is(err, engine.ErrNotFound) {
+		have, gone := h.Engine().Image(ctx, d.push.Reference())
+		if gone == nil && d.push.HasLayers(have.DiffIDs) {
+			return nil
+		}
 	}
-	return sent, errors.Join(d.forgetPorts(ctx, h), writeLayers(ctx, h, layers, known, pulled.layers))
+	return err
 }
 
 // errNotReached is an engine that cannot reach this process.
 var errNotReached = errors.New("the engine cannot fetch the image through SSH")
 
-// pulled is what an engine has after a pull.
-type pulled struct {
+const (
+	// maxCuts is how often a pull is begun again that a broken connection ended, and
+	// maxResent how many times the size of the image goes to a host for it at most.
+	maxCuts   = 10
+	maxResent = 3
+)
+
+// pull is the delivery to one host whose engine fetches the image.
+type pull struct {
+	*Delivery
+	host     host.Host
+	packed   *registry.Packed
+	known    map[string]registry.Blob
+	progress func(done, total int64, msg string)
+
+	sent   Sent
 	name   string
 	layers map[string]registry.Blob
 }
 
-func (d *Delivery) pull(ctx context.Context, packed *registry.Packed, h host.Host, known map[string]registry.Blob, progress func(done, total int64, msg string)) (sent Sent, got pulled, err error) {
-	for left := attempts; left > 0; left-- {
-		offer, err := packed.Offer(ctx, d.push.Repository, known)
-		if err != nil {
-			return sent, got, err
-		}
-		l, err := h.Listen(ctx)
-		if errors.Is(err, host.ErrForwardingForbidden) {
-			return sent, got, fmt.Errorf("%w: %w", errNotReached, err)
-		}
-		if err != nil {
-			return sent, got, err
-		}
-		name, err := offer.Pull(ctx, h.Engine(), l, progress)
-		sent.Bytes, sent.Size = sent.Bytes+offer.Sent(), offer.Size()
-		got = pulled{name, offer.Layers()}
+// persist pulls until the engine has the image. It goes on after connections that broke,
+// as long as they are not too many; and what a host remembers wrongly of its layers costs
+// one attempt. All other failures are the engine's last word.
+func (p *pull) persist(ctx context.Context) error {
+	cuts := 0
+	for {
+		err := p.once(ctx)
 		switch {
-		case err == nil:
-			return sent, got, nil
-		case engine.Ended(ctx) != nil || errors.Is(err, engine.ErrDiskFull):
-			return sent, got, err
-		case offer.Stale():
-			known = nil
-		case !errors.Is(err, registry.ErrCut) && !offer.Reached() && errors.Is(err, engine.ErrRegistry):
-			return sent, got, fmt.Errorf("%w: %w", errNotReached, err)
-		case left == 1:
-			return sent, got, err
-		case offer.Sent() > 0: // It broke off in the middle, and got on.
-			left = attempts + 1
+		case err == nil || engine.Ended(ctx) != nil || errors.Is(err, errNotReached) || errors.Is(err, engine.ErrDiskFull):
+			return err
+		case errors.Is(err, registry.ErrCut) || errors.Is(err, host.ErrConnectionLost) || errors.Is(err, engine.ErrUnreachable):
+			if cuts++; cuts > maxCuts || p.sent.Bytes > maxResent*max(p.sent.Size, 1<<20) {
+				return fmt.Errorf("the connection broke off %d times while the image was sent: %w", cuts, err)
+			}
+		case len(p.known) > 0:
+			p.known = nil
+		default:
+			return err
 		}
 	}
-	return sent, got, err
 }
 
-// stream sends the image, but for the first layers that the newest release of the service
-// has on the host. An engine that wants them nevertheless gets them all.
-func (d *Delivery) stream(ctx context.Context, packed *registry.Packed, h host.Host) (bytes int64, err error) {
-	info, err := h.Engine().Info(ctx)
-	if err != nil {
-		return 0, err
-	}
-	without := 0
-	if !info.Containerd { // Which wants all of an image's layers.
-		if without, err = d.shared(ctx, h); err != nil {
-			return 0, err
-		}
-	}
-	bytes, err = d.load(ctx, packed, h, info.Platform(), without)
-	if err != nil && without > 0 && engine.Ended(ctx) == nil && !errors.Is(err, engine.ErrDiskFull) {
-		var again int64
-		again, err = d.load(ctx, packed, h, info.Platform(), 0)
-		bytes += again
-	}
-	return bytes, err
-}
-
-// shared is how many of the image's first layers the newest release's image has.
-func (d *Delivery) shared(ctx context.Context, h host.Host) (int, error) {
-	newest, err := h.Engine().Image(ctx, d.push.Repository+":"+d.push.Tags[len(d.push.Tags)-1])
-	if errors.Is(err, engine.ErrNotFound) {
-		return 0, nil
-	}
-	for i, id := range newest.DiffIDs {
-		if i == len(d.push.DiffIDs) || id != d.push.DiffIDs[i] {
-			return i, err
-		}
-	}
-	return len(newest.DiffIDs), err
-}
-
-func (d *Delivery) load(ctx context.Context, packed *registry.Packed, h host.Host, platform string, without int) (bytes int64, err error) {
-	reader, writer := io.Pipe()
-	counted := &counter{to: writer}
-	var streaming sync.WaitGroup
-	var streamErr error
-	streaming.Go(func() {
-		streamErr = packed.Stream(ctx, counted, platform, d.push.Reference(), without)
-		writer.CloseWithError(streamErr)
-	})
-	err = h.Engine().LoadImage(ctx, reader)
-	reader.Close()
-	streaming.Wait()
-	if streamErr != nil && !errors.Is(streamErr, io.ErrClosedPipe) {
-		err = streamErr
-	}
-	return counted.n, err
-}
-
-type counter struct {
-	to io.Writer
-	n  int64
-}
-
-func (c *counter) Write(p []byte) (int, error) {
-	n, err := c.to.Write(p)
-	c.n += int64(n)
-	return n, err
-}
-
-// forgetPorts takes the names away by which the image was pulled, now or by a delivery that
-// was killed: the port in them is another one each time.
-func (d *Delivery) forgetPorts(ctx context.Context, h host.Host) error {
-	image, err := h.Engine().Image(ctx, d.push.Reference())
+func (p *pull) once(ctx context.Context) error {
+	offer, err := p.packed.Offer(ctx, p.push.Repository, p.known)
 	if err != nil {
 		return err
 	}
-	for _, name := range image.Digests {
-		at, below := strings.CutPrefix(name, "127.0.0.1:")
-		port, repository, _ := strings.Cut(at, "/")
-		if !below || strings.Trim(port, "0123456789") != "" || !strings.HasPrefix(repository, d.push.Repository+"@") {
-			continue
-		}
-		if err := h.Engine().RemoveImage(ctx, name); err != nil {
-			return err
+	l, err := p.host.Listen(ctx)
+	if errors.Is(err, host.ErrForwardingForbidden) {
+		return fmt.Errorf("%w: %w", errNotReached, err)
+	}
+	if err != nil {
+		return err
+	}
+	p.layers = offer.Layers()
+	p.name, err = offer.Pull(ctx, p.host.Engine(), l, p.progress)
+	p.sent.Bytes, p.sent.Size = p.sent.Bytes+offer.Sent(), offer.Size()
+	switch own := offer.Failure(); {
+	case err == nil:
+		return nil
+	case own != nil && !errors.Is(own, registry.ErrStale):
+		return own
+	case !offer.Reached() && !errors.Is(err, registry.ErrCut) && !errors.Is(err, engine.ErrUnreachable) && !errors.Is(err, engine.ErrDiskFull):
+		return fmt.Errorf("%w: %w", errNotReached, err)
+	}
+	return err
+}
+
+// Sweep takes the names away by which engines have pulled images of the repository from
+// kstep, now or in a delivery that was killed: the port in them is another one each time.
+func Sweep(ctx context.Context, e *engine.Client, repository string) error {
+	images, err := e.Images(ctx, engine.Filter{Reference: "127.0.0.1:*/" + repository})
+	if err != nil {
+		return err
+	}
+	for _, image := range images {
+		for _, name := range image.Digests {
+			at, ours := strings.CutPrefix(name, "127.0.0.1:")
+			_, below, _ := strings.Cut(at, "/")
+			if !ours || !strings.HasPrefix(below, repository+"@") {
+				continue
+			}
+			if err := e.RemoveImage(ctx, name); err != nil && !errors.Is(err, engine.ErrConflict) {
+				return err
+			}
 		}
 	}
 	return nil
@@ -229,19 +203,22 @@ func (d *Delivery) forgetPorts(ctx context.Context, h host.Host) error {
 // maxLayers is how many layers a host's file remembers.
 const maxLayers = 1000
 
-func readLayers(ctx context.Context, h host.Host, file string) (map[string]registry.Blob, error) {
+// readLayers returns nothing where there is no such file, or none that is of use: it saves
+// work, and is made anew.
+func readLayers(ctx context.Context, h host.Host, file string) map[string]registry.Blob {
 	data, err := h.Files().Read(ctx, file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
 	var known map[string]registry.Blob
-	if json.Unmarshal(data, &known) != nil || len(known) > maxLayers {
-		return nil, nil // It saves work, and is made anew.
+	if err != nil || json.Unmarshal(data, &known) != nil || len(known) > maxLayers {
+		return nil
 	}
-	return known, nil
+	digests := map[string]bool{}
+	for _, blob := range known {
+		digests[blob.Digest] = true
+	}
+	if len(digests) < len(known) { // No blob is two layers.
+		return nil
+	}
+	return known
 }
 
 // writeLayers adds the layers of an image to those of earlier ones.

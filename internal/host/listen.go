@@ -2,7 +2,9 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 
@@ -18,11 +20,17 @@ func (r *remote) Listen(ctx context.Context) (net.Listener, error) {
 		if err != nil {
 			return err
 		}
-		opened, err = await(ctx, func() (net.Listener, error) { return c.client.Listen("tcp", loopback) })
+		opened, err = await(ctx, func() (net.Listener, error) {
+			l, err := c.client.Listen("tcp", loopback)
+			if err == nil && ctx.Err() != nil { // It comes too late for the one who wanted it.
+				return nil, errors.Join(context.Cause(ctx), l.Close())
+			}
+			return l, err
+		})
 		return err
 	})
 	if err == nil {
-		return opened, nil
+		return forwarded{opened}, nil
 	}
 	if opened != nil {
 		opened.Close()
@@ -33,6 +41,20 @@ func (r *remote) Listen(ctx context.Context) (net.Listener, error) {
 			fmt.Sprintf("allow it in sshd_config on %s (AllowTcpForwarding yes)", r.name))
 	}
 	return nil, wrapped
+}
+
+// forwarded accepts until the SSH connection ends. A connection that was over before it was
+// accepted is none of the listener's own: the next one is waited for, because the client
+// of SSH stands still for one that is not accepted.
+type forwarded struct{ net.Listener }
+
+func (f forwarded) Accept() (net.Conn, error) {
+	for {
+		conn, err := f.Listener.Accept()
+		if err == nil || errors.Is(err, io.EOF) {
+			return conn, err
+		}
+	}
 }
 
 // Listen implements Host.
@@ -48,5 +70,6 @@ func (l *local) Listen(ctx context.Context) (net.Listener, error) {
 	return opened, err
 }
 
-// loopback is the host's own address, which only programs on it reach, at any free port.
+// loopback is the host's own address, at any free port. Only programs on the host reach it,
+// unless its sshd_config has GatewayPorts yes.
 const loopback = "127.0.0.1:0"

@@ -77,11 +77,12 @@ func pack(ctx context.Context, section *io.SectionReader, diffID v1.Hash, dir st
 	}
 	plain, packed := sha256.New(), sha256.New()
 	size, err := squeeze(file, packed, io.TeeReader(reader{ctx, section}, plain))
-	if err := errors.Join(err, file.Close()); err != nil {
-		return layer{}, err
+	err = errors.Join(err, file.Close())
+	if got := toHash(plain.Sum(nil)); err == nil && got != diffID {
+		err = fmt.Errorf("the archive is damaged: layer %s has the digest %s", diffID, got)
 	}
-	if got := toHash(plain.Sum(nil)); got != diffID {
-		return layer{}, fmt.Errorf("the archive is damaged: layer %s has the digest %s", diffID, got)
+	if err != nil {
+		return layer{}, errors.Join(err, os.Remove(file.Name()))
 	}
 	return layer{
 		desc:   v1.Descriptor{MediaType: types.DockerLayer, Size: size, Digest: toHash(packed.Sum(nil))},

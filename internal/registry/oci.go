@@ -43,6 +43,10 @@ func (a *Archive) loadOCI() error {
 		if err := a.addOCI(child.Digest); err != nil {
 			return err
 		}
+		// By this an engine chooses; what the image says of itself is in its digest.
+		if own := a.images[len(a.images)-1]; child.Platform != nil && !own.isFor(*child.Platform) {
+			return fmt.Errorf("its index calls %s an image for %s, and it is one for %s", child.Digest, child.Platform, platform(own.file))
+		}
 	}
 	if len(a.images) == 0 {
 		return errors.New("its index names no image")
@@ -74,6 +78,12 @@ func (a *Archive) addOCI(digest v1.Hash) error {
 	}
 	a.images = append(a.images, image)
 	return a.check(image)
+}
+
+// isFor reports whether the image's own platform is what an index says; a variant may be
+// missing in one of them.
+func (i archiveImage) isFor(p v1.Platform) bool {
+	return i.file.OS == p.OS && i.file.Architecture == p.Architecture && (i.file.Variant == p.Variant || i.file.Variant == "" || p.Variant == "")
 }
 
 func blobPath(h v1.Hash) string { return "blobs/" + h.Algorithm + "/" + h.Hex }

@@ -10,9 +10,7 @@ import (
 	"log"
 	"net"
 	"net/http"
-	"os"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,59 +18,12 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/kstep/kstep/internal/engine"
-	"github.com/kstep/kstep/internal/state"
 )
 
 // Blob is a compressed layer as an engine has pulled it.
 type Blob struct {
 	Digest string `json:"digest"`
 	Size   int64  `json:"size"`
-}
-
-// Packed is an image archive whose layers are compressed when they are needed, once for
-// all hosts. Its methods may be called from several goroutines at once.
-type Packed struct {
-	archive *Archive
-	dir     string
-
-	mu     sync.Mutex
-	layers map[v1.Hash]func() (layer, error) // By diff ID.
-}
-
-// Pack opens the archive of an image, to be offered or streamed. exit.MissingState,
-// exit.BadState.
-func Pack(file string, image state.Image) (*Packed, error) {
-	archive, err := openFor(file, image)
-	if err != nil {
-		return nil, err
-	}
-	dir, err := os.MkdirTemp("", "kstep-layers-")
-	if err != nil {
-		return nil, errors.Join(local("make temporary folder", err), archive.Close())
-	}
-	return &Packed{archive: archive, dir: dir, layers: map[v1.Hash]func() (layer, error){}}, nil
-}
-
-// Close removes what was compressed. No offer may be served any more.
-func (p *Packed) Close() error { return errors.Join(p.archive.Close(), os.RemoveAll(p.dir)) }
-
-// layer is one of the archive's, compressed by the first that needs it.
-func (p *Packed) layer(ctx context.Context, name string, diffID v1.Hash) (layer, error) {
-	p.mu.Lock()
-	get := p.layers[diffID]
-	if get == nil {
-		get = sync.OnceValues(func() (layer, error) {
-			section, err := p.archive.open(name)
-			if err != nil {
-				return layer{}, local("read layer", err)
-			}
-			packed, err := pack(context.WithoutCancel(ctx), section, diffID, p.dir) // The others wait for it, too.
-			return packed, local("compress layer", err)
-		})
-		p.layers[diffID] = get
-	}
-	p.mu.Unlock()
-	return get()
 }
 
 // Offer is a packed image for one engine, in a registry that is served by this process.
@@ -86,9 +37,9 @@ type Offer struct {
 	layers     map[string]Blob // By diff ID.
 	size       int64
 
-	asked atomic.Bool
-	sent  atomic.Int64
-	stale atomic.Bool
+	reached atomic.Bool
+	sent    atomic.Int64
+	failure atomic.Pointer[error]
 }
 
 // Offer makes the offer for an engine that has pulled layers before: known are their blobs,
@@ -124,10 +75,15 @@ func (p *Packed) Offer(ctx context.Context, repository string, known map[string]
 	return o, o.put(made)
 }
 
+// describe is a layer's blob: what the engine knows of it, or what it is once compressed.
 func (p *Packed) describe(ctx context.Context, name string, diffID v1.Hash, known map[string]Blob) (v1.Descriptor, error) {
-	if blob, ok := known[diffID.String()]; ok {
+	if blob, ok := known[diffID.String()]; ok && blob.Size > 0 {
+		section, err := p.archive.open(name)
+		if err != nil {
+			return v1.Descriptor{}, local("read layer", err)
+		}
 		digest, err := v1.NewHash(blob.Digest)
-		if err == nil && blob.Size > 0 {
+		if _, is := compressed(section); err == nil && !is { // One that is compressed has its digest.
 			return v1.Descriptor{MediaType: types.DockerLayer, Size: blob.Size, Digest: digest}, nil
 		}
 	}
@@ -150,8 +106,10 @@ func (p *Packed) offerOCI(o *Offer) error {
 				return layer{desc: desc, open: ociLayer{archive: p.archive, desc: desc}.Compressed}, nil
 			}
 		}
-		for _, desc := range image.oci.Layers {
-			o.size += desc.Size
+		if len(p.archive.images) == 1 {
+			for _, desc := range image.oci.Layers {
+				o.size += desc.Size
+			}
 		}
 	}
 	if index := p.archive.index; index != nil {
@@ -176,37 +134,57 @@ func (o *Offer) Reference(address net.Addr) string {
 // pulled the offer knows them.
 func (o *Offer) Layers() map[string]Blob { return o.layers }
 
-// Size is how many bytes the layers have, and Sent how many of them were fetched.
+// Size is how many bytes the layers have; of several platforms it is not known which one
+// the engine takes, and it is 0.
 func (o *Offer) Size() int64 { return o.size }
 
-// Sent is how many bytes of layers were fetched.
+// Sent is how many bytes of blobs were fetched.
 func (o *Offer) Sent() int64 { return o.sent.Load() }
 
-// Reached reports whether an engine has come for it.
-func (o *Offer) Reached() bool { return o.asked.Load() }
+// Reached reports whether the engine has come for it. Others do not have the password.
+func (o *Offer) Reached() bool { return o.reached.Load() }
 
-// Stale reports whether a blob was wanted that is compressed in another way now than when
-// the engine pulled it: only an offer that counts on no known blob is of use.
-func (o *Offer) Stale() bool { return o.stale.Load() }
+// Failure is why a blob could not be served; nil if all could.
+func (o *Offer) Failure() error {
+	if err := o.failure.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// ErrStale is a blob that is compressed in another way now than when the engine pulled it.
+var ErrStale = errors.New("the layer is compressed in another way now")
 
 // Pull has an engine pull the offer through a listener on its host, which it closes. It
 // returns the name by which the engine has the image then, also with an error. progress is
 // that of engine.PullImage, as are errors.
 func (o *Offer) Pull(ctx context.Context, on *engine.Client, l net.Listener, progress func(done, total int64, msg string)) (name string, err error) {
 	server := &http.Server{Handler: o, ReadHeaderTimeout: dialTimeout, ErrorLog: log.New(io.Discard, "", 0)}
-	var serving sync.WaitGroup
-	var ended error
-	serving.Go(func() { ended = server.Serve(l) })
+	pulling, cut := context.WithCancelCause(ctx)
+	defer cut(nil)
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			cut(fmt.Errorf("%w: %w", ErrCut, err))
+		}
+	}()
 	name = o.Reference(l.Addr())
 	login := &engine.Auth{Username: "kstep", Password: o.password, Server: l.Addr().String()}
-	err = on.PullImage(ctx, name, login, progress)
-	_ = server.Close() // With the connection that it was forwarded by, the listener may be gone.
-	serving.Wait()
-	if err != nil && !errors.Is(ended, http.ErrServerClosed) {
-		err = fmt.Errorf("%w: %w", ErrCut, err)
+	err = on.PullImage(pulling, name, login, progress)
+	go server.Close() //nolint:errcheck // It waits for the host to close the port, which a broken connection does by itself.
+	select {
+	case <-closed:
+	case <-time.After(closeTime):
+	}
+	if broken := context.Cause(pulling); err != nil && ctx.Err() == nil && broken != nil && !errors.Is(err, ErrCut) {
+		err = fmt.Errorf("%w: %w", broken, err)
 	}
 	return name, err
 }
+
+// closeTime is how long the end of a pull waits for the port on the host to be closed.
+const closeTime = 3 * time.Second
 
 // ErrCut is a pull during which the listener ended: its SSH connection broke.
 var ErrCut = errors.New("the connection broke off")
@@ -216,12 +194,12 @@ var ErrCut = errors.New("the connection broke off")
 func (o *Offer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, password, _ := r.BasicAuth()
 	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
-	o.asked.Store(true)
 	if subtle.ConstantTimeCompare([]byte(password), []byte(o.password)) != 1 {
 		w.Header().Set("WWW-Authenticate", `Basic realm="kstep"`)
 		refuse(w, http.StatusUnauthorized, "UNAUTHORIZED")
 		return
 	}
+	o.reached.Store(true)
 	rest, below := strings.CutPrefix(r.URL.Path, "/v2/"+o.repository+"/")
 	digest, isManifest := strings.CutPrefix(rest, "manifests/")
 	hex, isBlob := strings.CutPrefix(rest, "blobs/")
@@ -265,16 +243,17 @@ func (o *Offer) serveBlob(w http.ResponseWriter, r *http.Request, name string) {
 	}
 	blob, err := get(r.Context())
 	if err == nil && blob.desc.Digest != digest {
-		o.stale.Store(true)
-		refuse(w, http.StatusNotFound, "BLOB_UNKNOWN")
-		return
+		err = ErrStale
 	}
 	var content io.ReadCloser
 	if err == nil {
 		content, err = blob.open()
 	}
 	if err != nil {
-		refuse(w, http.StatusInternalServerError, "UNKNOWN")
+		if r.Context().Err() == nil {
+			o.failure.CompareAndSwap(nil, &err)
+		}
+		refuse(w, http.StatusNotFound, "BLOB_UNKNOWN") // The engine does not try again.
 		return
 	}
 	defer content.Close()

@@ -48,7 +48,7 @@ func openFor(file string, image state.Image) (*Archive, error) {
 	if err != nil {
 		return nil, exit.With(exit.BadState, err, "run kstep build again")
 	}
-	if got, want := archive.Image().ConfigDigest, image.ConfigDigest; got != want {
+	if got, want := archive.Image().Identity(), image.Identity(); got != want {
 		return nil, errors.Join(exit.With(exit.BadState, fmt.Errorf("image archive %s holds the image %s instead of %s", file, got, want),
 			"run kstep build again"), archive.Close())
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 )
@@ -22,7 +21,7 @@ func (p *Packed) Stream(ctx context.Context, to io.Writer, platform, name string
 	layers := make([]string, len(image.layers))
 	for i, diffID := range image.file.RootFS.DiffIDs {
 		layers[i] = diffID.Hex + ".tar"
-		if i < without || slices.Contains(layers[:i], layers[i]) {
+		if i < without || slices.Contains(layers[without:i], layers[i]) {
 			continue
 		}
 		one, err := p.layer(ctx, image.layers[i], diffID)
@@ -39,17 +38,6 @@ func (p *Packed) Stream(ctx context.Context, to io.Writer, platform, name string
 		return err
 	}
 	return errors.Join(addFile(out, config, image.config), addFile(out, "manifest.json", manifest), out.Close())
-}
-
-func (p *Packed) forPlatform(wanted string) (archiveImage, error) {
-	at := slices.IndexFunc(p.archive.images, func(i archiveImage) bool { return platform(i.file) == wanted })
-	switch {
-	case at >= 0:
-		return p.archive.images[at], nil
-	case len(p.archive.images) == 1: // The engine decides whether it can run it.
-		return p.archive.images[0], nil
-	}
-	return archiveImage{}, fmt.Errorf("the image archive has no image for %s", wanted)
 }
 
 func addLayer(ctx context.Context, to *tar.Writer, name string, l layer) error {

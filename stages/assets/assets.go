@@ -19,6 +19,7 @@ import (
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/ledger"
 	"github.com/kstep/kstep/internal/report"
+	"github.com/kstep/kstep/internal/short"
 	"github.com/kstep/kstep/internal/state"
 	"github.com/kstep/kstep/stages"
 )
@@ -118,9 +119,14 @@ func look(ctx context.Context, w *stages.Work, push state.PushOutputs) (have eng
 	return have, false, err
 }
 
+// same refuses an image that is not the one which push recorded. What a rollback goes back
+// to was read from one host, whose engine may name it in another way.
 func same(have engine.Image, push state.PushOutputs) error {
-	if !push.HasLayers(have.DiffIDs) {
+	switch {
+	case !push.HasLayers(have.DiffIDs):
 		return fmt.Errorf("the layers of %s are not those that push recorded", push.Reference())
+	case !push.GoesBack && have.ConfigDigest != "" && !push.Has(have.ConfigDigest):
+		return fmt.Errorf("%s has another configuration (%s) than push recorded", push.Reference(), short.Of(have.ConfigDigest))
 	}
 	return nil
 }
@@ -174,19 +180,22 @@ func (b bringing) send(ctx context.Context, w *stages.Work) (engine.Image, error
 	if sent.Streamed != nil {
 		b.in.Warn("%s: the image was sent as a stream: %s", w.Target.Host, sent.Streamed)
 	}
+	if sent.Forgotten != nil {
+		b.in.Warn("%s: the next deploy sends more than it has to: %s", w.Target.Host, sent.Forgotten)
+	}
 	w.Made(pulling(b.in, b.push))
 	w.Say("%s", sentence(sent, time.Since(began)))
 	return w.Host.Engine().Image(ctx, b.push.Reference())
 }
 
-// sentence is what a delivery took: `12.3 MB of 98.3 MB went there in 4.2s; the host had
-// the rest`.
+// sentence is what a delivery took: `sent 4.2 MB of 98.3 MB in 1.3s; the other layers were
+// on the host`.
 func sentence(sent delivery.Sent, took time.Duration) string {
-	text, rest := fmt.Sprintf("%.1f MB", float64(sent.Bytes)/1e6), ""
+	text, rest := fmt.Sprintf("sent %.1f MB", float64(sent.Bytes)/1e6), ""
 	if sent.Bytes < sent.Size {
-		text, rest = text+fmt.Sprintf(" of %.1f MB", float64(sent.Size)/1e6), "; the host had the rest"
+		text, rest = text+fmt.Sprintf(" of %.1f MB", float64(sent.Size)/1e6), "; the other layers were on the host"
 	}
-	return fmt.Sprintf("%s went there in %.1fs%s", text, took.Seconds(), rest)
+	return fmt.Sprintf("%s in %.1fs%s", text, took.Seconds(), rest)
 }
 
 // bridge fills the new version's asset folders and lends their files to the
