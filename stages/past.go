@@ -229,6 +229,9 @@ func (p Past) Why() string {
 	return strings.Join(parts, "; ")
 }
 
+// Direct reports that the version was deployed without a registry.
+func (p Past) Direct() bool { return state.Referenced(p.image).Direct }
+
 // Pushed is what push would say of the version's image, from a host that has
 // it: going back needs no registry.
 func (p Past) Pushed(ctx context.Context, in Input) (state.PushOutputs, error) {

@@ -24,11 +24,13 @@ func Previous(past []Past) (to Past, passed []Past, ok bool) {
 	return Past{}, passed, false
 }
 
-// PreviousFresh is Previous for a rollback that makes new containers: it needs
-// nothing on the hosts.
-func PreviousFresh(past []Past) (to Past, ok bool) {
-	if all := earlierThanLive(past); len(all) > 0 {
-		return all[0], true
+// PreviousFresh is Previous for a rollback that makes new containers. With a registry it
+// needs nothing on the hosts; without one, a host that has the image.
+func PreviousFresh(past []Past, direct bool) (to Past, ok bool) {
+	for _, p := range earlierThanLive(past) {
+		if !direct || p.image != "" {
+			return p, true
+		}
 	}
 	return Past{}, false
 }

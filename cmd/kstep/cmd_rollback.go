@@ -45,7 +45,7 @@ func choose(ctx context.Context, s *stages.Session, version string, fresh bool) 
 	if goesOn {
 		version = under
 	}
-	to, passed, err := pick(past, version, fresh, goesOn)
+	to, passed, err := pick(past, version, fresh, goesOn, s.Config.Direct())
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func choose(ctx context.Context, s *stages.Session, version string, fresh bool) 
 			"version %s served later than %s, but is not ready: %s", p.Version, to.Version, p.Why())})
 	}
 	s.Resolve = func(context.Context) (string, state.Source, error) { return to.Version, state.Source{}, nil }
-	if fresh && !s.Config.Direct() {
+	if fresh && !to.Direct() && !s.Config.Direct() {
 		s.Options.Image = s.Config.Repository() + ":" + to.Version
 		return nil
 	}
@@ -92,12 +92,12 @@ func history(ctx context.Context, s *stages.Session) (stages.Input, stages.View,
 // pick is the version that was named, by its beginning if that is enough, or else
 // the one that stages.Previous goes to. A fresh one needs nothing on the
 // hosts, and one that was begun was found ready then.
-func pick(past []stages.Past, version string, fresh, begun bool) (to stages.Past, passed []stages.Past, err error) {
+func pick(past []stages.Past, version string, fresh, begun, direct bool) (to stages.Past, passed []stages.Past, err error) {
 	if version == "" {
 		ok := false
 		if to, passed, ok = stages.Previous(past); fresh {
 			passed = nil
-			to, ok = stages.PreviousFresh(past)
+			to, ok = stages.PreviousFresh(past, direct)
 		}
 		if !ok {
 			return to, nil, cannotGoBack(past, "no earlier version is ready on all hosts", passed...)
@@ -150,7 +150,7 @@ func cannotGoBack(past []stages.Past, why string, passed ...stages.Past) error {
 
 // ways returns what can be done instead.
 func ways(past []stages.Past) []string {
-	hints := []string{"kstep rollback --fresh VERSION makes new containers, while the registry has the image"}
+	hints := []string{"kstep rollback --fresh VERSION makes new containers, while the registry, or without one the hosts, have the image"}
 	if to, _, ok := stages.Previous(past); ok {
 		return append([]string{"ready on all hosts: kstep rollback " + to.Version}, hints...)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/host"
 	"github.com/kstep/kstep/internal/host/hosttest"
@@ -151,8 +153,22 @@ func TestDirect_WithoutTheArchiveAndTheImageThereIsNothingToSend(t *testing.T) {
 }
 
 func TestDirect_AHostThatForbidsForwardingGetsAStream(t *testing.T) {
-	d := newDirect(t)
-	d.hosts["vm2"].Set(hosttest.Mood{NoListen: true})
+	for name, spoil := range map[string]func(*hosttest.Fake){
+		"sshd forbids it":             func(f *hosttest.Fake) { f.Set(hosttest.Mood{NoListen: true}) },
+		"the engine cannot get to it": func(f *hosttest.Fake) { f.Engine.SetIsolated(true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDirect(t)
+			spoil(d.hosts["vm2"])
+			d.streamsTo()
+		})
+	}
+}
+
+// streamsTo deploys two versions, and expects a stream to vm2 alone.
+func (d *direct) streamsTo() {
+	t := d.t
+	t.Helper()
 	for _, version := range []string{"v1", "v2"} {
 		d.next(version)
 		_, out := d.exits(exit.OK, "deploy", "--version", version)
@@ -170,6 +186,53 @@ func TestDirect_AHostThatForbidsForwardingGetsAStream(t *testing.T) {
 		}
 		d.serves(version)
 		d.tagged("vm2", version)
+	}
+}
+
+// An engine that fails when it has got everything gets it once more at most: it is the host
+// that has to be put right.
+func TestDirect_AnEngineThatCannotUnpackDoesNotGetTheImageAgainAndAgain(t *testing.T) {
+	d := newDirect(t)
+	for _, version := range []string{"v1", "v2"} { // The host remembers layers of the first one.
+		d.hosts["vm1"].Engine.SetUnpackFails(true)
+		d.next(version)
+		d.exits(exit.OK, "build", "--version", version, "--new-release")
+		d.exits(exit.OK, "push")
+		d.operations()
+		_, stderr := d.exits(exit.Failed, "assets")
+		if !strings.Contains(stderr, "read-only file system") {
+			t.Errorf("got %s, want what the engine says", stderr)
+		}
+		pulls := 0
+		for _, op := range d.operations() {
+			if op.Host == "vm1" && op.Name == "POST /images/create" {
+				pulls++
+			}
+		}
+		if pulls == 0 || pulls > 2 {
+			t.Errorf("%s: %d pulls, want one or two", version, pulls)
+		}
+		d.hosts["vm1"].Engine.SetUnpackFails(false)
+		d.exits(exit.OK, "deploy", "--version", version)
+		d.tagged("vm1", version)
+	}
+}
+
+// A name by which a delivery that was killed has pulled goes with the next one.
+func TestDirect_NamesWithAPortAreTakenAway(t *testing.T) {
+	d := newDirect(t)
+	d.next("v1")
+	d.exits(exit.OK, "build", "--version", "v1")
+	d.exits(exit.OK, "push")
+	left, other := "127.0.0.1:4711/localhost/shop@sha256:"+strings.Repeat("ab", 32), "127.0.0.1:4711/localhost/shop-two@sha256:"+strings.Repeat("ab", 32)
+	d.hosts["vm1"].Engine.AddImage(left, hosttest.Image{})
+	d.hosts["vm1"].Engine.AddImage(other, hosttest.Image{})
+	d.exits(exit.OK, "assets")
+	if _, err := d.hosts["vm1"].Look().Image(t.Context(), left); !errors.Is(err, engine.ErrNotFound) {
+		t.Errorf("%s: got %v, want it gone", left, err)
+	}
+	if _, err := d.hosts["vm1"].Look().Image(t.Context(), other); err != nil {
+		t.Errorf("%s of another service: %v", other, err)
 	}
 }
 
@@ -258,5 +321,30 @@ func TestDirect_ARollbackTakesTheImageThatHostsHave(t *testing.T) {
 	d.exits(exit.OK, "rollback", "--fresh", "v1") // Its containers are made anew.
 	d.serves("v1")
 	d.exits(exit.OK, "rollback", "v2")
+	d.serves("v2")
+	image, err := d.hosts["vm2"].Look().Image(t.Context(), "localhost/shop:v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	containers, err := d.hosts["vm2"].Look().Containers(t.Context(), engine.Filter{All: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range containers {
+		if c.Labels[engine.LabelVersion] == "v1" {
+			if err := d.hosts["vm2"].Look().Remove(t.Context(), c.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, tag := range image.Tags {
+		if err := d.hosts["vm2"].Look().RemoveImage(t.Context(), tag); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, stderr := d.exits(exit.MissingState, "rollback", "--fresh", "v1")
+	if !strings.Contains(stderr, "vm2 does not have the image localhost/shop:sha256-") {
+		t.Errorf("got %s, want the host without the image named", stderr)
+	}
 	d.serves("v2")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -324,6 +325,48 @@ func TestListen_ForbiddenForwardingIsTold(t *testing.T) {
 	wantError(t, err, exit.Unreachable, "listen on vm1", "AllowTcpForwarding yes")
 	if !errors.Is(err, host.ErrForwardingForbidden) {
 		t.Errorf("got %v, want ErrForwardingForbidden", err)
+	}
+}
+
+// Connections that were not accepted when the SSH connection breaks do not keep anything
+// from ending: the client of SSH stands still for each of them.
+func TestListen_EndsWithTheConnectionWhateverWaits(t *testing.T) {
+	t.Parallel()
+	fake := hosttest.NewFake(t, "vm1")
+	h := fake.Connect(t)
+	l, err := h.Listen(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	fake.Sever()
+	ended := make(chan error, 1)
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				ended <- errors.Join(err, l.Close())
+				return
+			}
+			conn.Close()
+		}
+	}()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, io.EOF) {
+			t.Errorf("got %v, want io.EOF", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("the listener did not end")
+	}
+	if _, err := h.Listen(t.Context()); err != nil {
+		t.Errorf("the next one: %v", err)
 	}
 }
 

@@ -30,22 +30,39 @@ func ociArchive(t *testing.T) (Request, v1.ImageIndex) {
 	t.Helper()
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for _, arch := range []string{"amd64", "arm64"} {
-		image, err := random.Image(1000, 2)
-		if err != nil {
-			t.Fatal(err)
-		}
-		config, err := image.ConfigFile()
-		if err != nil {
-			t.Fatal(err)
-		}
-		config.OS, config.Architecture = "linux", arch
-		if image, err = mutate.ConfigFile(image, config); err != nil {
-			t.Fatal(err)
-		}
-		index = mutate.AppendManifests(index, mutate.IndexAddendum{
-			Add: image, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}},
-		})
+		index = with(index, ociImageFor(t, arch), arch)
 	}
+	return archived(t, index).described(t), index
+}
+
+// ociImageFor is an image of its own each time.
+func ociImageFor(t *testing.T, arch string) v1.Image {
+	t.Helper()
+	image, err := random.Image(1000, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := image.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.OS, config.Architecture = "linux", arch
+	if image, err = mutate.ConfigFile(image, config); err != nil {
+		t.Fatal(err)
+	}
+	return image
+}
+
+// with adds an image to an index, which calls it one for a platform.
+func with(index v1.ImageIndex, image v1.Image, arch string) v1.ImageIndex {
+	return mutate.AppendManifests(index, mutate.IndexAddendum{
+		Add: image, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}},
+	})
+}
+
+// archived writes an index as buildx does.
+func archived(t *testing.T, index v1.ImageIndex) Request {
+	t.Helper()
 	dir := t.TempDir()
 	path, err := layout.Write(dir, empty.Index)
 	if err != nil {
@@ -71,8 +88,7 @@ func ociArchive(t *testing.T) (Request, v1.ImageIndex) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	req := Request{Archive: writeTar(t, order, files, nil), Format: FormatOCI, Tags: []string{"v1", "latest"}}
-	return req.described(t), index
+	return Request{Archive: writeTar(t, order, files, nil), Format: FormatOCI, Tags: []string{"v1", "latest"}}
 }
 
 func TestPush_OfSeveralPlatformsKeepsTheBuildersDigest(t *testing.T) {

@@ -27,25 +27,27 @@ type Engine struct {
 
 	ahead atomic.Int64 // Of this machine's clock, in nanoseconds.
 
-	mu         sync.Mutex
-	down       bool
-	api        string
-	arch       string
-	containers []*container // Newest first.
-	images     []*image
-	networks   []*network
-	execs      map[string]*execution
-	behaviours map[string]Behaviour
-	diskFull   bool
-	busy       int     // So many prunes are refused.
-	events     []event // The newest; forgotten were before.
-	forgotten  int
-	changed    chan struct{} // Closed and replaced at every event.
-	ports      map[int]bool  // Host ports that something else has.
-	devices    map[string]bool
-	requests   []string
-	blobs      map[v1.Hash][]byte // Layers that were pulled, as they came.
-	pids       int                // The last process.
+	mu          sync.Mutex
+	down        bool
+	api         string
+	arch        string
+	containers  []*container // Newest first.
+	images      []*image
+	networks    []*network
+	execs       map[string]*execution
+	behaviours  map[string]Behaviour
+	diskFull    bool
+	isolated    bool
+	unpackFails bool
+	busy        int     // So many prunes are refused.
+	events      []event // The newest; forgotten were before.
+	forgotten   int
+	changed     chan struct{} // Closed and replaced at every event.
+	ports       map[int]bool  // Host ports that something else has.
+	devices     map[string]bool
+	requests    []string
+	blobs       map[v1.Hash][]byte // Layers that were pulled, as they came.
+	pids        int                // The last process.
 }
 
 func newEngine(f *Fake) *Engine {
@@ -122,6 +124,21 @@ func (e *Engine) SetDiskFull(full bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.diskFull = full
+}
+
+// SetIsolated keeps the engine from reaching the host's loopback, as in a network namespace
+// of its own.
+func (e *Engine) SetIsolated(isolated bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.isolated = isolated
+}
+
+// SetUnpackFails makes pulls fail when everything was fetched.
+func (e *Engine) SetUnpackFails(fails bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.unpackFails = fails
 }
 
 // TakePort makes a host port belong to something that is not a container.

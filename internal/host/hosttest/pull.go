@@ -33,7 +33,13 @@ func (e *Engine) servePull(w http.ResponseWriter, r *http.Request) {
 	}
 	e.mu.Lock()
 	full, have := e.diskFull, e.findImage(ref)
+	alone, broken := e.isolated && strings.HasPrefix(ref, "127.0.0.1:"), e.unpackFails
 	e.mu.Unlock()
+	if alone {
+		server, _, _ := strings.Cut(repository, "/")
+		refuse(w, 500, fmt.Sprintf("Get %q: dial tcp %s: connect: connection refused", "http://"+server+"/v2/", server))
+		return
+	}
 	if full {
 		w.WriteHeader(200)
 		stream(w, map[string]any{"status": "Pulling from " + repository, "id": tag})
@@ -54,6 +60,14 @@ func (e *Engine) servePull(w http.ResponseWriter, r *http.Request) {
 	}
 	w.WriteHeader(200)
 	stream(w, map[string]any{"status": "Pulling from " + repository, "id": tag})
+	if broken {
+		e.mu.Lock()
+		e.blobs = map[v1.Hash][]byte{} // What it cannot unpack, an engine does not keep.
+		e.mu.Unlock()
+		failure := "failed to register layer: mkdir /var/lib/docker: read-only file system"
+		stream(w, map[string]any{"error": failure, "errorDetail": map[string]string{"message": failure}})
+		return
+	}
 	for _, layer := range pulled.DiffIDs {
 		id := strings.TrimPrefix(layer, "sha256:")[:12]
 		stream(w, map[string]any{"status": "Downloading", "id": id, "progressDetail": map[string]int64{"current": 1, "total": max(pulled.Size, 1)}})
