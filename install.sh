@@ -66,6 +66,14 @@ check_version() {
     esac
 }
 
+# get runs wget. The wget of BusyBox 1.35 crashes with a timeout (-T), and has one already.
+get() {
+    case $(wget --version 2>/dev/null || true) in
+    'GNU Wget'*) wget -S -T 20 -t 2 "$@" ;;
+    *) wget -S "$@" ;;
+    esac
+}
+
 # fetch downloads an address to a file. It prints the status of HTTP, or 000 if there was
 # no answer. A redirect from HTTPS to HTTP is refused.
 fetch() {
@@ -77,7 +85,7 @@ fetch() {
         echo "$status"
     elif has wget; then
         # BusyBox and GNU print the status line of each answer in different ways.
-        if wget -S -T 20 -t 2 -O "$2" "$1" >"$work/why" 2>&1; then
+        if get -O "$2" "$1" >"$work/why" 2>&1; then
             echo 200
         else
             status=$(sed -n -e 's/^.*HTTP\/[0-9.]* \([0-9][0-9][0-9]\).*$/\1/p' "$work/why" | tail -n 1)
@@ -116,7 +124,7 @@ latest() {
             || die "could not find the latest release at $page$(why)" "check the network, or give a version: sh install.sh v1.2.3"
     elif has wget; then
         # Only the headers are needed; the page behind the redirect may fail.
-        target=$(wget -S -T 20 -t 2 -O /dev/null "$page" 2>&1 || true)
+        target=$(get -O /dev/null "$page" 2>&1 || true)
         target=$(printf '%s\n' "$target" | tr -d '\r' | sed -n 's/^ *[Ll]ocation: \([^ ]*\).*$/\1/p' | head -n 1)
     else
         die "neither curl nor wget is installed" "install curl"
