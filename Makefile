@@ -33,13 +33,22 @@ help: ## List the verbs.
 build: ## Build ./kstep for this machine.
 	go build $(GOFLAGS_STATIC) -o kstep ./cmd/kstep
 
+# The time of the commit, so that the same commit makes the same archives.
+BUILT_AT  := $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+PACK      := tar --sort=name --format=ustar --mtime=@$(BUILT_AT) --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX
+
 .PHONY: dist
-dist: ## Build static binaries for all platforms, with checksums, into dist/.
+dist: ## Build archives for all platforms, with checksums, into dist/. install.sh installs them.
 	@rm -rf dist && mkdir -p dist
-	@for p in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64; do \
-	  GOOS=$${p%/*} GOARCH=$${p#*/} go build $(GOFLAGS_STATIC) -o dist/kstep-$${p%/*}-$${p#*/} ./cmd/kstep; \
+	@stage=$$(mktemp -d); trap 'rm -rf "$$stage"' EXIT; \
+	for p in $(PLATFORMS); do \
+	  os=$${p%/*} arch=$${p#*/} program=kstep; if [[ $$os = windows ]]; then program=kstep.exe; fi; \
+	  rm -rf "$$stage"/* && cp LICENSE README.md "$$stage"; \
+	  GOOS=$$os GOARCH=$$arch go build $(GOFLAGS_STATIC) -o "$$stage/$$program" ./cmd/kstep; \
+	  $(PACK) -C "$$stage" -c LICENSE README.md $$program | gzip -n9 >dist/kstep_$(VERSION)_$${os}_$$arch.tar.gz; \
 	done
-	@cd dist && sha256sum kstep-* > SHA256SUMS && cat SHA256SUMS
+	@cd dist && sha256sum kstep_*.tar.gz >checksums.txt && cat checksums.txt
 
 .PHONY: unit
 unit: $(GOTESTSUM) ## Run the tests of the packages, all but those of commands under the race detector (some minutes).
@@ -119,7 +128,7 @@ NO_NETWORK := HTTP_PROXY=http://127.0.0.1:9 HTTPS_PROXY=http://127.0.0.1:9
 licenses: $(GO_LICENSES) ## List the licences of all modules, and fail on one that is not permissive.
 	@go mod download
 	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
-	for os in linux darwin; do \
+	for os in linux darwin windows; do \
 	  GOOS=$$os $(NO_NETWORK) $(GO_LICENSES) check --include_tests --allowed_licenses=$(PERMISSIVE) ./... 2>"$$log" \
 	    || { grep -v '^[W/]' "$$log"; echo 'a licence is not permissive: use another module, or add the licence to PERMISSIVE in the Makefile'; exit 1; }; \
 	done; \
@@ -129,6 +138,7 @@ licenses: $(GO_LICENSES) ## List the licences of all modules, and fail on one th
 static: scripts lint licenses ## Check format, lint, licences, generated files and module file.
 	@$(CACHE)/golangci-lint fmt --diff || { echo 'not formatted: run `make fmt`'; exit 1; }
 	go mod tidy -diff
+	GOOS=windows go build -trimpath -o /dev/null ./cmd/kstep
 	go generate ./...
 	@git diff --exit-code || { echo 'generated files differ: run `make generate` and commit'; exit 1; }
 

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"syscall"
 
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/kstep/kstep/internal/engine"
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/lines"
+	"github.com/kstep/kstep/internal/platform"
 	"github.com/kstep/kstep/internal/report"
 	"github.com/kstep/kstep/stages"
 )
@@ -149,8 +149,8 @@ func (p *program) console() (to engine.Streams, end func() error, err error) {
 		return to, nil, fmt.Errorf("take the terminal: %w", err)
 	}
 	changed := make(chan os.Signal, 1)
-	changed <- syscall.SIGWINCH // At first.
-	signal.Notify(changed, syscall.SIGWINCH)
+	changed <- platform.Resized // At first.
+	signal.Notify(changed, platform.Resized)
 	sizes := make(chan engine.Size)
 	over := make(chan struct{})
 	go follow(screen, changed, sizes, over)

@@ -20,7 +20,7 @@ const module = "github.com/kstep/kstep/"
 // layers below its own, and its own layer's where the list says so.
 func layers() [][]string {
 	return [][]string{
-		{"internal/atomicfile"},
+		{"internal/atomicfile", "internal/platform"},
 		{"internal/exit", "internal/report", "internal/arch", "internal/linger", "internal/lines", "internal/route", "internal/short", "internal/silence", "internal/sshconfig"},
 		{"schema", "internal/secret", "internal/state", "internal/runopt"},
 		{"internal/config", "internal/actor", "internal/timeline", "internal/hook", "internal/engine", "internal/git"},

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/platform"
 )
 
 // File is a written archive.
@@ -91,8 +92,8 @@ func lock(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		if errors.Is(err, syscall.EWOULDBLOCK) {
+	if err := platform.TryLock(file); err != nil {
+		if errors.Is(err, platform.ErrLocked) {
 			err = errBusy
 		}
 		return nil, errors.Join(err, file.Close())

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/platform"
 	"github.com/kstep/kstep/internal/secret"
 )
 
@@ -63,6 +64,11 @@ func (s Spec) several() bool { return len(s.Platforms) > 1 }
 // tries the client out; version numbers say little, because distributions
 // package the plugin apart from the client.
 func Find(ctx context.Context) (Builder, error) {
+	if platform.IsWindows {
+		// A copy of a commit there has other modes, so another image.
+		return Builder{}, exit.With(exit.Failed, platform.NotOnWindows("build an image"),
+			platform.WSLHint, "or build elsewhere and start with kstep push --image")
+	}
 	clients := clients(os.Getenv("PATH"))
 	if len(clients) == 0 {
 		return Builder{}, exit.With(exit.Failed, errors.New("there is no docker command on PATH"),

@@ -15,6 +15,7 @@ import (
 
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/lines"
+	"github.com/kstep/kstep/internal/platform"
 )
 
 // killAfter is how long docker may take to cancel a build before it is
@@ -75,14 +76,14 @@ func run(ctx context.Context, docker string, env, args []string, stdout, stderr 
 	cmd := exec.CommandContext(ctx, docker, args...)
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	platform.NewGroup(cmd)
+	cmd.Cancel = func() error { return platform.SignalGroup(cmd, syscall.SIGTERM) }
 	cmd.WaitDelay = killAfter
 	err := cmd.Run()
 	if ctx.Err() != nil {
 		if cmd.Process != nil {
 			// Whatever ignored the first signal; an empty group is no error.
-			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+			_ = platform.SignalGroup(cmd, syscall.SIGKILL)
 		}
 		return ctx.Err()
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/platform"
 )
 
 // Export writes the files of a commit into the empty folder dest, as a fresh
@@ -44,11 +45,8 @@ func Export(ctx context.Context, root, commit, dest string) (warnings []string, 
 
 // full reports whether a folder's disk has no room for even a small file.
 func full(dir string) bool {
-	var disk syscall.Statfs_t
-	if err := syscall.Statfs(dir, &disk); err != nil {
-		return false
-	}
-	return disk.Bavail*uint64(disk.Bsize) < 64<<10 // The types differ between systems.
+	free, err := platform.FreeBytes(dir)
+	return err == nil && free < 64<<10
 }
 
 func (r repository) export(ctx context.Context, commit, dest string) (warnings []string, err error) {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/kstep/kstep/internal/exit"
 	"github.com/kstep/kstep/internal/lines"
+	"github.com/kstep/kstep/internal/platform"
 	"github.com/kstep/kstep/internal/report"
 )
 
@@ -71,6 +72,8 @@ func (r *Runner) Find(name string) (string, error) {
 			return "", exit.With(exit.Config, fmt.Errorf("find hook %s: %w", name, err), "correct its rights, or use --skip-hooks")
 		case info.IsDir():
 			continue
+		case platform.IsWindows:
+			return "", exit.With(exit.Config, platform.NotOnWindows("run hook "+path), platform.WSLHint, "or use --skip-hooks")
 		case info.Mode().Perm()&0o111 == 0:
 			r.emit(report.Event{Kind: report.Warning, Message: "hook " + path + " is not executable and did not run",
 				Hints: []string{"chmod +x " + path}})
@@ -128,7 +131,7 @@ func (r *Runner) execute(ctx context.Context, name, path string, d Details) erro
 	cmd.Stdout, cmd.Stderr = out, out
 	// A group of its own, so that stopping the hook stops what it started, and
 	// a Ctrl-C at the terminal reaches it only through kstep.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	platform.NewGroup(cmd)
 	var kill *time.Timer
 	cmd.Cancel = func() error {
 		kill = time.AfterFunc(grace, func() { signalGroup(cmd, syscall.SIGKILL) })
@@ -151,7 +154,7 @@ var errTimeout = errors.New("hook timeout")
 func signalGroup(cmd *exec.Cmd, sig syscall.Signal) {
 	if cmd.Process != nil {
 		// The group may be gone already; there is nothing to do about that.
-		_ = syscall.Kill(-cmd.Process.Pid, sig)
+		_ = platform.SignalGroup(cmd, sig)
 	}
 }
 

@@ -17,6 +17,8 @@ import (
 	"syscall"
 
 	"github.com/pkg/sftp"
+
+	"github.com/kstep/kstep/internal/platform"
 )
 
 // Owners is who owns what on a host.
@@ -202,13 +204,7 @@ func (f localFiles) Owners(ctx context.Context, paths []string) (owners Owners, 
 			}
 			return os.Lstat(path)
 		}
-		owners.Found, err = lstatAll(paths, lstat, func(info fs.FileInfo) (user, group uint32, ok bool) {
-			sys, ok := info.Sys().(*syscall.Stat_t)
-			if !ok {
-				return 0, 0, false
-			}
-			return sys.Uid, sys.Gid, true
-		})
+		owners.Found, err = lstatAll(paths, lstat, platform.OwnerOf)
 		return err
 	})
 	return owners, err

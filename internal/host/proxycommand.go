@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/kstep/kstep/internal/platform"
 	"github.com/kstep/kstep/internal/sshconfig"
 )
 
@@ -48,7 +49,7 @@ func (d *dialer) startCommand(t target) (*commandConn, error) {
 	c.in, c.out = ourIn, ourOut
 	c.cmd = exec.Command(sshconfig.Shell(d.opts.lookup), "-c", "exec "+t.command)
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = theirIn, theirOut, c.stderr
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	platform.NewGroup(c.cmd)
 	c.cmd.WaitDelay = 100 * time.Millisecond // A child of it may hold its errors open.
 	err = c.cmd.Start()
 	theirIn.Close()
@@ -87,7 +88,7 @@ func (c *commandConn) Close() error {
 }
 
 // signal reaches the whole group, which may be gone already.
-func (c *commandConn) signal(s syscall.Signal) { _ = syscall.Kill(-c.cmd.Process.Pid, s) }
+func (c *commandConn) signal(s syscall.Signal) { _ = platform.SignalGroup(c.cmd, s) }
 
 // explain adds to the failure of a connection what the program said, and how it
 // ended if it did.

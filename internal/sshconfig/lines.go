@@ -7,7 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"strings"
-	"syscall"
+
+	"github.com/kstep/kstep/internal/platform"
 )
 
 // space is what separates words, as in OpenSSH.
@@ -71,11 +72,14 @@ func (c *Config) read(path string) (*text, error) {
 
 // exposed applies OpenSSH's rule for ~/.ssh/config.
 func exposed(info fs.FileInfo) string {
+	if platform.IsWindows {
+		return "" // There are no modes and no owners, only access lists.
+	}
 	if info.Mode().Perm()&0o022 != 0 {
 		return "the file is writable for other users"
 	}
-	owner, ok := info.Sys().(*syscall.Stat_t)
-	if ok && owner.Uid != 0 && int(owner.Uid) != os.Getuid() {
+	owner, _, ok := platform.OwnerOf(info)
+	if ok && owner != 0 && int(owner) != os.Getuid() {
 		return "the file belongs to another user"
 	}
 	return ""

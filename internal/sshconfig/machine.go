@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/kstep/kstep/internal/platform"
 )
 
 // Machine is what the files may depend on: the machine that connects.
@@ -87,8 +89,8 @@ func run(ctx context.Context, shell, line string) (bool, error) {
 	limited, cancel := context.WithTimeout(ctx, runTime)
 	defer cancel()
 	cmd := exec.CommandContext(limited, shell, "-c", line)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	platform.NewGroup(cmd)
+	cmd.Cancel = func() error { return platform.SignalGroup(cmd, syscall.SIGKILL) }
 	err := cmd.Run()
 	ended, exited := errors.AsType[*exec.ExitError](err)
 	switch {

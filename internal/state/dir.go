@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/platform"
 )
 
 // Validator judges the bytes of a state file. The schema's validator names
@@ -119,8 +120,7 @@ func (d *Dir) bytes(name string) ([]byte, error) {
 // plain reads a file, whatever it turns out to be: links, folders, pipes and
 // huge files are refused before anything of them is read.
 func plain(path, tooLarge string) ([]byte, error) {
-	// O_NONBLOCK: opening a named pipe must not wait for its writer.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	f, err := platform.OpenPlain(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, err

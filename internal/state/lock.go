@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/kstep/kstep/internal/exit"
+	"github.com/kstep/kstep/internal/platform"
 )
 
 // lockPause is the time between two tries for a lock that another process has.
@@ -25,13 +25,11 @@ func (d *Dir) Lock(ctx context.Context, name string, busy func()) (unlock func()
 		return nil, exit.With(exit.BadState, fmt.Errorf("lock the state folder: %w", err), folderHint)
 	}
 	for told := false; ; told = true {
-		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		err := platform.TryLock(file)
 		switch {
 		case err == nil:
 			return func() { file.Close() }, nil
-		case errors.Is(err, syscall.EINTR):
-			continue
-		case !errors.Is(err, syscall.EWOULDBLOCK):
+		case !errors.Is(err, platform.ErrLocked):
 			return func() { file.Close() }, nil // A file system without locks.
 		case !told:
 			busy()
