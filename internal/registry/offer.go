@@ -172,7 +172,7 @@ func (o *Offer) Pull(ctx context.Context, on *engine.Client, l net.Listener, pro
 	name = o.Reference(l.Addr())
 	login := &engine.Auth{Username: "kstep", Password: o.password, Server: l.Addr().String()}
 	err = on.PullImage(pulling, name, login, progress)
-	go server.Close() //nolint:errcheck // It waits for the host to close the port, which a broken connection does by itself.
+	go server.Close() // It waits for the host to close the port, which a broken connection does by itself.
 	select {
 	case <-closed:
 	case <-time.After(closeTime):

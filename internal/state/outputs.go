@@ -51,11 +51,12 @@ func (i Image) Identity() string {
 	if len(i.Variants) == 0 {
 		return i.ConfigDigest
 	}
-	lines := i.ConfigDigest + "\n"
+	sum := sha256.New()
+	fmt.Fprintln(sum, i.ConfigDigest)
 	for _, v := range i.Variants {
-		lines += v.ConfigDigest + "\n"
+		fmt.Fprintln(sum, v.ConfigDigest)
 	}
-	return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(lines)))
+	return fmt.Sprintf("sha256:%x", sum.Sum(nil))
 }
 
 // BuildOutputs is what `build` leaves for `push`.

@@ -51,7 +51,7 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 			return stages.Result{}, exit.With(exit.BadState, fmt.Errorf("push.json names an archive outside of the state folder: %.200q", push.Archive), "run kstep push again")
 		}
 		bring.delivery = delivery.New(filepath.Join(in.StateDir, push.Archive), push)
-		defer bring.delivery.Close() //nolint:errcheck // What is left of it is in the folder for temporary files.
+		defer bring.delivery.Close() // What is left of it is in the folder for temporary files.
 	}
 	hosts, _, err := stages.EachHost(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
 		return struct{}{}, image(ctx, in, w, push, bring)
