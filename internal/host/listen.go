@@ -51,10 +51,28 @@ type forwarded struct{ net.Listener }
 func (f forwarded) Accept() (net.Conn, error) {
 	for {
 		conn, err := f.Listener.Accept()
-		if err == nil || errors.Is(err, io.EOF) {
-			return conn, err
+		if err == nil {
+			return withDeadlines(conn), nil
+		}
+		if errors.Is(err, io.EOF) {
+			return nil, err
 		}
 	}
+}
+
+// withDeadlines gives a connection deadlines, which those of SSH do not have: an HTTP server
+// waits for ever at the end of an answer without them.
+func withDeadlines(far net.Conn) net.Conn {
+	near, inner := net.Pipe()
+	go func() {
+		io.Copy(inner, far) //nolint:errcheck // The reader sees the end.
+		inner.Close()
+	}()
+	go func() {
+		io.Copy(far, inner) //nolint:errcheck // The writer sees the end.
+		far.Close()
+	}()
+	return near
 }
 
 // Listen implements Host.

@@ -140,7 +140,9 @@ func SuiteCommands(t *testing.T, h host.Host) {
 		}
 	})
 	t.Run("a port of the host's own leads here", func(t *testing.T) {
-		l, err := h.Listen(t.Context())
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		l, err := h.Listen(ctx)
 		must(t, err)
 		defer l.Close()
 		address, ok := l.Addr().(*net.TCPAddr)
@@ -152,13 +154,13 @@ func SuiteCommands(t *testing.T, h host.Host) {
 		}))
 		for _, path := range []string{"one", "two"} { // Each over a connection of its own.
 			script := `exec 3<>"/dev/tcp/127.0.0.1/$0" && printf 'GET /%s HTTP/1.0\r\n\r\n' "$1" >&3 && cat <&3`
-			out, err := h.Run(t.Context(), []string{"bash", "-c", script, strconv.Itoa(address.Port), path}, nil)
+			out, err := h.Run(ctx, []string{"bash", "-c", script, strconv.Itoa(address.Port), path}, nil)
 			if err != nil || !strings.Contains(string(out), "you asked for /"+path) {
 				t.Errorf("got %q, %v, want the answer for %s", out, err, path)
 			}
 		}
 		must(t, l.Close())
-		if _, err := h.Run(t.Context(), []string{"bash", "-c", `exec 3<>"/dev/tcp/127.0.0.1/$0"`, strconv.Itoa(address.Port)}, nil); err == nil {
+		if _, err := h.Run(ctx, []string{"bash", "-c", `exec 3<>"/dev/tcp/127.0.0.1/$0"`, strconv.Itoa(address.Port)}, nil); err == nil {
 			t.Error("the port is open although the listener is closed")
 		}
 	})
