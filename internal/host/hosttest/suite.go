@@ -153,7 +153,7 @@ func SuiteCommands(t *testing.T, h host.Host) {
 			io.WriteString(w, "you asked for "+r.URL.Path) // The client notices.
 		}))
 		for _, path := range []string{"one", "two"} { // Each over a connection of its own.
-			script := `exec 3<>"/dev/tcp/127.0.0.1/$0" && printf 'GET /%s HTTP/1.0\r\n\r\n' "$1" >&3 && cat <&3`
+			script := `exec 3<>"/dev/tcp/127.0.0.1/$0" && printf 'GET \057%s HTTP/1.0\r\n\r\n' "$1" >&3 && cat <&3`
 			out, err := h.Run(ctx, []string{"bash", "-c", script, strconv.Itoa(address.Port), path}, nil)
 			if err != nil || !strings.Contains(string(out), "you asked for /"+path) {
 				t.Errorf("got %q, %v, want the answer for %s", out, err, path)
