@@ -57,14 +57,25 @@ func examine(ctx context.Context, s *stages.Session, in stages.Input, name strin
 	p := found[name]
 	checks := []checkState{
 		checked("ssh", "connected", nil),
-		checked("engine", fmt.Sprintf("%s, API %s", p.info.Version, p.info.APIVersion), p.unfit),
 	}
+	checks = append(checks, p.fit()...)
 	if s.Config.SSH.Sudo {
 		checks = append(checks, p.sudo())
 	}
 	checks = append(checks, p.port())
 	checks = append(checks, p.disks()...)
 	return on(name, append(checks, p.memory(), p.clock(), p.leftovers(s.Config.Service))...)
+}
+
+// fit is how the engine is, and whether it may run this service.
+func (p *examined) fit() []checkState {
+	if p.info.Version == "" {
+		return []checkState{checked("engine", "", p.unfit)}
+	}
+	return []checkState{
+		checked("engine", fmt.Sprintf("%s, API %s", p.info.Version, p.info.APIVersion), nil),
+		checked("service", "may be deployed here", p.unfit),
+	}
 }
 
 // on puts checks on a host.
