@@ -146,7 +146,7 @@ func TestDoctor_FindsWhatIsWrongWhereItIs(t *testing.T) {
 				w.hosts["vm3"].Engine.SetArchitecture("s390x")
 				w.configure("builder: {platforms: [linux/amd64]}\n")
 			},
-			code: exit.Failed, fails: []string{"vm3 engine"},
+			code: exit.Failed, fails: []string{"vm3 service"},
 		},
 		"a container has port 80": {
 			spoil: func(w *world) { w.foreign("vm1", "legacy", 80, nil) },
