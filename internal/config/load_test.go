@@ -106,7 +106,7 @@ service: again
 
 func TestLoad_SaysWhatIsWrongAndWhere(t *testing.T) {
 	for name, tt := range map[string]struct{ text, want string }{
-		"a missing required key":               {"service: shop\nservers: [a]\n", `kstep.yml:1:1: image: is missing`},
+		"a missing required key":               {"service: shop\nimage: a\n", `kstep.yml:1:1: servers: is missing`},
 		"a service with capitals":              {"service: Shop\nimage: a\nservers: [a]\n", `kstep.yml:1:10: service: must have lower-case letters, digits, - and _ only, and begin with a letter or digit`},
 		"an image with a tag":                  {"service: s\nimage: a:1\nservers: [a]\n", `kstep.yml:2:8: image: must be a repository such as acme/shop, without https:// and tag`},
 		"no hosts at all":                      {"service: s\nimage: a\nservers: []\n", `kstep.yml:3:1: servers: must have one entry or more`},

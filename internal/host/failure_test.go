@@ -415,12 +415,12 @@ func TestFiles_ThatTakeLongAreWaitedForWhileTheHostAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	opts := hosttest.Options(t, fake)
-	opts.Patience = 5 * time.Second // A busy machine may stand still for more than one.
+	opts.Patience = 10 * time.Second // A busy machine may stand still for more than five.
 	h, err := get(t, opts, "vm1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	fake.Set(hosttest.Mood{Slow: 50 * time.Millisecond})
+	fake.Set(hosttest.Mood{Slow: 100 * time.Millisecond})
 	began := time.Now()
 	if _, err := h.Files().Read(t.Context(), "file"); err != nil {
 		t.Fatal(err)
