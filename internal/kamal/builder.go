@@ -129,6 +129,10 @@ func (im *importer) cache(p pair) {
 	case "gha":
 		from = "type=gha"
 	case "registry":
+		if im.ownRegistry() {
+			im.lost(Other, "builder.cache", p.at(), "is in a registry that Kamal runs itself; name one, or use type=gha or type=local")
+			return
+		}
 		ref := im.value("image", orEmpty(im.in.get("image"))) + "-build-cache"
 		if n := p.value.get("image"); n != nil && n.kind == scalar && n.text != "" {
 			ref = im.value("builder.cache.image", n)

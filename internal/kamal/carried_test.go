@@ -1,7 +1,9 @@
 package kamal
 
 import (
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -122,6 +124,29 @@ func TestKnowsKey(t *testing.T) {
 	} {
 		if got := knowsKey(strings.Split(key, ".")...); got != want {
 			t.Errorf("%s: got %t, want %t", key, got, want)
+		}
+	}
+}
+
+// A registry that Kamal runs itself is not needed: kstep sends the image to the hosts.
+func TestImport_ARegistryOfKamalsOwnIsLeftOut(t *testing.T) {
+	t.Parallel()
+	for server, cache := range map[string]string{"localhost:5555": "", "127.0.0.1:5000": "builder: {arch: amd64, cache: {type: registry}}\n"} {
+		dir := t.TempDir()
+		if err := os.Mkdir(filepath.Join(dir, "config"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		text := "service: shop\nimage: acme/shop\nservers: [192.0.2.1]\nregistry: {server: \"" + server + "\", username: any, password: [ANY]}\n" + cache
+		if err := os.WriteFile(filepath.Join(dir, "config", "deploy.yml"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, report := translated(t, dir, everyKey)
+		if out.get("image") != nil || out.get("registry") != nil || out.get("builder", "cache") != nil {
+			t.Errorf("%s: the image or its registry is still there", server)
+		}
+		lost := slices.ContainsFunc(report.Entries, func(e Entry) bool { return e.Kind == NotImportable })
+		if lost != (cache != "") {
+			t.Errorf("%s: got %+v", server, report.Entries)
 		}
 	}
 }

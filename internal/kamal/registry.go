@@ -4,14 +4,15 @@ import "strings"
 
 // registry translates the login of the application's registry.
 func (im *importer) registry(p pair) {
-	server := p.value.get("server")
-	if isLocal(text(server)) {
-		im.lost(Names, "registry.server", server, "%s is a registry that Kamal runs itself; kstep needs one that the hosts reach", im.show(server))
-		im.put(words("${REGISTRY_SERVER:?a registry that this machine and the hosts reach}", server, false), "registry", "server")
+	if server := p.value.get("server"); im.ownRegistry() {
+		im.changed(Other, "registry.server", server, "%s is a registry that Kamal runs itself; kstep needs none: it sends the image to the hosts through SSH, and names it after the service", im.show(server))
 		return
 	}
 	im.login(p, "registry")
 }
+
+// ownRegistry reports whether Kamal runs the registry on this machine.
+func (im *importer) ownRegistry() bool { return isLocal(text(im.in.get("registry", "server"))) }
 
 func isLocal(server string) bool {
 	host, _, _ := strings.Cut(server, ":")

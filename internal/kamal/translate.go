@@ -108,7 +108,11 @@ func (im *importer) key(p pair) {
 	switch p.key {
 	case "service":
 		im.service(p)
-	case "image", "primary_role", "allow_empty_roles", "require_destination":
+	case "image":
+		if !im.ownRegistry() { // Else it would name one on Docker Hub.
+			im.same(p, p.key)
+		}
+	case "primary_role", "allow_empty_roles", "require_destination":
 		im.same(p, p.key)
 	case "asset_path":
 		im.assetPath(p, "asset_path")
