@@ -29,6 +29,7 @@ printf '#!/bin/sh\necho kstep v9.9.9\n' >"$GOBIN/kstep"
 chmod 755 "$GOBIN/kstep"`)
 	for file, text := range map[string]string{
 		filepath.Join(action, "install.sh"):        readText(t, filepath.Join(filepath.Dir(githubAction), "install.sh")),
+		filepath.Join(action, "../common.sh"):      readText(t, filepath.Join(filepath.Dir(githubAction), "../common.sh")),
 		filepath.Join(source, "cmd/kstep/main.go"): "package main\n",
 	} {
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {

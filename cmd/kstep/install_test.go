@@ -388,7 +388,7 @@ func newSetup(t *testing.T) *setup {
 	t.Helper()
 	hooktest.Installed(t, "curl")
 	s := &setup{releases: newReleases(t), source: t.TempDir(), cache: t.TempDir(), output: filepath.Join(t.TempDir(), "output"), path: filepath.Join(t.TempDir(), "path")}
-	for from, to := range map[string]string{"../../install.sh": "install.sh", filepath.Dir(setupAction) + "/setup.sh": ".github/actions/setup-kstep/setup.sh"} {
+	for from, to := range map[string]string{"../../install.sh": "install.sh", filepath.Dir(setupAction) + "/setup.sh": ".github/actions/setup-kstep/setup.sh", filepath.Dir(setupAction) + "/../common.sh": ".github/actions/common.sh"} {
 		s.write(filepath.Join(s.source, to), readText(t, from))
 	}
 	return s
