@@ -59,8 +59,12 @@ func (e *PortTakenError) Error() string {
 	return fmt.Sprintf("port %d on %s is in use%s, and the proxy does not run there", e.Port, e.Host, by)
 }
 
-// containerName is what Docker accepts as one.
-var containerName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
+// plainName is what Docker accepts as the name of a container.
+var plainName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
+
+// IsPlain reports whether a name that comes from a host needs no quotes in a command line,
+// which the user may copy.
+func IsPlain(name string) bool { return plainName.MatchString(name) }
 
 // PortTaken is the error of a port that the named container or program has.
 func PortTaken(host string, port int, container, program string) error {
@@ -68,7 +72,7 @@ func PortTaken(host string, port int, container, program string) error {
 	if container != "" {
 		e.By = "container " + container
 	}
-	if containerName.MatchString(container) { // The name comes from the host, and the user may copy the line.
+	if IsPlain(container) {
 		hint = fmt.Sprintf("run on %s: docker stop %s; or set another proxy.publish", host, container)
 	}
 	return exit.With(exit.Failed, e, hint)

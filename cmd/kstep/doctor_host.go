@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -55,10 +54,7 @@ func examine(ctx context.Context, s *stages.Session, in stages.Input, name strin
 		return on(name, checked("ssh", "connected", nil), checked("host", "", err))
 	}
 	p := found[name]
-	checks := []checkState{
-		checked("ssh", "connected", nil),
-	}
-	checks = append(checks, p.fit()...)
+	checks := append([]checkState{checked("ssh", "connected", nil)}, p.fit()...)
 	if s.Config.SSH.Sudo {
 		checks = append(checks, p.sudo())
 	}
@@ -275,7 +271,7 @@ func (p *examined) leftovers(service string) checkState {
 			kamal = append(kamal, name)
 		case c.Labels[composeProject] != "" && p.inTheWay(c):
 			compose = append(compose, name)
-			if project := c.Labels[composeProject]; plainName.MatchString(project) {
+			if project := c.Labels[composeProject]; stages.IsPlain(project) {
 				hints = append(hints, fmt.Sprintf("run on %s: docker compose -p %s stop", p.name, project))
 			}
 		}
@@ -299,9 +295,6 @@ func (p *examined) leftovers(service string) checkState {
 	}
 	return warned("leftovers", some(append(kamal, compose...)), strings.Join(problems, "; "), hints...)
 }
-
-// plainName is a name that needs no quotes in a command line.
-var plainName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
 
 // inTheWay reports whether a container publishes a port that the proxy needs.
 func (p *examined) inTheWay(c engine.Container) bool {
