@@ -23,38 +23,31 @@ import (
 // Delivery is one image for several hosts. Its methods may be called from several
 // goroutines at once.
 type Delivery struct {
-	push state.PushOutputs
-	open func() (*registry.Packed, error)
-	used bool // Guarded by mu.
-	mu   sync.Mutex
+	push    state.PushOutputs
+	archive string
+
+	once   sync.Once
+	packed *registry.Packed // Once it was opened.
+	err    error            // Why it could not be.
 }
 
 // New prepares the delivery of an image without a registry. archive is its file, which is
 // opened when the first host needs it.
 func New(archive string, push state.PushOutputs) *Delivery {
-	d := &Delivery{push: push}
-	d.open = sync.OnceValues(func() (*registry.Packed, error) {
-		d.mu.Lock()
-		d.used = true
-		d.mu.Unlock()
-		return registry.Pack(archive, push.Image)
-	})
-	return d
+	return &Delivery{push: push, archive: archive}
 }
 
-// Close removes what was made on this machine.
+func (d *Delivery) open() (*registry.Packed, error) {
+	d.once.Do(func() { d.packed, d.err = registry.Pack(d.archive, d.push.Image) })
+	return d.packed, d.err
+}
+
+// Close removes what was made on this machine. It is called after all other methods.
 func (d *Delivery) Close() error {
-	d.mu.Lock()
-	used := d.used
-	d.mu.Unlock()
-	if !used {
+	if d.packed == nil {
 		return nil
 	}
-	packed, err := d.open()
-	if err != nil {
-		return nil //nolint:nilerr // The hosts that needed it have reported it.
-	}
-	return packed.Close()
+	return d.packed.Close()
 }
 
 // Sent is what a delivery took.
@@ -90,7 +83,7 @@ func (d *Delivery) To(ctx context.Context, h host.Host, layers string, progress 
 	if err != nil {
 		return p.sent, err
 	}
-	p.sent.Forgotten = errors.Join(Sweep(ctx, h.Engine(), d.push.Repository), writeLayers(ctx, h, layers, was, p.layers))
+	p.sent.Forgotten = errors.Join(sweep(ctx, h.Engine(), d.push.Repository), writeLayers(ctx, h, layers, was, p.layers))
 	return p.sent, engine.Ended(ctx)
 }
 
@@ -178,9 +171,9 @@ func (p *pull) once(ctx context.Context) error {
 	return err
 }
 
-// Sweep takes the names away by which engines have pulled images of the repository from
+// sweep takes the names away by which engines have pulled images of the repository from
 // kstep, now or in a delivery that was killed: the port in them is another one each time.
-func Sweep(ctx context.Context, e *engine.Client, repository string) error {
+func sweep(ctx context.Context, e *engine.Client, repository string) error {
 	images, err := e.Images(ctx, engine.Filter{Reference: "127.0.0.1:*/" + repository})
 	if err != nil {
 		return err

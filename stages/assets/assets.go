@@ -54,7 +54,7 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 		defer bring.delivery.Close() // What is left of it is in the folder for temporary files.
 	}
 	hosts, _, err := stages.EachHost(ctx, in, in.Targets, func(ctx context.Context, w *stages.Work) (struct{}, error) {
-		return struct{}{}, image(ctx, in, w, push, bring)
+		return struct{}{}, bring.image(ctx, w)
 	})
 	if err != nil {
 		return stages.Result{Targets: hosts}, err
@@ -70,7 +70,8 @@ func (Stage) Run(ctx context.Context, in stages.Input) (stages.Result, error) {
 
 // image makes the host have the image under its version tag. Secrets for the
 // registry are read only if it must be pulled.
-func image(ctx context.Context, in stages.Input, w *stages.Work, push state.PushOutputs, bring bringing) error {
+func (b bringing) image(ctx context.Context, w *stages.Work) error {
+	in, push := b.in, b.push
 	var have engine.Image
 	var missing bool
 	var lookErr error
@@ -86,7 +87,7 @@ func image(ctx context.Context, in stages.Input, w *stages.Work, push state.Push
 		err = w.RunsOneOf(ctx, platforms(push))
 	}
 	if err == nil && missing {
-		have, err = bring.to(ctx, w)
+		have, err = b.to(ctx, w)
 	}
 	if err != nil {
 		return err

@@ -30,8 +30,7 @@ func (Stage) Plan(ctx context.Context, in stages.Input, _ *stages.Outlook) (stag
 	case built == nil && own != nil: // The image is in the registry; what it was made from need not be here.
 		out = *own
 	case built == nil || len(built.Outputs) == 0:
-		out = unknown(repository)
-		if out.Direct = in.Config.Direct(); !out.Direct {
+		if out = unknown(in, repository); !out.Direct {
 			acts = append(acts, upload(repository, in.Version))
 		}
 	case in.Config.Direct():
@@ -44,7 +43,7 @@ func (Stage) Plan(ctx context.Context, in stages.Input, _ *stages.Outlook) (stag
 	}
 	one := stages.Pending{Acts: acts}
 	if err != nil {
-		if out = unknown(repository); own != nil {
+		if out = unknown(in, repository); own != nil {
 			out = *own
 		}
 	}
@@ -86,8 +85,8 @@ func upload(repository, version string) stages.Act {
 	return stages.To(stages.Push, "%s:%s", repository, version)
 }
 
-func unknown(repository string) state.PushOutputs {
+func unknown(in stages.Input, repository string) state.PushOutputs {
 	return state.PushOutputs{
-		Repository: repository, Digest: state.UnknownDigest, Image: state.Image{ConfigDigest: state.UnknownDigest},
+		Direct: in.Config.Direct(), Repository: repository, Digest: state.UnknownDigest, Image: state.Image{ConfigDigest: state.UnknownDigest},
 	}
 }
