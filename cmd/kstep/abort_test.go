@@ -420,10 +420,7 @@ func TestAbort_HasNothingToDo(t *testing.T) {
 			w.deploy("v1")
 			w.pushed("v2")
 			pushed := w.keep("pushed")
-			w.pushed("v3")
-			for _, stage := range []string{"assets", "env-push", "boot"} {
-				w.exits(exit.OK, stage)
-			}
+			w.stages("v3", "assets", "env-push", "boot")
 			w.forget()
 			if err := os.Rename(pushed, filepath.Join(w.dir, "kstep-state")); err != nil {
 				w.t.Fatal(err)
@@ -453,10 +450,7 @@ func TestAbort_WithoutStateLeavesAnotherRunsReleaseAlone(t *testing.T) {
 	w.deploy("v1")
 	w.env["GITHUB_ACTIONS"], w.env["GITHUB_SERVER_URL"], w.env["GITHUB_REPOSITORY"] = "true", "https://git.example", "acme/shop"
 	w.env["GITHUB_RUN_ID"] = "1"
-	w.pushed("v2")
-	for _, stage := range []string{"assets", "env-push", "boot"} {
-		w.exits(exit.OK, stage)
-	}
+	w.stages("v2", "assets", "env-push", "boot")
 	w.forget()
 	w.env["GITHUB_RUN_ID"] = "2"
 	_, stderr := w.exits(exit.LeaseHeld, "abort")

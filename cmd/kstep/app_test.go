@@ -108,10 +108,7 @@ func TestApp_TellsItsImagesAndWhatRunsForNobody(t *testing.T) {
 	w.says(`"version":"v1"`, "app", "images", "--output", "json")
 
 	// Booted, and not in service: first it is under way, then it was given up.
-	w.pushed("v3")
-	for _, stage := range []string{"assets", "env-push", "boot"} {
-		w.exits(exit.OK, stage)
-	}
+	w.stages("v3", "assets", "env-push", "boot")
 	stale := func() string { stdout, _ := w.exits(exit.OK, "app", "stale-containers"); return stdout }
 	if out := stale(); strings.Contains(out, "shop-") {
 		t.Errorf("under way is\n%s", out)

@@ -118,10 +118,7 @@ func TestEnvPush_WaitsForNoReleaseAndDisturbsNone(t *testing.T) {
 func TestEnvPush_BetweenTheStagesOfAReleaseIsNoticedByBoot(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.pushed("v1")
-	for _, stage := range []string{"assets", "env-push"} {
-		w.exits(exit.OK, stage)
-	}
+	w.stages("v1", "assets", "env-push")
 	w.exits(exit.OK, "lock", "release", "--force") // Its job is gone for good.
 	w.configure("env: {clear: {NEW: '1'}}\n")
 	w.exits(exit.OK, "env", "push")

@@ -418,10 +418,7 @@ func TestState_ThatNamesAContainerOfAnotherVersionMovesNoTraffic(t *testing.T) {
 			}
 			w.deploy("v0")
 			w.deploy("v1")
-			w.pushed("v2")
-			for _, stage := range []string{"assets", "env-push", "boot", "barrier-wait"} {
-				w.exits(exit.OK, stage)
-			}
+			w.stages("v2", "assets", "env-push", "boot", "barrier-wait")
 			if err := os.RemoveAll(filepath.Join(w.hosts["vm1"].Home, ".kstep/shop/state")); err != nil { // With copies, any forged file is refused.
 				t.Fatal(err)
 			}

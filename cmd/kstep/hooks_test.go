@@ -134,10 +134,7 @@ func TestHooks_PreCommandThatFailsRunsTheHookOfFailures(t *testing.T) {
 func TestHooks_PostDeployThatFailsIsTriedAgainByTheSameJob(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.pushed("v1")
-	for _, stage := range []string{"assets", "env-push", "boot", "barrier-wait", "cutover"} {
-		w.exits(exit.OK, stage)
-	}
+	w.stages("v1", "assets", "env-push", "boot", "barrier-wait", "cutover")
 	w.hook("post-deploy", "exit 1")
 	w.exits(exit.Partial, "prune")
 	log := w.logged("", "post-deploy")

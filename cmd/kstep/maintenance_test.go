@@ -242,10 +242,7 @@ func TestMaintenance_AbortKeepsIt(t *testing.T) {
 			w.configure(extra)
 			w.deploy("v1")
 			w.exits(exit.OK, "app", "maintenance")
-			w.pushed("v2")
-			for _, stage := range []string{"assets", "env-push", "boot", "barrier-wait"} {
-				w.exits(exit.OK, stage)
-			}
+			w.stages("v2", "assets", "env-push", "boot", "barrier-wait")
 			users := w.crowd("")
 			w.exits(exit.OK, "cutover", "--hosts", "vm1")
 			w.exits(exit.OK, "abort")
@@ -270,10 +267,7 @@ func TestMaintenance_AFaultyVersionStillFailsItsDeploy(t *testing.T) {
 			}
 		})
 	}})
-	w.pushed("v2")
-	for _, stage := range []string{"assets", "env-push", "boot", "barrier-wait"} {
-		w.exits(exit.OK, stage)
-	}
+	w.stages("v2", "assets", "env-push", "boot", "barrier-wait")
 	broken.Store("now", true)
 	_, stderr := w.exits(exit.RolledBack, "cutover")
 	if !strings.Contains(stderr, "users get 503 (maintenance; v1 behind it) on vm1, vm2") {

@@ -85,10 +85,7 @@ func TestStateFromHosts_LetsALaptopGoOnAfterCI(t *testing.T) {
 	laptop := filepath.Join(w.dir, "kstep-state")
 	left := w.keep("laptop")
 	w.forget()
-	w.pushed("v2")
-	for _, stage := range []string{"assets", "env-push", "boot", "barrier-wait"} {
-		w.exits(exit.OK, stage)
-	}
+	w.stages("v2", "assets", "env-push", "boot", "barrier-wait")
 	w.forget()
 	if err := os.Rename(left, laptop); err != nil { // The laptop has an older release's files.
 		t.Fatal(err)
@@ -139,10 +136,7 @@ func TestStateFromHosts_SaysWhatToRunWhenTheMirrorIsEmpty(t *testing.T) {
 func TestStateFromHosts_RefusesADamagedMirror(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.pushed("v1")
-	for _, stage := range []string{"assets", "env-push"} {
-		w.exits(exit.OK, stage)
-	}
+	w.stages("v1", "assets", "env-push")
 	w.forget()
 	for file := range w.mirrored() {
 		path := filepath.Join(w.hosts["vm1"].Home, ".kstep", "shop", "state", file)

@@ -167,10 +167,7 @@ func TestRestart_LeavesStoppedWhatKstepStopped(t *testing.T) {
 			w.exits(exit.BarrierClosed, w.deployArgs("v2")...)
 		}, map[string]string{"shop-web-v1": "running always", "shop-web-v2": "exited no"}, map[string]string{"shop-job-v1": "running always", "shop-job-v2": "exited no"}},
 		"a release that was aborted": {func(w *world) {
-			w.pushed("v2")
-			for _, stage := range []string{"assets", "env-push", "boot", "barrier-wait"} {
-				w.exits(exit.OK, stage)
-			}
+			w.stages("v2", "assets", "env-push", "boot", "barrier-wait")
 			w.exits(exit.OK, "cutover", "--hosts", "vm1")
 			w.exits(exit.OK, "abort")
 			w.comesBack("vm1", "shop-web-v1")
@@ -195,10 +192,7 @@ func TestRestart_LeavesStoppedWhatKstepStopped(t *testing.T) {
 			w.comesBack("vm3", "shop-job-v1")
 		}, map[string]string{"shop-web-v1": "running always"}, map[string]string{"shop-job-v1": "running always"}},
 		"stale containers": {func(w *world) {
-			w.pushed("v2")
-			for _, stage := range []string{"assets", "env-push", "boot"} {
-				w.exits(exit.OK, stage)
-			}
+			w.stages("v2", "assets", "env-push", "boot")
 			w.exits(exit.OK, "lock", "release", "--force")
 			w.exits(exit.OK, "app", "stale-containers", "--stop")
 		}, map[string]string{"shop-web-v1": "running always", "shop-web-v2": "exited no"}, map[string]string{"shop-job-v1": "running always", "shop-job-v2": "exited no"}},
@@ -360,10 +354,7 @@ func TestRestart_KilledAnywhereAndRunAgainEndsRight(t *testing.T) {
 		"app stop":  {func(*world) {}, []string{"app", "stop"}, map[string]string{"shop-web-v1": "exited no"}},
 		"app start": {func(w *world) { w.exits(exit.OK, "app", "stop") }, []string{"app", "start"}, map[string]string{"shop-web-v1": "running always"}},
 		"abort": {func(w *world) {
-			w.pushed("v2")
-			for _, stage := range []string{"assets", "env-push", "boot", "barrier-wait"} {
-				w.exits(exit.OK, stage)
-			}
+			w.stages("v2", "assets", "env-push", "boot", "barrier-wait")
 			w.exits(exit.OK, "cutover", "--hosts", "vm1")
 		}, []string{"abort"}, map[string]string{"shop-web-v1": "running always", "shop-web-v2": "exited no"}},
 	} {

@@ -91,10 +91,7 @@ func TestStatus_TellsWhatTheHostsDo(t *testing.T) {
 			w.configure(extra)
 			w.deploy("v1")
 			w.deploy("v2")
-			w.pushed("v3")
-			for _, stage := range []string{"assets", "env-push", "boot"} {
-				w.exits(exit.OK, stage)
-			}
+			w.stages("v3", "assets", "env-push", "boot")
 			w.forget() // It needs no state.
 			sum := w.statusReport()
 			if len(sum.Targets) != 3 || !sum.Lease.Held {
